@@ -1,0 +1,1 @@
+"""Sources of problems, the arithmetic world, tokenizers made here, and the one place where prompts are rendered."""

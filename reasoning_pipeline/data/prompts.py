@@ -1,0 +1,152 @@
+"""From a question to prompt ids. The only place where a chat template is applied or an answer is decoded.
+
+Needs `tokenizers` and `jinja2`, not transformers: evaluations and the rollout client start without torch. A test
+holds `PromptRenderer` against `transformers`' own `apply_chat_template`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ConfigDict
+
+from reasoning_pipeline.errors import DataError
+
+
+class PromptConfig(BaseModel):
+    """How a question is put to a model; part of a recipe, the same for every step and every evaluation of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    suffix: str = ""
+    """Appended to the question, e.g. "\\n\\nPlease reason step by step, and put your final answer within \\\\boxed{}."."""
+    system: str | None = None
+    thinking: bool = False
+    """Passed to the template as `enable_thinking`; Qwen3's hybrid models behave as two different models."""
+
+
+@dataclass(frozen=True)
+class PromptRenderer:
+    """Renders, encodes and decodes with the tokenizer and chat template in a model's folder.
+
+    Example:
+        renderer = PromptRenderer.from_folder("runs/registry/pretrain-1f2e", PromptConfig())
+        ids = renderer.prompt_ids("3+5*2-1+4")
+    """
+
+    folder: Path
+    config: PromptConfig
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, config: PromptConfig | None = None) -> PromptRenderer:
+        """Raises DataError where the folder has no tokenizer or no chat template."""
+        renderer = cls(Path(folder), config or PromptConfig())
+        renderer._environment_template  # noqa: B018 - fail here, not at the first question
+        return renderer
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The `tokenizers.Tokenizer`."""
+        from tokenizers import Tokenizer
+
+        path = self.folder / "tokenizer.json"
+        if not path.is_file():
+            raise DataError(f"{self.folder}: no tokenizer.json", remedy="save the model's fast tokenizer beside it")
+        return Tokenizer.from_file(str(path))
+
+    @cached_property
+    def _tokenizer_config(self) -> dict[str, Any]:
+        path = self.folder / "tokenizer_config.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    @cached_property
+    def chat_template(self) -> str:
+        """The Jinja source; `chat_template.jinja` goes before the field of tokenizer_config.json, as in transformers."""
+        path = self.folder / "chat_template.jinja"
+        template = path.read_text(encoding="utf-8") if path.is_file() else self._tokenizer_config.get("chat_template")
+        if isinstance(template, list):  # several named templates: the default one
+            template = next((entry["template"] for entry in template if entry["name"] == "default"), None)
+        if not template:
+            raise DataError(
+                f"{self.folder}: the tokenizer has no chat template",
+                remedy="put a chat_template.jinja beside tokenizer.json; base models rarely bring one",
+            )
+        return template
+
+    @cached_property
+    def _environment_template(self) -> jinja2.Template:
+        def raise_exception(message: str) -> None:
+            raise jinja2.TemplateError(message)
+
+        def tojson(value: Any, **options: Any) -> str:
+            return json.dumps(value, ensure_ascii=options.pop("ensure_ascii", False), **options)
+
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols], undefined=jinja2.Undefined
+        )
+        environment.filters["tojson"] = tojson
+        environment.globals["raise_exception"] = raise_exception
+        environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
+        return environment.from_string(self.chat_template)
+
+    def prompt(self, question: str) -> str:
+        """The text a policy continues: the chat template over one user turn, with the generation prompt."""
+        messages = [{"role": "user", "content": question + self.config.suffix}]
+        if self.config.system is not None:
+            messages.insert(0, {"role": "system", "content": self.config.system})
+        return self._environment_template.render(
+            messages=messages,
+            tools=None,
+            documents=None,
+            add_generation_prompt=True,
+            enable_thinking=self.config.thinking,
+            **{name: text for name, text in self._special_token_texts.items() if text is not None},
+        )
+
+    def prompt_ids(self, question: str) -> list[int]:
+        # The template has written every special token it wants; adding more would double Llama's BOS.
+        return self.tokenizer.encode(self.prompt(question), add_special_tokens=False).ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text without special tokens, as the verifier reads it."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    @cached_property
+    def _special_token_texts(self) -> dict[str, str | None]:
+        def text(value: Any) -> str | None:
+            return value.get("content") if isinstance(value, dict) else value
+
+        return {name: text(self._tokenizer_config.get(name)) for name in ("bos_token", "eos_token", "pad_token")}
+
+    @cached_property
+    def stop_ids(self) -> list[int]:
+        """Every id that ends a completion: the tokenizer's end token and those of generation_config.json, sorted."""
+        ids: set[int] = set()
+        eos = self._special_token_texts["eos_token"]
+        if eos is not None and (eos_id := self.tokenizer.token_to_id(eos)) is not None:
+            ids.add(eos_id)
+        path = self.folder / "generation_config.json"
+        if path.is_file():
+            declared = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+            ids.update([declared] if isinstance(declared, int) else declared or [])
+        if not ids:
+            raise DataError(f"{self.folder}: no end token", remedy="set eos_token in tokenizer_config.json")
+        return sorted(ids)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """sha256 of tokenizer and template: part of a step's identity and of every evaluation's record."""
+        return {
+            "tokenizer": hashlib.sha256((self.folder / "tokenizer.json").read_bytes()).hexdigest(),
+            "chat_template": hashlib.sha256(self.chat_template.encode()).hexdigest(),
+        }

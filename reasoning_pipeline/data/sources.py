@@ -1,0 +1,120 @@
+"""Data sets -> problems. Checks every row, names the line that is wrong, and gives each problem a stable id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoning_pipeline.data import arithmetic
+from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.records import Problem
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.recipe import DataConfig
+
+QUESTION_COLUMNS = ("question", "problem", "prompt")
+ANSWER_COLUMNS = ("answer", "solution", "reference")
+ID_COLUMNS = ("id", "unique_id")
+MAX_LINE_BYTES = 1 << 20
+
+
+def load_problems(config: DataConfig, *, folder: Path, seed: int) -> list[Problem]:
+    """The problems of one data set, deduplicated by question, in a stable order.
+
+    Args:
+        folder: Where relative paths start (the recipe's folder).
+        seed: Only the arithmetic world depends on it.
+
+    Raises:
+        DataError: A missing file or column, broken JSON, an empty question; says where and what was found. Rows with
+            an empty answer are refused too: an empty reference must never match anything.
+    """
+    if config.source == "arithmetic":
+        assert config.count is not None
+        split = "pool" if config.split == "train" else config.split
+        return arithmetic.problems(split, config.count, seed)  # type: ignore[arg-type]
+    if config.source == "jsonl":
+        assert config.path is not None
+        path = Path(config.path).expanduser()
+        path = path if path.is_absolute() else folder / path
+        rows: Iterable[tuple[str, dict[str, Any]]] = _jsonl_rows(path)
+    else:
+        rows = _hub_rows(config)
+    found: dict[str, Problem] = {}
+    for place, row in rows:
+        problem = _problem(row, config.columns, place)
+        found.setdefault(" ".join(problem.question.split()), problem)
+    problems = sorted(found.values(), key=lambda problem: stable_hash(problem.id))
+    return problems[: config.count] if config.count is not None else problems
+
+
+def read_jsonl_problems(path: Path, columns: dict[str, str] | None = None) -> list[Problem]:
+    """Problems of one JSONL file in file order; the same checks as `load_problems`."""
+    return [_problem(row, columns or {}, place) for place, row in _jsonl_rows(path)]
+
+
+def stable_hash(text: str) -> str:
+    """Orders and divides problems the same way on every machine and in every version."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file", remedy="check the data set's `path` (relative to the recipe)")
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            place = f"{path}:{number}"
+            if len(line) > MAX_LINE_BYTES:
+                raise DataError(f"{place}: a line of {len(line):,} bytes; at most {MAX_LINE_BYTES:,} are read")
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise DataError(f"{place}: not valid JSON ({error})", remedy="mend or remove the line") from error
+            if not isinstance(row, dict):
+                raise DataError(f"{place}: expected an object, found {type(row).__name__}")
+            yield place, row
+
+
+def _hub_rows(config: DataConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+    import datasets
+
+    assert config.id is not None
+    try:
+        table = datasets.load_dataset(config.id, config.subset, split=config.split, revision=config.revision)
+    except Exception as error:  # the hub client raises many kinds; each means: not to be had here
+        raise DataError(
+            f"data set {config.id!r} could not be loaded: {error}",
+            remedy="prefetch it on a machine with network access, or use `source: jsonl` with a local file",
+        ) from error
+    for number, row in enumerate(table):
+        yield f"{config.id}[{number}]", dict(row)
+
+
+def _problem(row: dict[str, Any], columns: Any, place: str) -> Problem:
+    question = _column(row, columns.get("question"), QUESTION_COLUMNS, "question", place)
+    answer = _column(row, columns.get("answer"), ANSWER_COLUMNS, "answer", place)
+    if not question.strip():
+        raise DataError(f"{place}: the question is empty")
+    if not answer.strip():
+        raise DataError(f"{place}: the answer is empty", remedy="drop the row or fill in its answer")
+    identity = _column(row, columns.get("id"), ID_COLUMNS, None, place) or f"q-{stable_hash(question)[:16]}"
+    meta = {key: row[key] for key in ("subject", "level", "year", "operations") if row.get(key) is not None}
+    return Problem(id=identity, question=question, answer=answer.strip(), meta=meta)
+
+
+def _column(row: dict[str, Any], named: str | None, usual: tuple[str, ...], needed: str | None, place: str) -> str:
+    for name in (named,) if named else usual:
+        if row.get(name) is not None:
+            return str(row[name])
+    if needed is None:
+        return ""
+    expected = named or " or ".join(usual)
+    raise DataError(
+        f"{place}: no column {expected!r}; found {', '.join(map(repr, row)) or 'none'}",
+        remedy=f"name the column in the recipe: `columns: {{{needed}: NAME}}`",
+    )

@@ -1,0 +1,77 @@
+"""Errors that a person can act on: each says where, what was found, what was expected, and what to do next.
+
+Everything raised on purpose derives from `PipelineError`; the command lines print its text and leave with its
+`exit_status`. Any other exception is a defect of ours and keeps its traceback (in the step's log).
+"""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """Something the user can mend. `remedy` is one sentence that says how."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  → {self.remedy}" if self.remedy else self.message
+
+
+class RecipeError(PipelineError):
+    """A recipe (or hardware profile) that cannot be run. Lists every problem found, each with its place.
+
+    Example:
+        RecipeError("mine.yaml", ["steps.warmup.policy: no step is called \"studnt\"; did you mean \"student\"?"])
+    """
+
+    exit_status = 2
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        self.source = source
+        self.problems = problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{source}: {count}\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+class DataError(PipelineError):
+    """A problem file or data set that cannot be used as it is; names the line or the row."""
+
+    exit_status = 2
+
+
+class RegistryError(PipelineError):
+    """An artifact that is missing, incomplete or not what its record says."""
+
+
+class IncompatibleModels(PipelineError):
+    """Two models that cannot share a distillation: names the first difference."""
+
+    exit_status = 2
+
+
+class ServerError(PipelineError):
+    """The rollout server refused, answered nonsense, or could not be started."""
+
+
+class ServerLost(ServerError):
+    """The rollout server went away. The runner restarts it once and resumes the step."""
+
+    exit_status = 75
+
+
+class StaleWeights(ServerError):
+    """A weight push that the probe could not prove: the server does not hold the weights it was given."""
+
+
+class StepFailed(PipelineError):
+    """A step ended without publishing; carries its name, the end of its log and the log's path."""
+
+
+class Stopped(PipelineError):
+    """The run was asked to stop (Ctrl-C or a signal). Checkpoints are kept; running again continues."""
+
+    exit_status = 130

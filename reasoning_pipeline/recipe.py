@@ -1,0 +1,378 @@
+"""YAML -> validated recipe. Everything wrong is gathered and reported once, with place and suggestion.
+
+A recipe says what the experiment is: data and pools, the prompt, the steps, the evaluations. Where it runs is a
+hardware profile (hardware.py). No torch here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from reasoning_pipeline.data.prompts import PromptConfig
+from reasoning_pipeline.errors import RecipeError
+from reasoning_pipeline.stage import Input, Prompts, Spends, StageConfig, fields_marked, stage_kinds, stage_module
+
+STEP = "step:"
+"""Prefix of a reference to another step's output."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class DataConfig(BaseModel):
+    """One set of problems and the pools it is divided into."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Literal["arithmetic", "jsonl", "hub"]
+    path: str | None = None
+    """`jsonl`: the file; relative paths start at the recipe's folder."""
+    id: str | None = None
+    """`hub`: data set id."""
+    revision: str | None = None
+    split: str = "train"
+    """`hub`: split. `arithmetic`: pool, validation, test or hard."""
+    subset: str | None = None
+    count: int | None = Field(None, ge=1)
+    """`arithmetic`: how many problems. Elsewhere: keep only this many (by stable hash)."""
+    columns: dict[Literal["id", "question", "answer"], str] = {}
+    """Names of the columns where they differ from id, question (or problem), answer."""
+    pools: dict[str, Fraction] = {}
+    """Pool name -> share of the problems ("3/4"); pools of one data set never overlap. Split by stable hash."""
+
+    @field_validator("pools", mode="before")
+    @classmethod
+    def _fractions(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: Fraction(str(share)) for name, share in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> DataConfig:
+        needed = {"arithmetic": "count", "jsonl": "path", "hub": "id"}[self.source]
+        if getattr(self, needed) is None:
+            raise ValueError(f"source {self.source!r} needs `{needed}`")
+        if sum(self.pools.values()) > 1:
+            raise ValueError(f"the pools' shares add up to {sum(self.pools.values())}, more than the whole")
+        if any(share <= 0 for share in self.pools.values()):
+            raise ValueError("a pool's share must be above 0")
+        return self
+
+
+class EvaluationConfig(BaseModel):
+    """Which checkpoints are scored, on what, and how."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    suites: tuple[str, ...] = ()
+    data: dict[str, str] = {}
+    """Suite -> local JSONL, where it should not come from the hub."""
+    samples: int = Field(16, ge=1)
+    """Per problem: avg@k."""
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    max_tokens: int = Field(16384, ge=1)
+    limit: int | None = Field(None, ge=1)
+    """Only this many problems of each suite (smoke runs)."""
+    seed: int = 0
+    of: tuple[str, ...] | None = None
+    """Steps whose checkpoints are scored; all of them where it is not given."""
+
+    _one_or_many = field_validator("suites", mode="before")(lambda v: (v,) if isinstance(v, str) else v)
+
+
+class Recipe(BaseModel):
+    """A validated recipe. `steps` keeps the order of the file; references decide what waits for what."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    description: str = ""
+    seed: int = 0
+    prompt: PromptConfig = PromptConfig()
+    data: dict[str, DataConfig] = {}
+    steps: dict[str, StageConfig] = {}
+    evaluate: EvaluationConfig | None = None
+    expectation: str = ""
+    """What a reader should expect of the numbers, shown at the top of the report."""
+
+    path: Path
+    """Where it was read from; not part of any fingerprint."""
+
+    def references(self, step: str) -> Iterator[tuple[str, str, str]]:
+        """(field, reference, kind) of every input of a step."""
+        config = self.steps[step]
+        for field, mark in fields_marked(type(config), Input).items():
+            assert isinstance(mark, Input)
+            yield field, getattr(config, field), mark.kind
+
+    def parents(self, step: str) -> list[str]:
+        """Names of the steps whose output this step reads."""
+        return [ref.removeprefix(STEP) for _, ref, _ in self.references(step) if ref.startswith(STEP)]
+
+    def pools(self) -> dict[str, str]:
+        """Pool -> data set it belongs to."""
+        return {pool: name for name, data in self.data.items() for pool in data.pools}
+
+    def pools_of(self, step: str, mark: type) -> tuple[str, ...]:
+        """Pools a step spends (`Spends`) or only reads the questions of (`Prompts`)."""
+        config = self.steps[step]
+        return tuple(pool for field in fields_marked(type(config), mark) for pool in getattr(config, field))
+
+
+def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read, override and validate a recipe.
+
+    Args:
+        path: The YAML file. A recipe may name another in `extends:`; it then holds only the differences.
+        overrides: `steps.distill.learning_rate=2e-6` and the like; the value is read as YAML.
+
+    Raises:
+        RecipeError: Lists every problem found (exit status 2).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RecipeError(str(path), ["no such recipe"])
+    values = _with_parents(path, seen=())
+    problems: list[str] = []
+    for override in overrides:
+        _apply(values, override, problems)
+    return _validate(values, path, problems)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping, safely loaded. Raises RecipeError with line and column where it is not YAML."""
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(str(path), [f"not valid YAML: {' '.join(str(error).split())}"]) from error
+    if not isinstance(values, dict):
+        raise RecipeError(str(path), [f"expected a mapping at the top, found {type(values).__name__}"])
+    return values
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key written twice and reads 1e-6 as a number."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+# YAML 1.1 reads 1e-6 as text (it wants a dot and a signed exponent); people write learning rates that way.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    values = read_yaml(path)
+    parent_name = values.pop("extends", None)
+    if parent_name is None:
+        return values
+    parent = (path.parent / str(parent_name)).resolve()
+    if parent in seen or not parent.is_file():
+        raise RecipeError(str(path), [f"extends: {parent_name!r} " + ("extends itself" if parent in seen else "not found")])
+    return _merged(_with_parents(parent, (*seen, path.resolve())), values)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`changes` over `base`, mapping by mapping; a null removes a key."""
+    merged = dict(base)
+    for key, value in changes.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merged(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _apply(values: dict[str, Any], override: str, problems: list[str]) -> None:
+    name, equals, text = override.partition("=")
+    keys = name.split(".")
+    if not equals or not all(keys):
+        problems.append(f"--set {override}: expected path.to.field=value")
+        return
+    target = values
+    for depth, key in enumerate(keys[:-1]):
+        inner = target.setdefault(key, {})
+        if not isinstance(inner, dict):
+            problems.append(f"--set {override}: {'.'.join(keys[: depth + 1])} holds a value, not fields")
+            return
+        if depth == 1 and keys[0] == "steps" and not inner:
+            problems.append(f"--set {override}: no step is called {key!r}{suggestion(key, values['steps'])}")
+            del target[key]
+            return
+        target = inner
+    target[keys[-1]] = yaml.load(text, Loader=_Loader)
+
+
+def _validate(values: dict[str, Any], path: Path, problems: list[str]) -> Recipe:
+    raw_steps = values.get("steps") or {}
+    if not isinstance(raw_steps, dict):
+        problems.append("steps: expected a mapping of step names")
+        raw_steps = {}
+    steps: dict[str, StageConfig] = {}
+    for name, raw in raw_steps.items():
+        config = _validate_step(str(name), raw, problems)
+        if config is not None:
+            steps[str(name)] = config
+    if not raw_steps and not problems:
+        problems.append("steps: a recipe needs at least one step")
+    recipe = readable_validation(
+        Recipe, {**values, "steps": {}, "path": path}, place="", problems=problems, hidden=("path",)
+    )
+    if recipe is not None:
+        recipe = recipe.model_copy(update={"steps": steps})
+        problems.extend(_cross_problems(recipe, all_names=[str(name) for name in raw_steps]))
+    if problems or recipe is None:
+        raise RecipeError(str(path), problems)
+    return recipe
+
+
+def _validate_step(name: str, raw: Any, problems: list[str]) -> StageConfig | None:
+    place = f"steps.{name}"
+    if not isinstance(raw, dict):
+        problems.append(f"{place}: expected fields, found {type(raw).__name__}")
+        return None
+    if ":" in name or "/" in name:
+        problems.append(f"{place}: a step's name may not contain ':' or '/'")
+    kind = raw.get("stage")
+    if kind not in stage_kinds():
+        found = f"no stage is called {kind!r}{suggestion(str(kind), stage_kinds())}" if kind else "which stage?"
+        problems.append(f"{place}.stage: {found} (stages: {', '.join(stage_kinds())})")
+        return None
+    return readable_validation(stage_module(str(kind)).Config, raw, place=place, problems=problems)
+
+
+def readable_validation(
+    model: type[Model], values: dict[str, Any], *, place: str, problems: list[str], hidden: tuple[str, ...] = ()
+) -> Model | None:
+    """Validate, appending one sentence per problem to `problems`; None where there was any."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        for item in error.errors():
+            location = [str(part) for part in item["loc"] if part != "__root__"]
+            where = ".".join(([place] if place else []) + location) or "recipe"
+            if item["type"] == "extra_forbidden":
+                known = [name for name in _fields_at(model, location[:-1]) if name not in hidden]
+                problems.append(f"{where}: unknown key{suggestion(location[-1], known)}")
+            elif item["type"] == "missing":
+                problems.append(f"{where}: missing")
+            else:
+                message = item["msg"].removeprefix("Value error, ")
+                given = item.get("input")
+                shown = "" if isinstance(given, dict | BaseModel) else f" (got {given!r})"
+                problems.append(f"{where}: {message[0].lower()}{message[1:]}{shown}")
+        return None
+
+
+def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    for part in location:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        inner = [a for a in (annotation, *getattr(annotation, "__args__", ())) if isinstance(a, type)]
+        nested = next((a for a in inner if issubclass(a, BaseModel)), None)
+        if nested is not None:
+            model = nested
+    return list(model.model_fields)
+
+
+def _cross_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
+    """Problems between fields: references, pools, spending."""
+    names = list(recipe.steps)
+    pools = recipe.pools()
+    repeated = [p for d in recipe.data.values() for p in d.pools]
+    for pool in sorted({p for p in repeated if repeated.count(p) > 1}):
+        yield f"data: the pool {pool!r} is declared twice"
+    for position, name in enumerate(names):
+        for field, reference, kind in recipe.references(name):
+            yield from _reference_problems(recipe, name, field, reference, kind, names[:position], all_names)
+        for mark in (Spends, Prompts):
+            for field in fields_marked(type(recipe.steps[name]), mark):
+                for pool in getattr(recipe.steps[name], field):
+                    if pool not in pools:
+                        yield f"steps.{name}.{field}: no pool is called {pool!r}{suggestion(pool, pools)}"
+    yield from _spending_problems(recipe)
+    yield from _data_field_problems(recipe)
+    if recipe.evaluate is not None and recipe.evaluate.of is not None:
+        for name in recipe.evaluate.of:
+            if name not in all_names:
+                yield f"evaluate.of: no step is called {name!r}{suggestion(name, all_names)}"
+
+
+def _reference_problems(
+    recipe: Recipe, name: str, field: str, reference: str, kind: str, above: list[str], all_names: list[str]
+) -> Iterator[str]:
+    place = f"steps.{name}.{field}"
+    if not reference.startswith(STEP):
+        if reference in all_names:
+            yield f'{place}: {reference!r} names a step; write "{STEP}{reference}"'
+        return
+    target = reference.removeprefix(STEP)
+    if target in above:
+        publishes = type(recipe.steps[target]).publishes
+        if publishes != kind:
+            yield f"{place}: {reference!r} publishes {publishes}, but {kind} is needed here"
+    elif target in all_names:
+        if target in recipe.steps:
+            yield f"{place}: {reference!r} is not above this step; move it up"
+    else:
+        hint = suggestion(target, above, prefix=STEP)
+        yield f"{place}: {reference!r} is not a step above it{hint}"
+
+
+def lineage(recipe: Recipe, step: str) -> list[str]:
+    """The step's ancestors, oldest first, without itself."""
+    seen: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        for parent in recipe.parents(name):
+            if parent in recipe.steps and parent not in seen:
+                visit(parent)
+                seen[parent] = None
+
+    visit(step)
+    return list(seen)
+
+
+def _spending_problems(recipe: Recipe) -> Iterator[str]:
+    for name in recipe.steps:
+        for pool in recipe.pools_of(name, Spends):
+            spender = next((a for a in lineage(recipe, name) if pool in recipe.pools_of(a, Spends)), None)
+            if spender is not None and not getattr(recipe.steps[name], "replay", False):
+                yield (
+                    f"steps.{name}.spends: the pool {pool!r} was already spent by {spender!r}, from which this step "
+                    "comes; choose a pool not spent yet, or say `replay: true`"
+                )
+
+
+def _data_field_problems(recipe: Recipe) -> Iterator[str]:
+    for name, config in recipe.steps.items():
+        data = getattr(config, "data", None)
+        if data is not None and data not in recipe.data:
+            yield f"steps.{name}.data: no data set is called {data!r}{suggestion(data, recipe.data)}"
+
+
+def suggestion(word: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """`; did you mean "distill"?` where something close exists, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f'; did you mean "{prefix}{close[0]}"?' if close else ""

@@ -1,0 +1,46 @@
+"""What vLLM loads into each of its processes: the `safetensors` weight-transfer engine. Nothing else imports this.
+
+vLLM finds `register` through the entry-point group `vllm.general_plugins` (see pyproject.toml). The trainer writes a
+safetensors file into a folder both sides see (shared memory on one machine), names it in `/update_weights`, and the
+engine loads it with the model's own checkpoint loader, so fused and tied parameters need no special case.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ENGINE_NAME = "safetensors"
+FOLDERS_VARIABLE = "REASONING_PIPELINE_WEIGHT_FOLDERS"
+"""Folders the server may read weights from, separated by `os.pathsep`; anything else is refused."""
+
+
+def register() -> None:
+    """Called by vLLM in every process it starts."""
+    from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
+
+    if ENGINE_NAME not in WeightTransferEngineFactory._registry:
+        WeightTransferEngineFactory.register_engine(
+            ENGINE_NAME, "reasoning_pipeline.rollouts.vllm_weight_engine", "SafetensorsWeightTransferEngine"
+        )
+    if os.environ.get("VLLM_TARGET_DEVICE") == "cpu" or _is_cpu_build():
+        import vllm._custom_ops as custom_ops
+
+        # On CPUs vLLM packs linear weights for oneDNN and keeps multiplying with the old pack after an update:
+        # every route answers 200 and the weights are not in use. Without packing, a push takes effect.
+        custom_ops._supports_onednn = False
+
+
+def _is_cpu_build() -> bool:
+    from vllm.platforms import current_platform
+
+    return current_platform.is_cpu()
+
+
+def allowed_path(name: str) -> Path:
+    """The file `name`, if it lies in a folder this server was told to trust. Raises ValueError otherwise."""
+    path = Path(name).resolve()
+    folders = [Path(folder).resolve() for folder in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if folder]
+    if not any(path.is_relative_to(folder) for folder in folders):
+        raise ValueError(f"{path} is outside the folders this server reads weights from")
+    return path
