@@ -25,7 +25,7 @@ class ServerProfile(BaseModel):
     """Servers kept side by side, one per architecture; beyond it the one needed last is stopped."""
     devices: str | None = None
     """CUDA_VISIBLE_DEVICES of the server; None leaves it as it is."""
-    kv_cache_gib: float = Field(1.0, gt=0)
+    kv_cache_gib: int = Field(1, ge=1)
     """CPU builds: memory for the key-value cache."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     tensor_parallel: int = Field(1, ge=1)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from reasoning_pipeline.ownership import leave_with_owner
+
 ENGINE_NAME = "safetensors"
 FOLDERS_VARIABLE = "REASONING_PIPELINE_WEIGHT_FOLDERS"
 """Folders the server may read weights from, separated by `os.pathsep`; anything else is refused."""
-
 
 def register() -> None:
     """Called by vLLM in every process it starts."""
@@ -23,7 +24,9 @@ def register() -> None:
         WeightTransferEngineFactory.register_engine(
             ENGINE_NAME, "reasoning_pipeline.rollouts.vllm_weight_engine", "SafetensorsWeightTransferEngine"
         )
-    if os.environ.get("VLLM_TARGET_DEVICE") == "cpu" or _is_cpu_build():
+    # vLLM's engine is a grandchild of whoever started the server; a SIGKILL there would leave it running.
+    leave_with_owner()
+    if _is_cpu_build():
         import vllm._custom_ops as custom_ops
 
         # On CPUs vLLM packs linear weights for oneDNN and keeps multiplying with the old pack after an update:

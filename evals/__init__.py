@@ -1,0 +1,1 @@
+"""Benchmarks: suites, sampling, verdicts, statistics, comparison. Imports `reasoning_pipeline`, never the reverse."""

@@ -1,0 +1,238 @@
+"""The command line of an evaluation: checkpoints and suites in, a folder with a report out."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from evals.__main__ import COMMANDS
+from reasoning_pipeline.errors import DataError, ServerLost, Stopped
+
+if TYPE_CHECKING:
+    from evals.presets import Protocol
+    from evals.results import EvaluationResult
+    from evals.sessions import Sessions
+    from evals.suite import Suite
+    from evals.summary import Summary
+    from reasoning_pipeline.data.prompts import PromptRenderer
+
+DEFAULT_OUT = Path("runs/evals")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Suites that one checkpoint is asked in one manner."""
+
+    protocol: Protocol
+    renderer: PromptRenderer
+    suites: list[Suite]
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    files = local_files(arguments.data, arguments.suite)
+
+    from evals.sessions import Sessions
+    from evals.suite import load_suite
+    from reasoning_pipeline.registry.resolve import resolve_model
+
+    signal.signal(signal.SIGTERM, _stop)
+    models = [resolve_model(reference, root=arguments.registry) for reference in arguments.checkpoint]
+    suites = []
+    for name in arguments.suite:
+        suite = load_suite(name, data=files.get(name), allow_changed=arguments.allow_changed_data)
+        suites.append(suite.limited(arguments.limit))
+        _say_what_is_odd(suite)
+    outs = _folders(arguments.out, [model.name for model in models])
+    with Sessions(hardware=arguments.hardware, server=arguments.server) as sessions:
+        jobs = [_prepare(model, suites, arguments, sessions) for model in models]
+        for model, out, groups in zip(models, outs, jobs, strict=True):
+            print(f"{model.name} → {out}", file=sys.stderr)
+            for job in groups:
+                print(table(_evaluate(model, out, job, arguments, sessions)))
+            print(f"{out / 'report.html'}")
+    return 0
+
+
+def local_files(data: Sequence[str], suites: Sequence[str]) -> dict[str, Path]:
+    """`--data` values by suite: NAME=FILE, or FILE alone where there is one suite. Raises DataError."""
+    files: dict[str, Path] = {}
+    for value in data:
+        name, equals, path = value.partition("=")
+        if equals and name in suites:
+            files[name] = Path(path)
+        elif len(suites) == 1 and not (equals and not Path(value).exists()):
+            files[suites[0]] = Path(value)
+        else:
+            raise DataError(
+                f"--data {value}: which suite is it for?", remedy=f"write SUITE=FILE, SUITE one of: {', '.join(suites)}"
+            )
+    return files
+
+
+def _prepare(model: Any, suites: Sequence[Suite], arguments: argparse.Namespace, sessions: Sessions) -> list[Job]:
+    """Suites of one checkpoint grouped by how they are asked, with their renderer; and the context length they need.
+
+    Done for every checkpoint before the first server starts, so that a missing chat template costs seconds.
+    """
+    from evals.presets import protocol
+    from reasoning_pipeline.data.prompts import PromptRenderer
+
+    overrides = {name: getattr(arguments, name) for name in ("temperature", "top_p", "top_k", "min_p", "max_tokens")}
+    groups: dict[Any, tuple[Protocol, list[Suite]]] = {}
+    for suite in suites:
+        settled = protocol(
+            suite_preset=suite.preset,
+            suite_max_tokens=suite.max_tokens,
+            asked=arguments.preset,
+            recorded=model.prompt,
+            overrides={**overrides, "seed": arguments.seed},
+        )
+        groups.setdefault((settled.prompt, settled.decoding), (settled, []))[1].append(suite)
+    prepared = []
+    for settled, group in groups.values():
+        renderer = PromptRenderer.from_folder(model.folder, settled.prompt)
+        longest = max(len(renderer.prompt_ids(problem.question)) for suite in group for problem in suite.problems)
+        sessions.need(longest + settled.decoding.max_tokens)
+        prepared.append(Job(protocol=settled, renderer=renderer, suites=group))
+    return prepared
+
+
+def _evaluate(model: Any, out: Path, job: Job, arguments: argparse.Namespace, sessions: Sessions) -> EvaluationResult:
+    from evals.progress import ProgressPrinter
+    from evals.run import evaluate
+
+    def attempt() -> EvaluationResult:
+        return evaluate(
+            suites=job.suites,
+            renderer=job.renderer,
+            sampler=sessions.sampler(model.folder, model.name),
+            decoding=job.protocol.decoding,
+            samples=arguments.samples,
+            out=out,
+            profile=arguments.profile,
+            checkpoint=model.name,
+            fingerprint=model.fingerprint,
+            preset=job.protocol.preset,
+            progress=ProgressPrinter(),
+        )
+
+    try:
+        return attempt()
+    except ServerLost as error:
+        if arguments.server:  # somebody else's server: not ours to start again
+            raise
+        print(f"{error}\nstarting the server once more; what had finished is kept", file=sys.stderr)
+        sessions.close()
+        return attempt()
+
+
+def _folders(out: Path | None, names: Sequence[str]) -> list[Path]:
+    """One folder a checkpoint: --out itself for a single one, else a subfolder each."""
+    labels = [re.sub(r"[^\w.@+-]+", "-", name).strip("-.") or "checkpoint" for name in names]
+    if len(set(labels)) < len(labels):
+        raise DataError(f"{max(labels, key=labels.count)} is given twice", remedy="name every checkpoint once")
+    if out is not None and len(labels) == 1:
+        return [out]
+    return [(out or DEFAULT_OUT) / label for label in labels]
+
+
+def _say_what_is_odd(suite: Suite) -> None:
+    for note in suite.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if suite.set_aside:
+        shown = "; ".join(f"{name} ({reason})" for name, reason in suite.set_aside[:3])
+        more = f" and {len(suite.set_aside) - 3} more" if len(suite.set_aside) > 3 else ""
+        print(f"note: {suite.name}: {len(suite.set_aside)} references set aside: {shown}{more}", file=sys.stderr)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise Stopped("stopped", remedy="run the same command again; it continues where it was")
+
+
+def table(result: EvaluationResult) -> str:
+    lines = [_line(summary) for summary in result.summaries.values()]
+    for name, pooled in result.pooled.items():
+        interval = f"[{100 * pooled.low:.1f}, {100 * pooled.high:.1f}]"
+        lines.append(f"{name} pooled  {100 * pooled.mean:.1f} %  {interval}  {pooled.problems} × {pooled.samples}")
+    return "\n".join(lines)
+
+
+def _line(summary: Summary) -> str:
+    score, asked = summary.score, f"{len(summary.scores)} × {summary.samples}"
+    if score is None:
+        return f"{summary.suite}  nothing could be scored  {asked}"
+
+    def error(value: float | None) -> str:
+        return "–" if value is None else f"{100 * value:.1f}"
+
+    parts = [
+        f"{summary.suite}  {100 * score.mean:.1f} %",
+        f"± {error(score.se_fixed)} (problems fixed) / {error(score.se_drawn)} (drawn)",
+        f"[{100 * score.low:.1f}, {100 * score.high:.1f}]",
+        asked,
+    ]
+    if summary.samples > 1:
+        curves = {"pass": summary.pass_at, "maj": summary.maj_at}
+        parts += [f"{name}@{max(curve)} {100 * curve[max(curve)]:.1f}" for name, curve in curves.items() if curve]
+    shown = ("truncated", "no_answer", "timeout", "error", "unscored", "set_aside")
+    parts += [f"{name.replace('_', ' ')} {100 * summary.shares[name]:.1f} %" for name in shown if summary.shares[name]]
+    return "  ".join(parts)
+
+
+def _number(kind: type, least: float, most: float = math.inf, *, above: bool = False) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a number (got {text!r})") from None
+        if not (least < value if above else least <= value) or not value <= most:
+            bound = f"above {least:g}" if above else f"at least {least:g}"
+            upper = "" if most == math.inf else f" and at most {most:g}"
+            raise argparse.ArgumentTypeError(f"{bound}{upper} (got {text})")
+        return value
+
+    return parse
+
+
+def _parser() -> argparse.ArgumentParser:
+    commands = "\n".join(f"  {name:8} {about}" for name, about in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m evals",
+        description="Score checkpoints on benchmarks. Killed and started again, it continues; same seed, same samples.",
+        epilog=f"other commands (python -m evals COMMAND --help):\n{commands}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", nargs="+", metavar="CHECKPOINT", help="registry reference, folder or hub name")
+    parser.add_argument(
+        "--suite", action="append", required=True, help="a suite's name or a JSONL file (again for more)"
+    )
+    parser.add_argument(
+        "--data", action="append", default=[], metavar="[SUITE=]FILE", help="local JSONL in a suite's place"
+    )
+    parser.add_argument("--allow-changed-data", action="store_true", help="accept rows that are not the pinned ones")
+    parser.add_argument(
+        "--samples", type=_number(int, 1), default=1, metavar="K", help="samples per problem (default 1)"
+    )
+    parser.add_argument("--limit", type=_number(int, 1), metavar="N", help="only the first N problems of each suite")
+    parser.add_argument("--preset", help="qwen3-nonthinking, qwen3-thinking, boxed or plain: prompt and decoding")
+    parser.add_argument("--temperature", type=_number(float, 0))
+    parser.add_argument("--top-p", type=_number(float, 0, 1, above=True))
+    parser.add_argument("--top-k", type=_number(int, 0), help="0 is off")
+    parser.add_argument("--min-p", type=_number(float, 0, 1))
+    parser.add_argument("--max-tokens", type=_number(int, 1), metavar="T", help="longest answer")
+    parser.add_argument("--seed", type=_number(int, 0), default=0)
+    parser.add_argument("--profile", choices=("lenient", "strict"), default="lenient", help="verdicts that count")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"result folder (default {DEFAULT_OUT}/CHECKPOINT)")
+    parser.add_argument("--server", metavar="URL", help="a rollout server that runs already")
+    parser.add_argument("--hardware", metavar="PROFILE", help="hardware profile for a server of our own")
+    parser.add_argument("--registry", type=Path, metavar="DIR", help="where registry references are looked up")
+    return parser

@@ -1,0 +1,251 @@
+r"""Grades a file (or a pipe) of answers: the stable way to the verifier from anywhere.
+
+Rows in, one JSON object a line: `gold` and `prediction`; optional `gold_kind` and `pred_kind` ("latex": a bare answer,
+"text": a whole text), `finish`, `id`, `expected`. A `latex` prediction is put into a box. Where the gold is a text too,
+the row's protocol asks for no box, and both sides are read without one.
+
+Verdicts out, one a line and in order: {"line", "id", "status", "reward", "extracted", "rule", "seconds", "profile"}.
+
+    python -m evals grade answers.jsonl --out verdicts.jsonl
+    python -m evals grade answers.jsonl --profile both --disagreements
+    python -m evals grade cases.jsonl --expected
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from reasoning_pipeline.records import Verdict
+from reasoning_pipeline.rewards import shared_verifier
+
+Profile = Literal["strict", "lenient"]
+_BATCH = 256
+_LISTED = 10_000
+
+
+@dataclass
+class GradeSummary:
+    """What a run over one file came to.
+
+    Example:
+        GradeSummary(profile="lenient", rows=500, graded=499, statuses=Counter(correct=451, wrong=48),
+                     bad_rows=[(17, "not JSON: ...")])
+    """
+
+    profile: str
+    rows: int = 0
+    graded: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    bad_rows: list[tuple[int, str]] = field(default_factory=list)
+    """Line number and reason of each row that could not be graded."""
+    agreement: dict[str, Counter[str]] = field(default_factory=dict)
+    """By source and by category, against the `expected` column: agree, false accept, false reject, debatable."""
+    disagreements: list[dict[str, Any]] = field(default_factory=list)
+    """Rows whose verdict is not the expected one, debatable rows left out."""
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of correct among the rows that could be judged."""
+        judged = self.graded - self.statuses["reference_unparsed"]
+        return self.statuses["correct"] / judged if judged else None
+
+
+@dataclass
+class _Row:
+    line: int
+    data: dict[str, Any] | None
+    problem: str = ""
+
+
+def grade_file(source: TextIO, out: TextIO | None = None, profile: Profile = "lenient") -> GradeSummary:
+    """Grades every row of `source`, writes one verdict a row to `out`, and holds only one batch in memory."""
+    summary = GradeSummary(profile=profile)
+    for batch in _batches(source):
+        good = [row for row in batch if row.data is not None]
+        verdicts = iter(grade_rows([row.data for row in good if row.data is not None], profile))
+        for row in batch:
+            summary.rows += 1
+            if row.data is None:
+                summary.bad_rows.append((row.line, row.problem))
+                _write(out, {"line": row.line, "status": None, "problem": row.problem})
+                continue
+            verdict = next(verdicts)
+            summary.graded += 1
+            summary.statuses[verdict.status] += 1
+            _write(out, {"line": row.line, "id": row.data.get("id"), **asdict(verdict), "profile": profile})
+            _compare_with_expected(summary, row, verdict)
+        if out is not None:
+            out.flush()
+    return summary
+
+
+def grade_rows(rows: Sequence[dict[str, Any]], profile: Profile) -> list[Verdict]:
+    """One verdict a row, in order."""
+    texts = []
+    for row in rows:
+        prediction = row["prediction"]
+        # The space keeps a backslash at the end of an answer from escaping the brace.
+        texts.append(f"\\boxed{{{prediction} }}" if row.get("pred_kind") == "latex" else prediction)
+    return shared_verifier(profile).judge(
+        [row["gold"] for row in rows],
+        texts,
+        finishes=[row.get("finish") for row in rows],
+        questions=[row.get("question") for row in rows],
+        unboxed=[row.get("gold_kind") == "text" and row.get("pred_kind", "text") == "text" for row in rows],
+    )
+
+
+def _batches(source: TextIO) -> Iterator[list[_Row]]:
+    rows = (_parse(number, line) for number, line in enumerate(source, start=1) if line.strip())
+    while batch := list(islice(rows, _BATCH)):
+        yield batch
+
+
+def _parse(number: int, line: str) -> _Row:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return _Row(number, None, f"not JSON: {error}")
+    if not isinstance(data, dict):
+        return _Row(number, None, f"expected an object with gold and prediction, found {type(data).__name__}")
+    for column in ("gold", "prediction"):
+        if isinstance(data.get(column), int | float) and not isinstance(data.get(column), bool):
+            data[column] = str(data[column])
+        if not isinstance(data.get(column), str):
+            found = "no such column" if column not in data else type(data[column]).__name__
+            return _Row(number, None, f"{column}: expected text, found {found}")
+    return _Row(number, data)
+
+
+def _write(out: TextIO | None, record: dict[str, Any]) -> None:
+    if out is not None:
+        out.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _compare_with_expected(summary: GradeSummary, row: _Row, verdict: Verdict) -> None:
+    data = row.data or {}
+    if not isinstance(data.get("expected"), bool):
+        return
+    outcome = "agree" if verdict.correct == data["expected"] else "false accept" if verdict.correct else "false reject"
+    if data.get("debatable"):
+        outcome = "debatable"
+    for key in (f"source {data.get('source', '-')}", f"category {data.get('category', '-')}"):
+        summary.agreement.setdefault(key, Counter())[outcome] += 1
+    if outcome in ("false accept", "false reject") and len(summary.disagreements) < _LISTED:
+        shown = {"line": row.line, "id": data.get("id"), "outcome": outcome, "gold": data["gold"]}
+        summary.disagreements.append(
+            shown | {"extracted": verdict.extracted, "status": verdict.status, "rule": verdict.rule}
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. Exit status 1 when a row could not be graded, 2 when there is no such file, else 0."""
+    parser = argparse.ArgumentParser(
+        prog="evals grade", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", help="JSONL file, or - for standard input")
+    parser.add_argument("--out", help="where verdicts go (default: standard output)")
+    parser.add_argument("--profile", choices=["strict", "lenient", "both"], default="lenient")
+    parser.add_argument(
+        "--disagreements", action="store_true", help="print only the rows on which the profiles disagree"
+    )
+    parser.add_argument("--expected", action="store_true", help="compare with the expected column, print no verdicts")
+    options = parser.parse_args(argv)
+    try:
+        with ExitStack() as stack:
+            # Bytes that are not UTF-8 spoil their own row, not the file.
+            source = (
+                stack.enter_context(Path(options.file).open(encoding="utf-8", errors="replace"))
+                if options.file != "-"
+                else sys.stdin
+            )
+            out = stack.enter_context(Path(options.out).open("w", encoding="utf-8")) if options.out else sys.stdout
+            if options.disagreements or options.profile == "both":
+                return _both(source, out, only_disagreements=options.disagreements)
+            summary = grade_file(source, None if options.expected and not options.out else out, options.profile)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(
+            f"{error.filename}: {error.strerror}\n  → give the path of a JSONL file, or - for standard input",
+            file=sys.stderr,
+        )
+        return 2
+    if options.expected:
+        print_agreement(summary)
+    print_summary(summary, sys.stderr)
+    return 1 if summary.bad_rows else 0
+
+
+def _both(source: TextIO, out: TextIO, *, only_disagreements: bool) -> int:
+    """Every row under both profiles; they disagree where a reward is stricter than a score."""
+    counts: Counter[str] = Counter()
+    bad: list[tuple[int, str]] = []
+    for batch in _batches(source):
+        rows = [row for row in batch if row.data is not None]
+        data = [row.data for row in rows if row.data is not None]
+        bad += [(row.line, row.problem) for row in batch if row.data is None]
+        strict, lenient = grade_rows(data, "strict"), grade_rows(data, "lenient")
+        for row, first, second in zip(rows, strict, lenient, strict=True):
+            counts[f"strict {first.status}, lenient {second.status}"] += 1
+            if not only_disagreements or first.correct != second.correct:
+                record = {"line": row.line, "id": (row.data or {}).get("id"), "gold": (row.data or {})["gold"]}
+                _write(
+                    out, record | {"extracted": second.extracted, "strict": asdict(first), "lenient": asdict(second)}
+                )
+        out.flush()
+    for outcome, count in counts.most_common():
+        print(f"{count:>8}  {outcome}", file=sys.stderr)
+    _print_bad(bad)
+    return 1 if bad else 0
+
+
+def print_agreement(summary: GradeSummary) -> None:
+    """Agreement by source and category, then every row that disagrees."""
+    outcomes = ("false accept", "false reject", "debatable")
+    print(f"{'profile ' + summary.profile:<44}{'rows':>6}{'agree':>8}" + "".join(f"{name:>14}" for name in outcomes))
+    for key, counts in sorted(summary.agreement.items(), key=lambda item: (not item[0].startswith("source"), item[0])):
+        rows = sum(counts.values()) - counts["debatable"]
+        share = f"{counts['agree'] / rows:8.1%}" if rows else f"{'-':>8}"
+        print(f"{key:<44}{rows:>6}{share}" + "".join(f"{counts[name]:>14}" for name in outcomes))
+    for row in summary.disagreements:
+        name = row["id"] or f"line {row['line']}"
+        why = f"{row['status']} ({row['rule']})"
+        print(f"{row['outcome']}: {name}: {why}; gold {_short(row['gold'])}, read {_short(row['extracted'])}")
+
+
+def print_summary(summary: GradeSummary, stream: TextIO) -> None:
+    """One line a fact: rows, statuses, accuracy, and each row that was not graded."""
+    print(f"{summary.rows} rows, {summary.graded} graded ({summary.profile})", file=stream)
+    for status, count in summary.statuses.most_common():
+        print(f"{count:>8}  {status}", file=stream)
+    if summary.accuracy is not None:
+        print(f"accuracy {summary.accuracy:.4f} of the rows whose reference could be read", file=stream)
+    _print_bad(summary.bad_rows)
+
+
+def _print_bad(rows: Sequence[tuple[int, str]]) -> None:
+    for line, problem in rows[:20]:
+        print(f"line {line}: {problem}", file=sys.stderr)
+    if len(rows) > 20:
+        print(f"... and {len(rows) - 20} more lines that could not be graded", file=sys.stderr)
+
+
+def _short(text: str | None, width: int = 90) -> str:
+    shown = " ".join((text or "").split())
+    return repr(shown if len(shown) <= width else shown[:width] + "…")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

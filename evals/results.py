@@ -1,0 +1,168 @@
+"""Results of an evaluation: what `evaluate` returns, what lies on disk, and how it is read back.
+
+OUT/report.html  OUT/summary.csv
+OUT/SUITE/settings.json   written first: what may not change when the run is continued
+          problems.jsonl  the problems as they were judged against
+          samples.jsonl   every sample with its verdicts, appended as they finish
+          summary.json    written last
+          problems.csv    one line a problem
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.statistics import Estimate, estimate, pool
+from evals.summary import Summary, scored
+from reasoning_pipeline.errors import DataError
+
+POOLED = (("aime24", "aime25"),)
+"""Suites that are also scored as one: thirty problems are few."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """One checkpoint on one or several suites.
+
+    Example:
+        result = load("runs/evals/extra_rl-9f12")
+        result.summaries["aime24"].score.mean
+        result.pooled["aime24+aime25"].se_drawn
+    """
+
+    checkpoint: str
+    folder: Path
+    summaries: dict[str, Summary]
+
+    @property
+    def pooled(self) -> dict[str, Estimate]:
+        """Suites taken together as one set of problems, where all of them are here and asked alike."""
+        found: dict[str, Estimate] = {}
+        for names in POOLED:
+            parts = [self.summaries[name] for name in names if name in self.summaries]
+            if len(parts) < len(names) or any(_manner(part) != _manner(parts[0]) for part in parts):
+                continue
+            together = estimate(list(pool(*(_named_scores(part) for part in parts)).values()))
+            if together is not None:
+                found["+".join(names)] = together
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "checkpoint": self.checkpoint,
+            "folder": str(self.folder),
+            "summaries": {name: summary.as_json() for name, summary in self.summaries.items()},
+            "pooled": {name: pooled.as_json() for name, pooled in self.pooled.items()},
+        }
+
+
+def _manner(summary: Summary) -> tuple[Any, ...]:
+    """How a suite was asked: what must be the same before two suites are read as one."""
+    return (summary.profile, summary.samples, summary.settings.get("prompt"), summary.settings.get("decoding"))
+
+
+def _named_scores(summary: Summary) -> Mapping[str, Sequence[float]]:
+    """Ids made unique over suites: the hub's AIME copies number their problems alike."""
+    return {f"{summary.suite}/{name}": row for name, row in scored(summary.scores).items()}
+
+
+def load(folder: str | Path, suites: Sequence[str] | None = None) -> EvaluationResult:
+    """Reads an evaluation back. Raises DataError where there is none, or it is unfinished."""
+    folder = Path(folder)
+    found = sorted(path.parent.name for path in folder.glob("*/settings.json"))
+    names = list(suites) if suites is not None else found
+    if not names:
+        raise DataError(f"{folder}: no evaluation here", remedy="give the folder that was --out of `python -m evals`")
+    unfinished = [name for name in names if not (folder / name / "summary.json").is_file()]
+    if unfinished:
+        raise DataError(
+            f"{folder}: {', '.join(unfinished)} was not evaluated to its end",
+            remedy="run the same `python -m evals` command again; it continues where it stopped",
+        )
+    summaries = {name: load_summary(folder / name) for name in names}
+    return EvaluationResult(checkpoint=next(iter(summaries.values())).checkpoint, folder=folder, summaries=summaries)
+
+
+def load_summary(folder: Path) -> Summary:
+    path = folder / "summary.json"
+    try:
+        return Summary.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: not a summary of this version ({type(error).__name__}: {error})",
+            remedy="run `python -m evals regrade RUN --write` to write it again from the samples",
+        ) from None
+
+
+def finished_suites(folder: Path) -> list[str]:
+    return sorted(path.parent.name for path in folder.glob("*/summary.json"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error})", remedy="remove it, or give another --out") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """All or nothing: a reader never sees half a file."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+SUMMARY_COLUMNS = (
+    *("suite", "checkpoint", "problems", "samples", "mean", "se_fixed", "se_drawn", "low", "high", "interval"),
+    *("detectable_fixed", "detectable_drawn", "strict_mean", "lenient_mean"),
+    *("truncated", "no_answer", "timeout", "error", "unscored", "set_aside", "tokens_mean"),
+)
+
+
+def write_tables(result: EvaluationResult) -> None:
+    """summary.csv of all suites and problems.csv of each."""
+    rows = [_summary_row(summary) for summary in result.summaries.values()]
+    rows += [
+        {"suite": name, "checkpoint": result.checkpoint} | pooled.as_json() for name, pooled in result.pooled.items()
+    ]
+    _write_csv(result.folder / "summary.csv", SUMMARY_COLUMNS, rows)
+    for summary in result.summaries.values():
+        table = [
+            {"problem": name, "samples": len(row), "scored": len(kept), "right": sum(kept), "mean": _mean(kept)}
+            for (name, row), kept in zip(summary.scores.items(), scored(summary.scores).values(), strict=True)
+        ]
+        _write_csv(result.folder / summary.suite / "problems.csv", tuple(table[0]) if table else ("problem",), table)
+
+
+def _mean(row: Sequence[float]) -> float | None:
+    return sum(row) / len(row) if row else None
+
+
+def _summary_row(summary: Summary) -> dict[str, Any]:
+    score = summary.score.as_json() if summary.score else {"samples": summary.samples}
+    return {
+        "suite": summary.suite,
+        "checkpoint": summary.checkpoint,
+        "strict_mean": summary.strict_mean,
+        "lenient_mean": summary.lenient_mean,
+        "tokens_mean": summary.lengths.get("all", {}).get("mean"),
+        **score,
+        **summary.shares,
+    }
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula is quoted: problem ids come from files of others."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value

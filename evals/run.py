@@ -1,0 +1,298 @@
+"""Sample, judge, store, summarise: one checkpoint on one or several suites.
+
+Each sample is a request of its own with a seed made from (seed, suite, problem, sample). That is what makes "same seed,
+same samples" and "continue without sampling twice" one property: whatever is missing can be asked for alone. Prefix
+caching gives back what n completions per request would have saved. All suites go to the engine in one call, so that
+it is never idle while the last long answers of one suite finish.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from evals import results
+from evals.answer_classes import answer_classes
+from evals.judging import Finished, JudgingThread
+from evals.progress import Progress
+from evals.results import EvaluationResult, write_json, write_tables
+from evals.samples import Sample, SampleFile, add_problems, sample_seed
+from evals.suite import Suite
+from evals.summary import Summary, summarise
+from reasoning_pipeline.data.prompts import PromptRenderer
+from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.records import Decoding, Problem
+from reasoning_pipeline.rollouts.client import Completion, GenerationRequest, Sampler
+
+Profile = Literal["strict", "lenient"]
+
+FORMAT = 1
+"""Of the folder's files; raised when their meaning changes."""
+
+WAVE_TOKENS, LEAST_WAVE = 64_000_000, 1_024
+"""A sampler returns what it wrote, ids and log-probabilities, about 70 bytes a token. Waves of at most so many tokens
+keep that under 5 GB, and each is still several times what an engine has in flight."""
+
+IDENTITY = (
+    *("format", "suite", "checkpoint", "fingerprint", "prompt", "first_prompt", "digests"),
+    *("decoding", "data", "verifier", "profile"),
+)
+"""Settings that must be the same for a run to be continued."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """One suite of this call with its place on disk."""
+
+    suite: Suite
+    folder: Path
+    file: SampleFile
+    settings: dict[str, Any]
+    missing: list[tuple[Problem, int]]
+    found: int
+
+
+def evaluate(
+    *,
+    suites: Sequence[Suite],
+    renderer: PromptRenderer,
+    sampler: Sampler,
+    decoding: Decoding,
+    samples: int,
+    out: Path,
+    profile: Profile = "lenient",
+    checkpoint: str,
+    fingerprint: str | None = None,
+    preset: str | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> EvaluationResult:
+    """Asks every problem `samples` times and writes everything under `out` (layout: evals/results.py).
+
+    Killed and called again with the same settings it continues; with more samples it adds to what is there. Raises
+    DataError where `out` holds a run with other settings, and lets the sampler's ServerLost and ServerError through
+    after everything that had finished is stored.
+    """
+    if samples < 1:
+        raise DataError(f"samples: at least 1 (got {samples})", remedy="ask every problem at least once")
+    if not suites:
+        raise DataError("no suite to evaluate", remedy="name at least one suite")
+    names = [suite.name for suite in suites]
+    if len(set(names)) < len(names):
+        raise DataError(f"two suites are called {max(names, key=names.count)}", remedy="rename the file of one of them")
+
+    from reasoning_pipeline.rewards import shared_verifier, verifier_versions
+
+    strict, lenient = shared_verifier("strict"), shared_verifier("lenient")
+    out = Path(out)
+    with only_writer(out):
+        manner = {
+            "checkpoint": checkpoint,
+            "fingerprint": fingerprint,
+            "preset": preset,
+            "prompt": renderer.config.model_dump(),
+            "digests": renderer.digests,
+            "decoding": asdict(decoding),
+            "stop_ids": renderer.stop_ids,
+            "verifier": verifier_versions(),
+            "profile": profile,
+        }
+        parts = [_open_part(suite, renderer, manner, out, samples) for suite in suites]
+        counts = Counts(parts, samples, progress)
+        with JudgingThread(strict, lenient, counts.stored) as judging:
+            _sample_missing(parts, renderer, sampler, decoding, judging)
+        judge = strict if profile == "strict" else lenient
+        summaries = {part.suite.name: _summarise(part, samples, profile, checkpoint, judge) for part in parts}
+        write_report(out)
+    return EvaluationResult(checkpoint=checkpoint, folder=out, summaries=summaries)
+
+
+@contextmanager
+def only_writer(out: Path) -> Iterator[None]:
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise DataError(
+            f"{out}: another evaluation is writing here", remedy="wait for it, or give another --out"
+        ) from None
+
+
+def _open_part(suite: Suite, renderer: PromptRenderer, manner: dict[str, Any], out: Path, samples: int) -> _Part:
+    """Checks that the folder is new or a run alike, and finds what is still missing."""
+    folder = out / suite.name
+    first_prompt = renderer.prompt(suite.problems[0].question)
+    settings = {
+        "format": FORMAT,
+        "suite": suite.name,
+        "title": suite.title,
+        **manner,
+        "first_prompt": first_prompt,
+        "opens_thinking": first_prompt.rstrip().endswith("<think>"),
+        "data": {"digest": suite.digest, "rows": suite.rows},
+        "source": suite.source,
+        "set_aside": [list(pair) for pair in suite.set_aside],
+        "notes": list(suite.notes),
+    }
+    path = folder / "settings.json"
+    if path.is_file():
+        _refuse_other_settings(path, results.read_json(path), settings)
+    folder.mkdir(exist_ok=True)
+    write_json(path, settings)
+    add_problems(folder / "problems.jsonl", suite.problems)
+    file = SampleFile(folder / "samples.jsonl", manner["profile"])
+    file.cut_torn_line()
+    there = set(file.read())
+    wanted = [(problem, index) for problem in suite.problems for index in range(samples)]
+    missing = [(problem, index) for problem, index in wanted if (problem.id, index) not in there]
+    return _Part(
+        suite=suite, folder=folder, file=file, settings=settings, missing=missing, found=len(wanted) - len(missing)
+    )
+
+
+def _refuse_other_settings(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    differ = differences(before, now, IDENTITY)
+    if differ:
+        raise DataError(
+            f"{path.parent} holds samples of a run with other settings:\n"
+            + "\n".join(f"  - {line}" for line in differ),
+            remedy="give another --out (or, where only the verifier differs, `python -m evals regrade RUN --write`)",
+        )
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """What differs between two settings, field by field: `decoding.temperature: 0.6 and 0.7`."""
+    lines: list[str] = []
+    for name in names:
+        a, b = before.get(name), now.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            keys = list(dict.fromkeys([*a, *b]))
+            lines += [f"{name}.{line}" for line in differences(a, b, keys)]
+        elif a != b:
+            lines.append(f"{name}: {_short(a)} and {_short(b)}")
+    return lines
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:38]}...{text[-38:]}"
+
+
+class Counts:
+    """Keeps the figures of `Progress` and hands them on; called on the judging thread only."""
+
+    def __init__(self, parts: Sequence[_Part], samples: int, progress: Callable[[Progress], None] | None) -> None:
+        self._progress = progress
+        self._total = sum(len(part.suite.problems) for part in parts) * samples
+        self._found = sum(part.found for part in parts)
+        self._done, self._right, self._truncated, self._tokens = self._found, 0, 0, 0
+        self._suites = {id(part.file): part.suite.name for part in parts}
+        self._began = time.monotonic()
+
+    def stored(self, item: Finished, sample: Sample) -> None:
+        self._done += 1
+        self._right += sample.judged(item.file.profile).status == "correct"
+        self._truncated += sample.finish == "length"
+        self._tokens += sample.tokens
+        if self._progress is not None:
+            self._progress(
+                Progress(
+                    suite=self._suites[id(item.file)],
+                    done=self._done,
+                    total=self._total,
+                    found=self._found,
+                    right=self._right,
+                    truncated=self._truncated,
+                    tokens=self._tokens,
+                    seconds=time.monotonic() - self._began,
+                )
+            )
+
+
+def _sample_missing(
+    parts: Sequence[_Part],
+    renderer: PromptRenderer,
+    sampler: Sampler,
+    decoding: Decoding,
+    judging: JudgingThread,
+) -> None:
+    asked: list[tuple[_Part, Problem, int]] = [(part, *wanted) for part in parts for wanted in part.missing]
+    if not asked:
+        return
+    encoded = lru_cache(maxsize=None)(renderer.prompt_ids)  # one list a question, shared by its requests
+    requests = [
+        GenerationRequest(
+            prompt_ids=encoded(problem.question),
+            seed=sample_seed(decoding.seed, part.suite.name, problem.id, index),
+        )
+        for part, problem, index in asked
+    ]
+
+    def on_result(start: int, offset: int, completions: list[Completion]) -> None:
+        number = start + offset
+        part, problem, index = asked[number]
+        judging.put(
+            Finished(
+                file=part.file,
+                problem=problem,
+                sample=index,
+                seed=requests[number].seed,
+                text=renderer.decode(completions[0].token_ids),
+                completion=completions[0],
+                opens_thinking=part.settings["opens_thinking"],
+            )
+        )
+
+    wave = max(LEAST_WAVE, WAVE_TOKENS // decoding.max_tokens)
+    for start in range(0, len(requests), wave):
+        sampler.generate(
+            requests[start : start + wave],
+            decoding,
+            stop_ids=renderer.stop_ids,
+            on_result=partial(on_result, start),
+        )
+
+
+def _summarise(part: _Part, samples: int, profile: Profile, checkpoint: str, judge: Any) -> Summary:
+    summary = summarise_folder(
+        part.folder, part.suite, part.settings, samples=samples, profile=profile, checkpoint=checkpoint, judge=judge
+    )
+    write_json(part.folder / "summary.json", summary.as_json())
+    return summary
+
+
+def summarise_folder(
+    folder: Path, suite: Suite, settings: dict[str, Any], *, samples: int, profile: Profile, checkpoint: str, judge: Any
+) -> Summary:
+    """Reads the suite's samples back and summarises the first `samples` of each problem.
+
+    Raises DataError where one is missing: the sampler returned without delivering it.
+    """
+    stored = SampleFile(folder / "samples.jsonl", profile).read()
+    wanted = [(problem.id, index) for problem in suite.problems for index in range(samples)]
+    if missing := sum(key not in stored for key in wanted):
+        raise DataError(
+            f"{folder}: {missing:,} of {len(wanted):,} samples are missing",
+            remedy="run the same command again; only they are drawn",
+        )
+    samples_of = {p.id: [stored[p.id, index] for index in range(samples)] for p in suite.problems}
+    classes = answer_classes(samples_of, profile, judge)
+    return summarise(
+        suite, samples_of, classes, checkpoint=checkpoint, profile=profile, samples=samples, settings=settings
+    )
+
+
+def write_report(out: Path) -> None:
+    """Tables and the HTML page over every finished suite in the folder, those of earlier calls too."""
+    from evals.report import write_page
+
+    everything = results.load(out, results.finished_suites(out))
+    write_tables(everything)
+    write_page(everything)

@@ -1,0 +1,119 @@
+"""An evaluation as a step of a plan: `python -m evals step CONTEXT.json`, called by the runner.
+
+Scores one checkpoint on the recipe's suites through the run's rollout server and publishes the result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evals.progress import Progress
+from evals.run import evaluate
+from evals.suite import Suite, load_suite
+from evals.summary import Summary
+from reasoning_pipeline.data.prompts import PromptRenderer
+from reasoning_pipeline.ownership import leave_with_owner
+from reasoning_pipeline.plan import EvaluateStep
+from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.rewards import verifier_versions
+from reasoning_pipeline.run_step import GRACE_SECONDS, StepContext, publish
+from reasoning_pipeline.training.context import StageContext, StageOutcome
+
+FIELD = "checkpoint"
+
+
+def main(argv: Sequence[str]) -> int:
+    started = time.monotonic()
+    leave_with_owner(GRACE_SECONDS)
+    step = StepContext.model_validate_json(Path(argv[0]).read_text(encoding="utf-8"))
+    config = EvaluateStep.model_validate(step.config)
+    context = StageContext(
+        config=config,
+        label=step.label,
+        problems=[],
+        inputs=step.inputs,
+        prompt=step.prompt,
+        profile=step.profile,
+        work=step.work,
+        client=step.client(),
+    )
+    with context.watching_signals():
+        outcome = score(config, context)
+        artifact = publish(step, outcome, time.monotonic() - started)
+        print(f"published {artifact.name}")
+    return 0
+
+
+def score(config: EvaluateStep, context: StageContext) -> StageOutcome:
+    """Evaluate on every suite; a killed step continues with the samples that are missing."""
+    from reasoning_pipeline.rollouts.session import sampler_for
+
+    suites = [_suite(name, config) for name in config.suites]
+    output = context.work / "output"  # kept over interruptions: samples on disk are not drawn again
+    output.mkdir(parents=True, exist_ok=True)
+    metrics = context.start_metrics(total_steps=None)
+
+    def report(progress: Progress) -> None:
+        context.stop_if_asked()
+        metrics.report(
+            {
+                "step": progress.done,
+                "total_steps": progress.total,
+                "accuracy": progress.right / max(progress.done - progress.found, 1),
+                "tokens_per_s": progress.tokens / max(progress.seconds, 1e-9),
+                "seconds_left": progress.seconds_left,
+            }
+        )
+
+    with sampler_for(context, FIELD) as sampler:
+        result = evaluate(
+            suites=suites,
+            renderer=PromptRenderer.from_folder(context.inputs[FIELD], context.prompt),
+            sampler=sampler,
+            decoding=Decoding(
+                temperature=config.temperature,
+                top_p=config.top_p,
+                top_k=config.top_k,
+                max_tokens=config.max_tokens,
+                seed=config.seed or 0,
+            ),
+            samples=config.samples,
+            out=output,
+            checkpoint=context.inputs[FIELD].name,
+            progress=report,
+        )
+    metrics.close()
+    figures: dict[str, Any] = {
+        "suites": {name: headline(summary) for name, summary in result.summaries.items()},
+        "verifier": verifier_versions(),
+        "seconds": round(metrics.seconds, 2),
+    }
+    return StageOutcome(output, figures)
+
+
+def headline(summary: Summary) -> dict[str, Any]:
+    """A summary's figures as the record keeps them; shares of 1."""
+    score = summary.score
+    return {
+        "accuracy": score.mean if score else None,
+        "se_problems_fixed": score.se_fixed if score else None,
+        "se_problems_drawn": score.se_drawn if score else None,
+        "interval": [score.low, score.high] if score else None,
+        "problems": score.problems if score else 0,
+        "samples": summary.samples,
+        "pass_at_k": summary.pass_at.get(summary.samples),
+        "truncated": summary.shares.get("truncated"),
+        "no_answer": summary.shares.get("no_answer"),
+        "unscored": summary.shares.get("unscored"),
+        "strict_mean": summary.strict_mean,
+        "mean_tokens": summary.lengths.get("all", {}).get("mean"),
+    }
+
+
+def _suite(name: str, config: EvaluateStep) -> Suite:
+    path = config.data.get(name)
+    suite = load_suite(name, data=Path(path) if path else None)
+    return suite.limited(config.limit) if config.limit is not None else suite

@@ -1,0 +1,73 @@
+"""Tokenizers made here, for worlds without a hub: characters for arithmetic, BPE for real text.
+
+Saved as a Hugging Face fast tokenizer with a chat template, so that transformers and vLLM load them as any other.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from reasoning_pipeline.data.arithmetic import LONGEST_EXPRESSION
+
+PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+SPECIAL = (PAD, START, END)
+
+ARITHMETIC_TEMPLATE = (
+    "{{- '" + START + "' }}{{- '%-" + str(LONGEST_EXPRESSION) + "s' | format(messages[-1]['content']) }}{{- '\\n' }}"
+)
+"""Every prompt has the same length: no padding between rows, and each operation keeps its distance to its step."""
+
+CHAT_TEMPLATE = (
+    "{%- for message in messages %}"
+    "{{- '" + START + "' + message['role'] + '\\n' + message['content'] + '" + END + "' + '\\n' }}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '" + START + "assistant\\n' }}{%- endif %}"
+)
+"""ChatML, as Qwen writes it."""
+
+
+def save_character_tokenizer(folder: Path) -> int:
+    """Printable ASCII, newline and three special tokens; returns the number of tokens (99)."""
+    characters = [*SPECIAL, "\n", *(chr(code) for code in range(32, 127))]
+    assert len(set(characters)) == len(characters) and set(string.digits) <= set(characters)
+    tokenizer = Tokenizer(models.WordLevel({c: i for i, c in enumerate(characters)}, unk_token=PAD))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return _save(tokenizer, folder, ARITHMETIC_TEMPLATE)
+
+
+def save_bpe_tokenizer(folder: Path, texts: Iterable[str], vocabulary_size: int) -> int:
+    """Byte-level BPE learned from `texts`; returns the number of tokens (at most `vocabulary_size`)."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return _save(tokenizer, folder, CHAT_TEMPLATE)
+
+
+def _save(tokenizer: Tokenizer, folder: Path, template: str) -> int:
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END,
+        "pad_token": PAD,
+        "model_max_length": 1_000_000,
+        "clean_up_tokenization_spaces": False,
+        "padding_side": "left",
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    return tokenizer.get_vocab_size()

@@ -1,0 +1,58 @@
+"""Processes that leave when whoever started them is gone, however it went.
+
+Signals cannot be relied on: an owner killed by SIGKILL sends none. Each child watches its owner's process id and start
+time (ids are reused) from a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import psutil
+
+OWNER_VARIABLE = "REASONING_PIPELINE_OWNER"
+"""Environment variable `pid:create_time` of the owner."""
+
+CHECK_SECONDS = 2.0
+
+_watching_in: int | None = None
+
+
+def owner_environment() -> dict[str, str]:
+    """What to add to a child's environment so that it leaves with this process."""
+    return {OWNER_VARIABLE: f"{os.getpid()}:{psutil.Process().create_time()}"}
+
+
+def leave_with_owner(grace_s: float = 0.0) -> None:
+    """Start, once per process, the watch. When the owner is gone: SIGTERM to this process, and after `grace_s` an
+    immediate exit."""
+    global _watching_in  # noqa: PLW0603 - once per process; a forked child starts its own
+    owner = os.environ.get(OWNER_VARIABLE)
+    if not owner or _watching_in == os.getpid():
+        return
+    _watching_in = os.getpid()
+    pid, _, created = owner.partition(":")
+    threading.Thread(
+        target=_watch, args=(int(pid), float(created), grace_s), name="leave-with-owner", daemon=True
+    ).start()
+
+
+def alive(pid: int, created: float) -> bool:
+    """Whether the process with this id is still the one that started then."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - created) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _watch(pid: int, created: float, grace_s: float) -> None:
+    while alive(pid, created):
+        time.sleep(CHECK_SECONDS)
+    if grace_s > 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace_s)
+    os._exit(1)

@@ -1,0 +1,86 @@
+"""Writes the page and the CSV. One file each, self-contained: no script, no font, no picture from anywhere else."""
+
+from __future__ import annotations
+
+import csv
+import io
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reasoning_pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.plan import Plan
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+ACCURACY_COLUMNS = ("mean", "se_drawn", "se_fixed", "low", "high", "problems", "samples", "truncated", "no_answer")
+CSV_COLUMNS = (
+    *("step", "stage", "role", "policy", "state", "suite"),
+    *(f"before_{name}" for name in ("mean", "se_drawn")),
+    *(f"after_{name}" for name in ACCURACY_COLUMNS),
+    *("gain", "gain_se", "labels", "labels_here", "seconds"),
+)
+
+
+def write_report(plan: Plan, path: Path) -> Path:
+    """One HTML page about everything the plan's registry holds; what is missing is named.
+
+    Reads records, metrics and samples; never weights. The same artifacts give the same bytes.
+    """
+    import jinja2
+
+    from reasoning_pipeline.report import results
+    from reasoning_pipeline.report.page import make_page, signed
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,  # model text is untrusted: nothing reaches the page unescaped
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    formatters = (results.percent, results.with_error, results.minutes, results.change, signed)
+    environment.filters |= {formatter.__name__: formatter for formatter in formatters}
+    return _write(path, environment.get_template("report.html.j2").render(page=make_page(plan)))
+
+
+def write_csv(plan: Plan, path: Path) -> Path:
+    """The results table, tidy: one row per checkpoint and suite, shares of 1, empty where nothing was measured."""
+    from reasoning_pipeline.report.page import all_gains
+    from reasoning_pipeline.report.results import stage_results, suites
+
+    gains = all_gains(plan)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for result in stage_results(plan):
+        same = {name: getattr(result, name) for name in CSV_COLUMNS if hasattr(result, name)}
+        for suite in suites(plan) or ("",):
+            row = same | {"suite": suite}
+            for when, accuracy in (("before", result.before.get(suite)), ("after", result.after.get(suite))):
+                if accuracy is not None:
+                    cells = {f"{when}_{name}": getattr(accuracy, name) for name in ACCURACY_COLUMNS}
+                    row |= {name: value for name, value in cells.items() if name in CSV_COLUMNS}
+            if (gain := gains.get((result.step, suite))) is not None:
+                row |= {"gain": gain.difference, "gain_se": gain.se}
+            writer.writerow(row)
+    return _write(path, text.getvalue())
+
+
+def _write(path: Path, text: str) -> Path:
+    """All or nothing: an open page is never half a page."""
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+        aside.replace(path)
+    except OSError as error:
+        message = f"{path}: could not be written ({error.strerror})"
+        raise PipelineError(message, remedy="free space or choose another place") from error
+    finally:
+        with suppress(OSError):
+            aside.unlink()
+    return path

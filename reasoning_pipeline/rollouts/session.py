@@ -1,0 +1,130 @@
+"""A sampler that holds a given checkpoint's weights: in a running server, in one started for the purpose, or here."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reasoning_pipeline.errors import IncompatibleModels
+from reasoning_pipeline.hardware import HardwareProfile, load_profile
+from reasoning_pipeline.rollouts.client import Completion, RolloutClient, Sampler
+from reasoning_pipeline.rollouts.weight_sync import load_folder
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.records import Decoding
+    from reasoning_pipeline.training.context import StageContext
+
+_NOT_ARCHITECTURE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
+
+
+def architecture(folder: Path) -> str:
+    """Two folders with equal values can take turns in one server. Canonical JSON of what shapes the weights."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return json.dumps({k: v for k, v in config.items() if k not in _NOT_ARCHITECTURE}, sort_keys=True)
+
+
+@contextmanager
+def sampler_for(context: StageContext, field: str) -> Iterator[Sampler]:
+    """A sampler with the weights of the model in `field`: the run's server, proved, or transformers in this process."""
+    folder = context.inputs[field]
+    if context.client is not None:
+        load_folder(context.client, folder, context.label, context.profile.precision)
+        yield context.client
+    else:
+        yield transformers_sampler(folder, context.profile)
+
+
+class CheckpointSampler:
+    """A sampler that can be given another checkpoint of the same architecture."""
+
+    def __init__(self, folder: Path, profile: HardwareProfile, client: RolloutClient | None) -> None:
+        self.folder, self.profile, self.client = folder, profile, client
+        self._inner: Sampler | None = None
+        self.proof: float | None = None
+        """Largest difference of the weight proof in nats; None where there was nothing to compare with."""
+        self.load_checkpoint(folder)
+
+    def load_checkpoint(self, folder: Path) -> None:
+        """Swap weights. Raises IncompatibleModels where the architecture differs, StaleWeights where the proof fails."""
+        if architecture(folder) != architecture(self.folder):
+            raise IncompatibleModels(
+                f"{folder.name} has another architecture than {self.folder.name}, which the server was started for",
+                remedy="start another session for it",
+            )
+        if self.client is not None:
+            self.proof = load_folder(self.client, folder, folder.name, self.profile.precision)
+            self._inner = self.client
+        else:
+            self._inner = transformers_sampler(folder, self.profile)
+
+    def generate(self, requests: Any, decoding: Decoding, **options: Any) -> list[list[Completion]]:
+        """See Sampler.generate."""
+        assert self._inner is not None
+        result: list[list[Completion]] = self._inner.generate(requests, decoding, **options)
+        return result
+
+
+@contextmanager
+def rollout_session(
+    folder: Path,
+    *,
+    hardware: str | None = None,
+    server: str | None = None,
+    max_model_len: int | None = None,
+    label: str = "session",
+) -> Iterator[CheckpointSampler]:
+    """A sampler whose weights are proved to be the folder's.
+
+    Args:
+        hardware: Profile by name or path; `cpu` where it is not given.
+        server: URL of a running rollout server of the same architecture (its key in the environment); a server is
+            started, and stopped afterwards, where it is not given.
+        max_model_len: Longest prompt plus completion, in tokens; bounded by the model's positions.
+        label: Names the server's log.
+    """
+    profile = load_profile(hardware)
+    if server is not None:
+        client = RolloutClient(server, timeout_s=profile.server.request_timeout_s)
+        try:
+            yield CheckpointSampler(folder, profile, client)
+        finally:
+            client.close()
+        return
+    if profile.engine == "transformers":
+        yield CheckpointSampler(folder, profile, None)
+        return
+    from reasoning_pipeline.rollouts.server import RolloutServer
+
+    log = Path(tempfile.gettempdir()) / f"reasoning-pipeline-{os.getpid()}-{label.replace('/', '-')}.log"
+    owned = RolloutServer(
+        folder, profile, log, readable=(folder.parent,), max_model_len=bounded_length(folder, max_model_len)
+    )
+    try:
+        owned.start()
+        owned.wait_ready()
+        yield CheckpointSampler(folder, profile, owned.client)
+    finally:
+        owned.stop()
+
+
+def transformers_sampler(folder: Path, profile: HardwareProfile) -> Sampler:
+    """The model in this process, for profiles without vLLM."""
+    from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
+    from reasoning_pipeline.training.models import load_model, load_tokenizer
+
+    model = load_model(folder, dtype=profile.precision).to(profile.device)
+    pad = load_tokenizer(folder).pad_token_id
+    return TransformersSampler(model, pad_id=pad if pad is not None else 0, version=folder.name)
+
+
+def bounded_length(folder: Path, wanted: int | None) -> int | None:
+    """`wanted`, but no more than the model has positions."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    positions = config.get("max_position_embeddings")
+    return min(wanted, positions) if wanted is not None and positions is not None else wanted
+

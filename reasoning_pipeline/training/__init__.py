@@ -1,0 +1,1 @@
+"""What stages share once torch is imported: the context, the TRL bridge, resume points, metrics."""

@@ -1,0 +1,58 @@
+"""Which row is trained on when: decided once, from the seed, so that a resumed step continues with the right row."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, TypeVar
+
+from reasoning_pipeline.data.prompts import PromptRenderer
+from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.records import Problem
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.stage import Optimization
+
+Row = TypeVar("Row")
+
+
+def repeat_in_epochs(rows: list[Row], count: int, seed: int) -> list[Row]:
+    """The first `count` of: all rows shuffled, all rows shuffled anew, and so on."""
+    rng = random.Random(f"order/{seed}")
+    ordered: list[Row] = []
+    while len(ordered) < count:
+        epoch = list(rows)
+        rng.shuffle(epoch)
+        ordered.extend(epoch)
+    return ordered[:count]
+
+
+def steps_for(config: Optimization, rows: int, rows_per_step: int) -> int:
+    """Optimizer steps: as given, or as many whole ones as the epochs hold.
+
+    Example: 768 problems, 16 a step, 1 epoch -> 48.
+    """
+    if (config.steps is None) == (config.epochs is None):
+        raise PipelineError("a training step needs exactly one of `steps` and `epochs`")
+    if config.steps is not None:
+        return config.steps
+    assert config.epochs is not None
+    steps = int(config.epochs * rows / rows_per_step)
+    if steps < 1:
+        raise PipelineError(
+            f"{rows} rows do not fill one step of {rows_per_step}", remedy="lower the batch or raise epochs"
+        )
+    return steps
+
+
+def within_length(problems: list[Problem], renderer: PromptRenderer, max_prompt_tokens: int) -> list[Problem]:
+    """Problems whose prompt fits; the others are counted on stdout, never truncated."""
+    if not problems:
+        raise PipelineError("the step's pools hold no problems")
+    kept = [p for p in problems if len(renderer.prompt_ids(p.question)) <= max_prompt_tokens]
+    if len(kept) < len(problems):
+        print(f"set aside {len(problems) - len(kept)} of {len(problems)} problems: prompts over {max_prompt_tokens} tokens")
+    if not kept:
+        raise PipelineError(
+            f"all {len(problems)} prompts are longer than {max_prompt_tokens} tokens", remedy="raise max_prompt_tokens"
+        )
+    return kept

@@ -1,0 +1,167 @@
+"""Running a trainer to its end: resume points, stop requests, metrics, and the model that comes out."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from reasoning_pipeline.errors import Stopped
+from reasoning_pipeline.rollouts.engine import TrainerEngine
+from reasoning_pipeline.rollouts.weight_sync import local_probe
+from reasoning_pipeline.training.context import StageContext, StageOutcome, copy_tokenizer
+from reasoning_pipeline.training.metrics import Metrics, read_metrics
+
+COMPLETE = "complete"
+"""Marker inside a resume point, written after everything else."""
+
+_TRL_NAMES = {
+    "reward": "reward",
+    "loss": "loss",
+    "entropy": "entropy",
+    "learning_rate": "learning_rate",
+    "grad_norm": "grad_norm",
+    "completions/mean_length": "completion_tokens",
+    "completions/clipped_ratio": "truncated",
+    "sampling/sampling_logp_difference/max": "sampler_mismatch",
+    "groups_mixed": "groups_mixed",
+    "groups_all_right": "groups_all_right",
+    "groups_all_wrong": "groups_all_wrong",
+    "verdicts_timeout": "verdicts_timeout",
+    "verdicts_error": "verdicts_error",
+    "verdicts_reference_unparsed": "verdicts_reference_unparsed",
+}
+
+
+def run_trainer(context: StageContext, trainer: Any) -> StageOutcome:
+    """Train, from the last complete resume point if there is one, and save what is to be published.
+
+    Raises:
+        Stopped: After saving a resume point, when a stop was asked for.
+    """
+    checkpoints = context.work / "checkpoints"
+    resume = last_complete(checkpoints)
+    resumed_at = int(resume.name.rpartition("-")[2]) if resume else 0
+    main = trainer.accelerator.is_main_process
+    check_launch(context, trainer)
+    metrics = context.start_metrics(total_steps=trainer.args.max_steps, resumed_at=resumed_at) if main else None
+    callback = _Reporter(context, trainer, metrics)
+    trainer.add_callback(callback)
+    if resume is not None and main:
+        print(f"resuming after optimizer step {resumed_at} of {trainer.args.max_steps}")
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    if callback.stopped:
+        raise Stopped(
+            f"{context.label} stopped after optimizer step {trainer.state.global_step}", remedy="run again to continue"
+        )
+    return _save(context, trainer, metrics)
+
+
+def check_launch(context: StageContext, trainer: Any) -> None:
+    """Refuse to train in another shape than the profile asks for: launchers fall back to one process in silence."""
+    from reasoning_pipeline.errors import PipelineError
+
+    found = trainer.accelerator.num_processes
+    if found != context.profile.processes:
+        raise PipelineError(
+            f"the profile {context.profile.name!r} asks for {context.profile.processes} trainer processes, "
+            f"{found} started ({trainer.accelerator.distributed_type})",
+            remedy="check accelerate_config: on CPUs only DeepSpeed and torchrun start more than one",
+        )
+
+
+def last_complete(checkpoints: Path) -> Path | None:
+    """The newest resume point that was written to its end; half-written ones are removed."""
+    found: list[tuple[int, Path]] = []
+    for folder in checkpoints.glob("checkpoint-*"):
+        if (folder / COMPLETE).is_file():
+            found.append((int(folder.name.rpartition("-")[2]), folder))
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    return max(found)[1] if found else None
+
+
+class _Reporter(TrainerCallback):
+    """Writes metrics after each optimizer step, marks resume points complete, stops on request."""
+
+    def __init__(self, context: StageContext, trainer: Any, metrics: Metrics | None) -> None:
+        self.context, self.trainer, self.metrics = context, trainer, metrics
+        self.stopped = False
+        self._last_time, self._last_tokens = time.monotonic(), 0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if _any_rank(self.trainer, self.context.should_stop()):
+            control.should_save = control.should_training_stop = True
+            self.stopped = state.global_step < state.max_steps
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.accelerator.wait_for_everyone()
+        if self.metrics is not None:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        if self.metrics is None or logs is None or "train_runtime" in logs:
+            return
+        values = {ours: logs[theirs] for theirs, ours in _TRL_NAMES.items() if theirs in logs}
+        if hasattr(self.trainer, "teacher_model"):
+            # The distillation loss is the divergence itself: mean over the batch's completion tokens, in nats.
+            values["kl"] = values.get("loss")
+        engine = getattr(self.trainer, "vllm_generation", None)
+        if isinstance(engine, TrainerEngine):
+            now = time.monotonic()
+            values["tokens_per_s"] = (engine.tokens_generated - self._last_tokens) / (now - self._last_time)
+            self._last_time, self._last_tokens = now, engine.tokens_generated
+            if engine.push_weights is not None:
+                values["push_seconds"] = engine.push_weights.seconds
+                values["probe_error"] = engine.push_weights.difference
+        self.metrics.write(state.global_step, **values)
+
+
+def _any_rank(trainer: Any, asked: bool) -> bool:
+    """Ranks agree to stop: a signal may have reached only one of them."""
+    if trainer.accelerator.num_processes == 1:
+        return asked
+    import torch
+
+    flag = torch.tensor(int(asked), device=trainer.accelerator.device)
+    return bool(trainer.accelerator.reduce(flag, reduction="sum").item())
+
+
+def _save(context: StageContext, trainer: Any, metrics: Metrics | None) -> StageOutcome:
+    """The model in the form that is published. Collective: sharded weights are gathered."""
+    output = context.fresh_output() if metrics is not None else context.work / "output"
+    trainer.accelerator.wait_for_everyone()
+    trainer.save_model(str(output))
+    probe = local_probe(trainer.model_wrapped, trainer.accelerator)
+    if metrics is None:
+        return StageOutcome(output, {})
+    metrics.close()
+    for leftover in ("training_args.bin", "README.md"):  # a pickle, and a card that is not ours
+        (output / leftover).unlink(missing_ok=True)
+    copy_tokenizer(context.inputs["policy"], output)
+    probe.save(output)
+    context.copy_metrics(output)
+    return StageOutcome(output, _result(context, trainer, metrics))
+
+
+def _result(context: StageContext, trainer: Any, metrics: Metrics) -> dict[str, Any]:
+    rows = read_metrics(metrics.path)
+    result: dict[str, Any] = {
+        "steps": trainer.state.global_step,
+        "seconds": round(metrics.seconds, 2),
+        "tokens_seen": int(trainer.state.num_input_tokens_seen),
+    }
+    engine = getattr(trainer, "vllm_generation", None)
+    if isinstance(engine, TrainerEngine):
+        result["tokens_generated"] = engine.tokens_generated
+    for name in ("reward", "kl"):
+        values = [row[name] for row in rows if name in row]
+        if values:
+            result |= {f"{name}_first": values[0], f"{name}_last": values[-1]}
+    reward = next((f for f in getattr(trainer, "reward_funcs", []) if hasattr(f, "statuses")), None)
+    if reward is not None:
+        result["verdicts"] = dict(reward.statuses)
+    return result
