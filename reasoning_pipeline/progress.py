@@ -41,12 +41,12 @@ class Progress:
         else:
             yield
             if (seconds := time.monotonic() - started) > 1:
-                self.console.print(f"{text} ({clock(seconds)})", highlight=False)
+                self.console.print(f"{text} ({clock(seconds)})", highlight=False, soft_wrap=True)
 
     def done(self, prefix: str, name: str, stage: str, seconds: float, plan: Plan, step: PlannedStep) -> None:
         artifact = plan.registry.find(step.config.stage, step.fingerprint)
         result = artifact.record.result if artifact is not None else {}
-        self.console.print(f"{prefix} {name} ({stage}) done in {clock(seconds)}{summary(result)}", highlight=False)
+        self.console.print(f"{prefix} {name} ({stage}) done in {clock(seconds)}{summary(result)}", highlight=False, soft_wrap=True)
 
 
 class StepProgress:
@@ -75,7 +75,7 @@ class StepProgress:
             self._status.update(text)
         elif time.monotonic() - self._last >= LOG_EVERY_SECONDS:
             self._last = time.monotonic()
-            self.console.print(text, highlight=False)
+            self.console.print(text, highlight=False, soft_wrap=True)
 
     def _read(self) -> dict[str, Any]:
         try:

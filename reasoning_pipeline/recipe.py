@@ -42,6 +42,8 @@ class DataConfig(BaseModel):
     subset: str | None = None
     count: int | None = Field(None, ge=1)
     """`arithmetic`: how many problems. Elsewhere: keep only this many (by stable hash)."""
+    unusable_answers: Literal["refuse", "set_aside"] = "refuse"
+    """What to do with a row whose answer is empty: an error that names it, or leave it out and count it."""
     columns: dict[Literal["id", "question", "answer"], str] = {}
     """Names of the columns where they differ from id, question (or problem), answer."""
     pools: dict[str, Fraction] = {}
@@ -166,6 +168,8 @@ class _Loader(yaml.SafeLoader):
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`; what stands beside it wins
+            continue
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)

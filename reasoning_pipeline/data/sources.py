@@ -24,6 +24,8 @@ MAX_LINE_BYTES = 1 << 20
 def load_problems(config: DataConfig, *, folder: Path, seed: int) -> list[Problem]:
     """The problems of one data set, deduplicated by question, in a stable order.
 
+    Rows whose answer cannot serve as a reference for other reasons are found by the verifier when labels are spent.
+
     Args:
         folder: Where relative paths start (the recipe's folder).
         seed: Only the arithmetic world depends on it.
@@ -45,7 +47,9 @@ def load_problems(config: DataConfig, *, folder: Path, seed: int) -> list[Proble
         rows = _hub_rows(config)
     found: dict[str, Problem] = {}
     for place, row in rows:
-        problem = _problem(row, config.columns, place)
+        problem = _problem(row, config.columns, place, keep_empty=config.unusable_answers == "set_aside")
+        if not problem.answer:
+            continue
         found.setdefault(" ".join(problem.question.split()), problem)
     problems = sorted(found.values(), key=lambda problem: stable_hash(problem.id))
     return problems[: config.count] if config.count is not None else problems
@@ -95,13 +99,16 @@ def _hub_rows(config: DataConfig) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{config.id}[{number}]", dict(row)
 
 
-def _problem(row: dict[str, Any], columns: Any, place: str) -> Problem:
+def _problem(row: dict[str, Any], columns: Any, place: str, *, keep_empty: bool = False) -> Problem:
     question = _column(row, columns.get("question"), QUESTION_COLUMNS, "question", place)
     answer = _column(row, columns.get("answer"), ANSWER_COLUMNS, "answer", place)
     if not question.strip():
         raise DataError(f"{place}: the question is empty")
-    if not answer.strip():
-        raise DataError(f"{place}: the answer is empty", remedy="drop the row or fill in its answer")
+    if not answer.strip() and not keep_empty:
+        raise DataError(
+            f"{place}: the answer is empty",
+            remedy="fill it in or drop the row; `unusable_answers: set_aside` leaves such rows out",
+        )
     identity = _column(row, columns.get("id"), ID_COLUMNS, None, place) or f"q-{stable_hash(question)[:16]}"
     meta = {key: row[key] for key in ("subject", "level", "year", "operations") if row.get(key) is not None}
     return Problem(id=identity, question=question, answer=answer.strip(), meta=meta)

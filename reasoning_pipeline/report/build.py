@@ -75,7 +75,7 @@ def _write(path: Path, text: str) -> Path:
     aside = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+        aside.write_text(text, encoding="utf-8", newline="\n")
         aside.replace(path)
     except OSError as error:
         message = f"{path}: could not be written ({error.strerror})"

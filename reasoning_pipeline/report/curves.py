@@ -33,6 +33,10 @@ TITLES = {
     "truncated": "truncated share",
     "learning_rate": "learning rate",
     "grad_norm": "gradient norm",
+    "sampler_mismatch": "trainer against server, largest log-prob difference",
+    "verdicts_timeout": "verifier timeouts, share",
+    "verdicts_error": "verifier errors, share",
+    "verdicts_reference_unparsed": "unusable references, share",
     "tokens_per_s": "tokens per second",
 }
 """What is drawn, in this order. Weight pushes have a table of their own."""
@@ -41,9 +45,9 @@ KL_TITLES = {
     "forward_kl_warmup": "KL(teacher ‖ student), nats per token",
     "on_policy_distillation": "KL(student ‖ teacher), nats per token",
 }
-SHARES = ("reward", "greedy_accuracy", "truncated")
-EXACT = ("learning_rate",)
-"""Set, not measured: a moving mean would only blur it."""
+SHARES = ("reward", "greedy_accuracy", "truncated", "verdicts_timeout", "verdicts_error", "verdicts_reference_unparsed")
+EXACT = ("learning_rate", "greedy_accuracy")
+"""Set, or measured now and then: a moving mean would only blur them."""
 FEWEST_SMOOTHED = 12
 GROUPS = (("groups_all_right", "all right"), ("groups_mixed", "mixed"), ("groups_all_wrong", "all wrong"))
 
@@ -86,20 +90,22 @@ def training_curves(rows: Sequence[Mapping[str, Any]], stage: str) -> Curves:
     large = next((name for name in LARGE_FIRST if len(series[name]) > 1), None)
     small: list[Plot] = []
     constant: list[tuple[str, str]] = []
+
+    def drawn(name: str) -> Plot:
+        return _line_plot(titles[name], series[name], share=name in SHARES, exact=name in EXACT)
+
     for name, points in series.items():
         values = {y for _, y in points}
-        if not points or name == large or (name == "loss" and large == "kl"):  # that loss is the KL
+        # A distillation's loss is its KL, and GRPO's is about zero at one update per batch, whatever is learned.
+        if not points or name == large or (name == "loss" and large in ("reward", "kl")):
             continue
         if len(values) == 1:
             constant.append((titles[name], number(values.pop())))
         else:
-            small.append(_line_plot(titles[name], points, share=name in SHARES, exact=name in EXACT))
+            small.append(drawn(name))
     groups = _groups_plot(rows)
-    return Curves(
-        large=None if large is None else _line_plot(titles[large], series[large], share=large in SHARES),
-        small=(*([groups] if groups else []), *small),
-        constant=tuple(constant),
-    )
+    small = [*([groups] if groups else []), *small]
+    return Curves(large=drawn(large) if large else None, small=tuple(small), constant=tuple(constant))
 
 
 def _series(rows: Sequence[Mapping[str, Any]], name: str) -> list[Point]:
@@ -114,7 +120,7 @@ def _line_plot(title: str, points: list[Point], *, share: bool, exact: bool = Fa
     if exact or len(drawn) < FEWEST_SMOOTHED:
         layers = [Layer(kind="mean", path=path(drawn, x, y))]
     else:
-        window = 2 * ceil(len(drawn) / 24) + 1
+        window = 2 * ceil(len(drawn) / 40) + 1
         layers = [
             Layer(kind="each", path=path(drawn, x, y)),
             Layer(kind="mean", path=path(smoothed(drawn, window), x, y)),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reasoning_pipeline.registry.record import Record
 
 VALUE_CHARACTERS, MOST_FACTS = 300, 80
-UNINFORMATIVE = ("seconds", "created", "started", "finished", "command", "log")
+UNINFORMATIVE = ("wall_seconds", "cpu_seconds", "seconds", "peak_memory_mib")
 """Provenance that differs from step to step by nature; it stands with the step only."""
 
 Facts = tuple[tuple[str, str], ...]
@@ -67,10 +67,11 @@ def pushes(plan: Plan) -> Iterator[tuple[str, Facts]]:
 
 
 def shared_provenance(records: Iterable[Record]) -> Facts:
-    """Revision, hardware, packages over all steps; several values side by side where steps differ."""
+    """Revision, hardware, packages, verifier over all steps; several values side by side where steps differ."""
     values: dict[str, dict[str, None]] = {}
     for record in records:
-        for name, value in facts(record.provenance):
+        verifier = {"verifier": record.result["verifier"]} if "verifier" in record.result else {}
+        for name, value in facts(record.provenance | verifier):
             if name.split(".")[-1] not in UNINFORMATIVE:
                 values.setdefault(name, {})[value] = None
     return tuple((name, _few(list(seen))) for name, seen in list(values.items())[:MOST_FACTS])

@@ -23,6 +23,7 @@ from reasoning_pipeline.report.results import (
     StageResult,
     minutes,
     percent,
+    seconds_of,
     stage_results,
     suites,
     with_error,
@@ -37,7 +38,7 @@ from reasoning_pipeline.report.transcripts import (
 )
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.plan import Plan, PlannedStep
+    from reasoning_pipeline.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +107,8 @@ class Page:
     rollouts: tuple[ShownRollouts, ...]
     graph: Graph
     evaluations: tuple[tuple[str, str, Accuracy], ...]
+    samples: int | str
+    """Per problem, in evaluations."""
     decoding: str
     pushes: tuple[tuple[str, Facts], ...]
     provenance: Facts
@@ -139,6 +142,7 @@ def make_page(plan: Plan) -> Page:
         evaluations=tuple(
             (suite, r.step, r.after[suite]) for suite in suites(plan) for r in results if suite in r.after
         ),
+        samples=plan.recipe.evaluate.samples if plan.recipe.evaluate else "k",
         decoding=decoding(plan),
         pushes=tuple(pushes(plan)),
         provenance=shared_provenance(records),
@@ -263,8 +267,8 @@ def _facts(plan: Plan, results: list[StageResult]) -> Iterator[tuple[str, str]]:
     trained = [r.seconds for r in results if r.seconds is not None]
     if trained:
         yield "training", f"{minutes(sum(trained))} min"
-    evaluated = [_seconds(step) for step in plan.steps if type(step.config).publishes != "checkpoint"]
-    known = [seconds for seconds in evaluated if seconds is not None]
+    others = [s.artifact for s in plan.steps if s.artifact is not None and type(s.config).publishes != "checkpoint"]
+    known = [seconds for artifact in others if (seconds := seconds_of(artifact.record)) is not None]
     if known:
         yield "rollouts and evaluation", f"{minutes(sum(known))} min"
     tokens = [step.artifact.record.result.get("tokens_generated") for step in plan.steps if step.artifact is not None]
@@ -272,13 +276,6 @@ def _facts(plan: Plan, results: list[StageResult]) -> Iterator[tuple[str, str]]:
     if generated:
         yield "tokens generated in training", number(generated)
     yield "seed", str(plan.recipe.seed)
-
-
-def _seconds(step: PlannedStep) -> float | None:
-    if step.artifact is None:
-        return None
-    record = step.artifact.record
-    return record.result.get("seconds", record.provenance.get("seconds"))
 
 
 # Training curves

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from reasoning_pipeline.plan import Plan, PlannedStep
+    from reasoning_pipeline.registry.record import Record
 
 Role = Literal["teacher", "student", "baseline"]
 """Which chain a step belongs to: the teacher's, the student's, or a comparison that never meets a teacher."""
@@ -44,15 +45,8 @@ class Accuracy:
     no_answer: float | None = None
     unscored: float | None = None
     mean_tokens: float | None = None
-    pass_at_k: dict[str, float] | None = None
-
-    @property
-    def pass_text(self) -> str:
-        """`93.6 (k = 4)`, at the largest k."""
-        if not self.pass_at_k:
-            return ABSENT
-        k = max(self.pass_at_k, key=int)
-        return f"{percent(self.pass_at_k[k])} (k = {k})"
+    pass_at_k: float | None = None
+    """Share of problems with at least one right answer among `samples`."""
 
     @classmethod
     def from_result(cls, entry: dict[str, Any]) -> Accuracy | None:
@@ -162,9 +156,6 @@ def _result(plan: Plan, step: PlannedStep, role: Role) -> StageResult:
 
     start = next((entry for entry in step.inputs if entry.field == "policy"), None)
     record = step.artifact.record if step.artifact is not None else None
-    seconds = None
-    if record is not None:
-        seconds = record.result.get("seconds", record.provenance.get("seconds"))
     return StageResult(
         step=step.name,
         stage=step.config.stage,
@@ -175,9 +166,17 @@ def _result(plan: Plan, step: PlannedStep, role: Role) -> StageResult:
         after=_accuracies(plan, step.name),
         labels=distinct_labels(plan.ledger.spent_by_lineage(step.name)),
         labels_here=sum(spend.labels for spend in step.spends),
-        seconds=seconds,
+        seconds=None if record is None else seconds_of(record),
         state="missing" if record is None else "complete",
     )
+
+
+def seconds_of(record: Record) -> float | None:
+    """What the step itself took; its process with start and loading where only that is known."""
+    for seconds in (record.result.get("seconds"), record.provenance.get("wall_seconds")):
+        if seconds is not None:
+            return float(seconds)
+    return None
 
 
 def _accuracies(plan: Plan, checkpoint: str) -> dict[str, Accuracy]:
@@ -198,6 +197,8 @@ def _did(result: dict[str, Any]) -> str:
         first, last = result.get(f"{name}_first"), result.get(f"{name}_last")
         if first is not None and last is not None:
             parts.append(f"{label} {first:{form}} → {last:{form}}")
+    if (parameters := result.get("parameters")) is not None:
+        parts.append(f"{parameters:,} parameters")
     return ", ".join(parts) or "done"
 
 

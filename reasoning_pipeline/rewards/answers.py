@@ -54,7 +54,7 @@ def read(text: str) -> tuple[Answer, ...]:
 def _read(tokens: Sequence[Token], text: str = "") -> Answer:
     while tokens and tokens[-1].kind == "operator" and tokens[-1].value in _TRAILING:
         tokens = tokens[:-1]
-    while tokens and tokens[-1].kind == "text" and not re.search(r"\w", tokens[-1].value):
+    while tokens and tokens[-1].kind == "text" and not tokens[-1].value.strip(" .,;:"):
         tokens = tokens[:-1]
     if not tokens:
         raise Unreadable("nothing in the box")
@@ -130,6 +130,8 @@ def _split_list(tokens: Sequence[Token]) -> tuple[list[Sequence[Token]], str]:
     """Parts between commas, semicolons, "and" and "or" outside all brackets."""
     parts: list[Sequence[Token]] = []
     joined, start = ",", 0
+    if _connector(tokens[0]) or _connector(tokens[-1]):
+        raise Unreadable("a connecting word that connects nothing")
     for index, token, depth in _outside(tokens):
         connector = _connector(token)
         if depth == 0 and (connector or (token.kind == "operator" and token.value in (",", ";"))):

@@ -44,11 +44,9 @@ _GREEK = {
     unicodedata.lookup(f"GREEK SMALL LETTER {name.upper()}"): f"\\{name} "
     for name in words("alpha beta gamma delta epsilon zeta eta theta kappa mu nu xi rho sigma tau phi chi psi omega")
 } | {"λ": r"\lambda "}
-# A tab, form feed or bell inside LaTeX is a backslash that some JSON writer swallowed: "\t" + "ext{no}".
-_SWALLOWED = [
-    ("\text", r"\text"), ("\frac", r"\frac"), ("\times", r"\times"), ("\theta", r"\theta"), ("\beta", r"\beta"),
-              ("\begin", r"\begin"), ("\boxed", r"\boxed"), ("\right", r"\right"), ("\rho", r"\rho"), ("\tan",
-              r"\tan")]  # fmt: skip
+# A tab, form feed or bell before these letters is a backslash that some JSON writer swallowed: "\\t" + "ext{no}".
+_SWALLOWED = re.compile(r"([\t\f\x08\r])(?=ext|extbf|rac|imes|heta|eta|egin|oxed|ight|ho\b)")
+_ESCAPED = {"\t": r"\t", "\f": r"\f", "\b": r"\b", "\r": r"\r"}
 
 _SYNONYMS = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "nicefrac": "frac", "dbinom": "binom", "tbinom": "binom",
@@ -59,7 +57,7 @@ _SYNONYMS = {
     "langle": "(", "rangle": ")",
     "rbrack": "]", "lparen": "(", "rparen": ")", "infin": "infty", "varnothing": "emptyset", "dots": "ldots",
     "cdots": "ldots", "dotsc": "ldots", "dotsm": "ldots", "dotsb": "ldots", "simeq": "approx", "thickapprox": "approx",
-    "colon": ":", "wedge": "land", "vee": "lor", "degree": "circ", "setminus": "setminus", "backslash": "setminus",
+    "colon": ":", "wedge": "land", "vee": "lor", "degree": "circ", "backslash": "setminus",
     "smallsetminus": "setminus", "varepsilon": "epsilon", "varphi": "phi", "ratio": ":", "arctg": "arctan", "tg": "tan",
     "arcctg": "arccot", "ctg": "cot", "longrightarrow": "to", "rightarrow": "to", "prime": "'", "doteq": "approx",
 }  # fmt: skip
@@ -80,9 +78,12 @@ _TEXT = set(
 _UNWRAPPED = {"underline", "boxed", "fbox", "ensuremath", "mathop", "mathbin"}
 _LOOK_ONLY = {"\\,", "\\;", "\\:", "\\!", "\\ ", "\\/", "\\(", "\\)", "\\[", "\\]", "~", "$", "\\-"}
 # Content that is not drawn as it is written: what a reader sees is not what a grader reads, so nothing is read.
-_HIDING = {"phantom", "hphantom", "vphantom", "color", "textcolor", "cancel", "bcancel", "xcancel", "sout", "not",
-           "tag",            "href", "smash", "mathclap", "rlap", "llap", "raisebox", "def", "newcommand", "renewcommand",
-           "let"}  # fmt: skip
+_HIDING = set(
+    words(
+        "phantom hphantom vphantom color textcolor cancel bcancel xcancel sout not tag href smash mathclap rlap llap "
+        "raisebox def newcommand renewcommand let"
+    )
+)
 FUNCTIONS = words(
     "arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth sin cos tan cot sec csc ln log lg exp gcd lcm "
     "max min"
@@ -106,15 +107,13 @@ _THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!\s?|\\,|\\;|\\:|\\ |~|\s|\{\\,\}|,
 _SUPERSCRIPTS = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ]+")
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))")
 _SCIENTIFIC = re.compile(r"(?<![\w.\\])(\d+(?:\.\d+)?)[eE]([+-]?\d+)(?![\w.])")
-_TWO_ARGUMENTS = re.compile(r"<sup>(.*?)</sup>")
+_HTML_POWER = re.compile(r"<sup>(.*?)</sup>")
 
 
 def ascii_latex(text: str) -> str:
     """The same text with Unicode mathematics, foreign digits and swallowed backslashes spelled as LaTeX."""
-    for broken, whole in _SWALLOWED:
-        if broken in text:
-            text = text.replace(broken, whole)
-    text = _TWO_ARGUMENTS.sub(r"^{\1}", text)
+    text = _SWALLOWED.sub(lambda match: _ESCAPED[match[1]], text)
+    text = _HTML_POWER.sub(r"^{\1}", text)
     if not text.isascii():
         text = _SUPERSCRIPTS.sub(
             lambda match: "^{" + unicodedata.normalize("NFKC", match.group()).replace("−", "-") + "}", text
@@ -256,7 +255,9 @@ def _text(command: str, content: str) -> list[Token]:
     if not stripped:
         return []
     if not re.search(r"[A-Za-z]", stripped) or command in ("boldsymbol", "bm"):
-        return list(tokens_of(content)) if re.search(r"[\w\\]", stripped) else []
+        if re.search(r"[\w\\]", stripped):
+            return list(tokens_of(content))
+        return [Token("text", content)] if stripped.strip(" .,;:") else []
     if command in ("mathrm", "mathbf", "mathit", "mathnormal", "operatorname") and stripped in ("e", "i", "d"):
         return [Token("letter", stripped)]
     if "\\" in stripped or "$" in stripped or re.search(r"[=<>^]", stripped):

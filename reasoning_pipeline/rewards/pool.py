@@ -170,17 +170,17 @@ class WorkerPool:
 
     def _give_back(self, worker: _Worker, *, leaving: bool) -> None:
         if leaving or worker.served >= RECYCLE_AFTER or self.closed:
-            self._discard(worker)
+            self._discard(worker, retired=True)
             return
         with self._changed:
             self._idle.append(worker)
             self._changed.notify()
 
-    def _discard(self, worker: _Worker) -> int | None:
+    def _discard(self, worker: _Worker, *, retired: bool = False) -> int | None:
         status = worker.kill()
         with self._changed:
             self._alive.discard(worker)
-            self.restarts += not self.closed
+            self.restarts += not (self.closed or retired)
             self._changed.notify()
         return status
 

@@ -6,7 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from reasoning_pipeline.rewards import shared_verifier
+from reasoning_pipeline.records import Problem
+from reasoning_pipeline.rewards import audit_references, shared_verifier
+
+
+def usable_references(problems: Sequence[Problem]) -> list[Problem]:
+    """Problems whose answer the verifier can read, in canonical form; the others are listed on stdout by id."""
+    audit = audit_references(problems)
+    if audit.set_aside:
+        print(f"set aside {len(audit.set_aside)} of {len(problems)} problems: their answers cannot be references")
+        for identity, reason in audit.set_aside:
+            print(f"  {identity}: {reason}")
+    return audit.usable
 
 
 class VerifiedReward:

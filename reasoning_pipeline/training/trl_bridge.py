@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import trl.import_utils
+import trl.import_utils as trl_imports
 
 # The trainer process never talks to vLLM's Python side; importing it there would cost seconds and gigabytes.
-trl.import_utils.is_vllm_available = lambda *args, **kwargs: False
+trl_imports.is_vllm_available = lambda *args, **kwargs: False
 
 from datasets import Dataset  # noqa: E402
 from trl import DistillationConfig, DistillationTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer  # noqa: E402
@@ -31,7 +31,7 @@ from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
 from reasoning_pipeline.rollouts.weight_sync import WeightPush  # noqa: E402
 from reasoning_pipeline.training.batches import repeat_in_epochs, steps_for, within_length  # noqa: E402
 from reasoning_pipeline.training.models import check_compatible, load_model, load_tokenizer  # noqa: E402
-from reasoning_pipeline.training.reward import VerifiedReward  # noqa: E402
+from reasoning_pipeline.training.reward import VerifiedReward, usable_references  # noqa: E402
 
 if TYPE_CHECKING:
     from reasoning_pipeline.stage import GroupRelative, Optimization, Sampling
@@ -77,7 +77,7 @@ class _CachedRolloutsTrainer(DistillationTrainer):
 def grpo_trainer(config: GroupRelative, context: StageContext) -> GRPOTrainer:
     """Stages 1 and 3: group-relative policy optimisation against the verified 0/1 reward."""
     renderer = context.renderer("policy")
-    problems = within_length(context.problems, renderer, config.max_prompt_tokens)
+    problems = within_length(usable_references(context.problems), renderer, config.max_prompt_tokens)
     steps = steps_for(config, len(problems), config.problems_per_step)
     micro, passes = accumulation(
         context.profile, config.problems_per_step * config.group_size, what="problems_per_step x group_size"

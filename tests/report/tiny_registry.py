@@ -22,7 +22,8 @@ steps:
   student_base: {stage: pretrain, learning_rate: 1e-3}
   teacher_rl: {stage: sparse_grpo, policy: step:teacher_base, spends: first, epochs: 1}
   rollouts: {stage: teacher_rollouts, teacher: step:teacher_rl, prompts: first}
-  warmup: {stage: forward_kl_warmup, policy: step:student_base, teacher: step:teacher_rl, rollouts: step:rollouts, steps: 4}
+  warmup:
+    {stage: forward_kl_warmup, policy: step:student_base, teacher: step:teacher_rl, rollouts: step:rollouts, steps: 4}
   distill: {stage: on_policy_distillation, policy: step:warmup, teacher: step:teacher_rl, prompts: first, steps: 4}
   polish: {stage: extra_rl, policy: step:distill, spends: second, epochs: 1}
   direct: {stage: sparse_grpo, policy: step:student_base, spends: [first, second], epochs: 1}
@@ -78,7 +79,7 @@ def publish(plan: Plan, step: PlannedStep, *, text: str, right: dict[str, int]) 
         config=step.config.model_dump(mode="json"),
         identity=step.identity,
         result=result,
-        provenance={"packages": {"math-verify": "0.9.0"}, "hardware": {"cpu": "abacus"}, "seconds": 6.0},
+        provenance={"packages": {"math-verify": "0.9.0"}, "hardware": {"cpu": "abacus"}, "wall_seconds": 6.0},
         created="2026-01-02T03:04:05+00:00",
         files={},
     )
@@ -113,7 +114,8 @@ def _evaluation(folder: Path, right: int, text: str) -> dict[str, Any]:
     questions = [{"id": p, "question": f"question {p}?", "answer": "6"} for p in PROBLEMS]
     _write_rows(folder / "arithmetic" / "problems.jsonl", questions)
     figures = {"accuracy": right / 8, "se_problems_drawn": 0.1, "se_problems_fixed": 0.05, "interval": [0.0, 1.0]}
-    return {"suites": {"arithmetic": figures | {"problems": 4, "samples": 2, "truncated": 0.0, "no_answer": 0.0}}}
+    figures |= {"problems": 4, "samples": 2, "pass_at_k": 1.0, "truncated": 0.0, "no_answer": 0.0}
+    return {"suites": {"arithmetic": figures}, "verifier": {"sympy": "1.14.0"}}
 
 
 def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -1,0 +1,28 @@
+# An index of one-line targets. Each sets up what it needs: `make demo` and `make test` work in a fresh clone.
+PYTHON ?= python3
+ACCELERATOR ?= auto
+READY := .venv/.ready
+RUN := .venv/bin/python
+
+.PHONY: help setup demo test quick check smoke bench clean
+
+help:      ## this list
+	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
+setup: $(READY) ## .venv with pinned dependencies; ACCELERATOR=cpu|cuda overrides the guess
+demo: $(READY) ## the four stages in a small world on a CPU, with a real vLLM server; continues where it was stopped
+	@$(RUN) -m reasoning_pipeline run recipes/arithmetic.yaml
+test: check ## everything: style, types, quick tests, real servers, real training
+	@$(RUN) -m pytest
+quick: check ## style, types and the tests that take under a minute together
+	@$(RUN) -m pytest -m "not slow"
+check: $(READY) ## ruff and mypy
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+smoke: $(READY) ## each stage's smoke recipe, for real
+	@$(RUN) -m pytest tests/contract -m slow
+bench: $(READY) ## the figures in README, measured on this machine
+	@$(RUN) -m benchmarks.limits
+clean: ## remove what running made (runs/), not .venv
+	rm -rf runs
+
+$(READY): pyproject.toml $(wildcard requirements/*.txt) requirements/install.py
+	@$(PYTHON) requirements/install.py --accelerator $(ACCELERATOR)

@@ -1,0 +1,84 @@
+"""Properties that hold for every answer, checked on generated ones."""
+
+from __future__ import annotations
+
+import string
+from fractions import Fraction
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from reasoning_pipeline.rewards.extraction import extract_answer
+from reasoning_pipeline.rewards.grading import decide
+
+_integers = st.integers(-(10**12), 10**12)
+_fractions = st.fractions(max_denominator=999).filter(lambda f: abs(f) < 10**6)
+
+
+def shown(value: Fraction) -> str:
+    sign = "-" if value < 0 else ""
+    return f"{sign}\\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"
+
+
+def correct(reference: str, answer: str, profile: str = "strict") -> bool:
+    return decide(reference, answer, profile).status == "correct"  # type: ignore[arg-type]
+
+
+@given(_integers, _integers)
+def test_integers_are_equal_when_they_are(a, b):
+    assert correct(str(a), str(b)) == (a == b)
+
+
+@given(_fractions, _fractions, st.integers(1, 50))
+def test_fractions_are_equal_when_they_are_whatever_their_form(a, b, factor):
+    unreduced = f"{a.numerator * factor}/{a.denominator * factor}"
+    if a.denominator > 1:
+        assert correct(shown(a), unreduced)
+    assert correct(shown(a), shown(b)) == (a == b)
+
+
+@given(st.lists(_integers, min_size=2, max_size=6, unique=True), st.randoms())
+def test_sets_have_no_order_and_tuples_do(items, rng):
+    mixed = items[:]
+    rng.shuffle(mixed)
+    braces, parentheses = ("\\{" + ", ".join(map(str, row)) + "\\}" for row in (items, mixed)), [items, mixed]
+    first, second = braces
+    assert correct(first, second)
+    tuples = ["(" + ", ".join(map(str, row)) + ")" for row in parentheses]
+    assert correct(*tuples) == (items == mixed)
+
+
+@given(
+    _integers,
+    st.sampled_from([" {} ", "\\text{{{}}}", "{{{}}}", "({})", "x = {}", "\\mathbf{{{}}}", "{}.", "\\left({}\\right)"]),
+)
+def test_dress_does_not_change_an_integer(value, dress):
+    assert correct(str(value), dress.format(value))
+    assert not correct(str(value + 1), dress.format(value))
+
+
+@given(_integers, st.text(string.ascii_letters + " ,.!?", min_size=1, max_size=20))
+def test_a_strict_reward_takes_no_words_beside_the_number(value, words):
+    if words.strip(" .,"):
+        assert not correct(str(value), f"{value} \\text{{{words}}}")
+
+
+@settings(max_examples=400)
+@given(st.text(max_size=200), st.text(string.printable, max_size=200))
+@example("", "")
+@example("42", "\\boxed{\\boxed{")
+def test_every_pair_gets_a_decision_and_no_exception(reference, answer):
+    for profile in ("strict", "lenient"):
+        decision = decide(reference, answer, profile)  # type: ignore[arg-type]
+        assert decision.rule
+
+
+@given(st.text(max_size=60), st.text(alphabet="{}\\ab $1", max_size=60))
+def test_what_was_boxed_is_what_is_read(before, inside):
+    balanced, depth = True, 0
+    for index, character in enumerate(inside):
+        escaped = index > 0 and inside[index - 1] == "\\"
+        depth += 0 if escaped else {"{": 1, "}": -1}.get(character, 0)
+        balanced &= depth >= 0
+    if balanced and depth == 0 and "\\" not in inside and "<think>" not in before and "\\" not in before:
+        assert extract_answer(f"{before} \\boxed{{{inside}}}").answer == inside

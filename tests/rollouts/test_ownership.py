@@ -1,0 +1,37 @@
+"""A process whose owner was killed leaves by itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+OWNER = """
+import os, subprocess, sys, time
+from reasoning_pipeline.ownership import owner_environment
+child = subprocess.Popen(
+    [sys.executable, "-c", "from reasoning_pipeline.ownership import leave_with_owner; import time;"
+     "leave_with_owner(); print('watching', flush=True); time.sleep(600)"],
+    env={**os.environ, **owner_environment()}, stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_child_leaves_when_its_owner_is_killed() -> None:
+    owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    child = psutil.Process(int(owner.stdout.readline()))
+    time.sleep(0.5)
+    assert child.is_running()
+    owner.kill()
+    owner.wait()
+    try:
+        child.wait(timeout=10)
+    except psutil.TimeoutExpired:
+        child.kill()
+        pytest.fail("the child outlived its owner")

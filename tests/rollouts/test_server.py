@@ -1,0 +1,74 @@
+"""Against a real vLLM: what a request may ask for, what comes back, and who may ask."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from reasoning_pipeline.errors import ServerError, ServerLost
+from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.rollouts.client import GenerationRequest, RolloutClient, sample_seeds
+from reasoning_pipeline.rollouts.server import RolloutServer, free_port
+
+pytestmark = pytest.mark.slow
+
+END = [2]
+REQUESTS = [GenerationRequest(prompt_ids=[1, 20 + i, 15, 24, 3], n=3, seed=i) for i in range(5)]
+DECODING = Decoding(max_tokens=12)
+
+
+def test_completions_come_in_order_with_ids_logprobs_and_version(server: RolloutServer) -> None:
+    finished: list[int] = []
+    groups = server.client.generate(
+        REQUESTS, DECODING, stop_ids=END, on_result=lambda index, group: finished.append(index)
+    )
+    assert sorted(finished) == [0, 1, 2, 3, 4]
+    assert [len(group) for group in groups] == [3] * 5
+    for completion in (completion for group in groups for completion in group):
+        assert len(completion.token_ids) == len(completion.logprobs) <= 12
+        assert all(logprob <= 0 for logprob in completion.logprobs)
+        assert (completion.token_ids[-1] == 2) == (completion.finish == "stop")
+        assert completion.policy_version == server.client.policy_version()
+
+
+def test_the_same_seeds_draw_the_same_rollouts_whatever_else_is_asked(server: RolloutServer) -> None:
+    together = server.client.generate(REQUESTS, DECODING, stop_ids=END)
+    alone = server.client.generate(REQUESTS[3:4], DECODING, stop_ids=END)
+    assert [c.token_ids for c in together[3]] == [c.token_ids for c in alone[0]]
+    assert len({tuple(c.token_ids) for c in together[3]}) == 3, "samples of one request differ"
+
+
+def test_a_sampled_logprob_is_the_score_of_its_token(server: RolloutServer) -> None:
+    completion = server.client.generate(REQUESTS[:1], DECODING, stop_ids=END)[0][0]
+    prompt = REQUESTS[0].prompt_ids
+    scores = server.client.score([prompt + completion.token_ids])[0][len(prompt) - 1 :]
+    assert completion.logprobs == pytest.approx(scores, abs=1e-5)
+
+
+def test_a_prompt_beyond_the_context_is_refused_and_the_server_lives_on(server: RolloutServer) -> None:
+    with pytest.raises(ServerError, match="refused a prompt of 300 tokens"):
+        server.client.generate([GenerationRequest(prompt_ids=[5] * 300)], DECODING, stop_ids=END)
+    assert server.client.healthy()
+
+
+@pytest.mark.parametrize("path", ["/update_weights", "/collective_rpc", "/v1/rollouts", "/v1/models", "/weight_info"])
+def test_every_route_wants_the_key(server: RolloutServer, path: str) -> None:
+    assert httpx.post(server.url + path, json={}).status_code == 401
+    wrong = httpx.post(server.url + path, json={}, headers={"Authorization": "Bearer wrong"})
+    assert wrong.status_code == 401
+
+
+def test_the_key_stands_in_no_log_and_on_no_command_line(server: RolloutServer) -> None:
+    assert server.key not in server.log.read_text()
+    assert server.key not in " ".join(server._command(free_port()))
+
+
+def test_a_server_that_is_not_there_is_lost() -> None:
+    client = RolloutClient(f"http://127.0.0.1:{free_port()}", key="none", timeout_s=2)
+    with pytest.raises(ServerLost, match="is gone"):
+        client.generate(REQUESTS, DECODING, stop_ids=END)
+
+
+def test_sample_seeds_are_distinct_between_neighbouring_requests() -> None:
+    seeds = [seed for request in REQUESTS for seed in sample_seeds(request)]
+    assert len(set(seeds)) == len(seeds) == 15
