@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -16,12 +16,16 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from reasoning_pipeline.data.arithmetic import MOST_PROBLEMS, SPLITS
 from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.stage import Input, Prompts, Spends, StageConfig, fields_marked, stage_kinds, stage_module
 
 STEP = "step:"
 """Prefix of a reference to another step's output."""
+
+RESERVED_NAMES = ("registry", "work")
+"""Folders of a root that are not a recipe's."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -47,20 +51,31 @@ class DataConfig(BaseModel):
     columns: dict[Literal["id", "question", "answer"], str] = {}
     """Names of the columns where they differ from id, question (or problem), answer."""
     pools: dict[str, Fraction] = {}
-    """Pool name -> share of the problems ("3/4"); pools of one data set never overlap. Split by stable hash."""
+    """Pool name -> share of the problems ("3/4"); pools of one data set never overlap. Divided as labels.py says."""
 
     @field_validator("pools", mode="before")
     @classmethod
     def _fractions(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: Fraction(str(share)) for name, share in value.items()}
-        return value
+        if not isinstance(value, dict):
+            return value
+        shares = {}
+        for name, share in value.items():
+            try:
+                shares[name] = Fraction(str(share))
+            except (ValueError, ZeroDivisionError):
+                raise ValueError(f"the share of {name!r} must be a number or a fraction such as 3/4") from None
+        return shares
 
     @model_validator(mode="after")
     def _complete(self) -> DataConfig:
         needed = {"arithmetic": "count", "jsonl": "path", "hub": "id"}[self.source]
         if getattr(self, needed) is None:
             raise ValueError(f"source {self.source!r} needs `{needed}`")
+        if self.source == "arithmetic":
+            if self.split not in ("train", *SPLITS):
+                raise ValueError(f"no split is called {self.split!r}{suggestion(self.split, SPLITS)}")
+            if (self.count or 0) > MOST_PROBLEMS:
+                raise ValueError(f"the arithmetic world has at most {MOST_PROBLEMS:,} problems (got {self.count:,})")
         if sum(self.pools.values()) > 1:
             raise ValueError(f"the pools' shares add up to {sum(self.pools.values())}, more than the whole")
         if any(share <= 0 for share in self.pools.values()):
@@ -109,6 +124,13 @@ class Recipe(BaseModel):
     path: Path
     """Where it was read from; not part of any fingerprint."""
 
+    @field_validator("name")
+    @classmethod
+    def _not_reserved(cls, name: str) -> str:
+        if name in RESERVED_NAMES:
+            raise ValueError("the root keeps a folder of this name for itself")
+        return name
+
     def references(self, step: str) -> Iterator[tuple[str, str, str]]:
         """(field, reference, kind) of every input of a step."""
         config = self.steps[step]
@@ -154,15 +176,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping, safely loaded. Raises RecipeError with line and column where it is not YAML."""
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(str(path), [f"not valid YAML: {' '.join(str(error).split())}"]) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise RecipeError(str(path), [_yaml_problem(error)]) from error
     if not isinstance(values, dict):
         raise RecipeError(str(path), [f"expected a mapping at the top, found {type(values).__name__}"])
     return values
 
 
+def _yaml_problem(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
+        return f"not valid YAML: {' '.join(str(error).split())}"
+    reason = ", ".join(part for part in (error.context, error.problem) if part)
+    return f"line {mark.line + 1}, column {mark.column + 1}: not valid YAML: {reason}"
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key written twice and reads 1e-6 as a number."""
+    """SafeLoader that refuses a key written twice, reads 1e-6 as a number and leaves dates as text."""
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -171,6 +201,9 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
         if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`; what stands beside it wins
             continue
         key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            problem = "a key must be a word (text that begins with a brace or bracket needs quotes)"
+            raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
         seen.add(key)
@@ -182,6 +215,10 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
 
 
 def _with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -214,18 +251,24 @@ def _apply(values: dict[str, Any], override: str, problems: list[str]) -> None:
     if not equals or not all(keys):
         problems.append(f"--set {override}: expected path.to.field=value")
         return
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError) as error:
+        problems.append(f"--set {override}: {_yaml_problem(error)}")
+        return
+    named = {"steps": "step", "data": "data set"}.get(keys[0])
+    if named and len(keys) > 2 and keys[1] not in (known := values.get(keys[0]) or {}):
+        problems.append(f"--set {override}: no {named} is called {keys[1]!r}{suggestion(keys[1], known)}")
+        return
     target = values
-    for depth, key in enumerate(keys[:-1]):
-        inner = target.setdefault(key, {})
-        if not isinstance(inner, dict):
-            problems.append(f"--set {override}: {'.'.join(keys[: depth + 1])} holds a value, not fields")
+    for depth, key in enumerate(keys[:-1], start=1):
+        inner = target.get(key)
+        if inner is not None and not isinstance(inner, dict):
+            problems.append(f"--set {override}: {'.'.join(keys[:depth])} holds a value, not fields")
             return
-        if depth == 1 and keys[0] == "steps" and not inner:
-            problems.append(f"--set {override}: no step is called {key!r}{suggestion(key, values['steps'])}")
-            del target[key]
-            return
-        target = inner
-    target[keys[-1]] = yaml.load(text, Loader=_Loader)
+        # A copy: behind a YAML alias, two steps are one mapping.
+        target[key] = target = dict(inner or {})
+    target[keys[-1]] = value
 
 
 def _validate(values: dict[str, Any], path: Path, problems: list[str]) -> Recipe:
@@ -240,13 +283,14 @@ def _validate(values: dict[str, Any], path: Path, problems: list[str]) -> Recipe
             steps[str(name)] = config
     if not raw_steps and not problems:
         problems.append("steps: a recipe needs at least one step")
+    if "path" in values:
+        problems.append("path: unknown key")
     recipe = readable_validation(
         Recipe, {**values, "steps": {}, "path": path}, place="", problems=problems, hidden=("path",)
     )
-    if recipe is not None:
-        recipe = recipe.model_copy(update={"steps": steps})
-        problems.extend(_cross_problems(recipe, all_names=[str(name) for name in raw_steps]))
-    if problems or recipe is None:
+    recipe = (recipe or _recipe_sketch(values)).model_copy(update={"steps": steps})
+    problems.extend(_cross_problems(recipe, all_names=[str(name) for name in raw_steps]))
+    if problems:
         raise RecipeError(str(path), problems)
     return recipe
 
@@ -256,14 +300,49 @@ def _validate_step(name: str, raw: Any, problems: list[str]) -> StageConfig | No
     if not isinstance(raw, dict):
         problems.append(f"{place}: expected fields, found {type(raw).__name__}")
         return None
-    if ":" in name or "/" in name:
-        problems.append(f"{place}: a step's name may not contain ':' or '/'")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        problems.append(f"{place}: a step's name is made of letters, digits, '_' and '-'")
     kind = raw.get("stage")
     if kind not in stage_kinds():
         found = f"no stage is called {kind!r}{suggestion(str(kind), stage_kinds())}" if kind else "which stage?"
         problems.append(f"{place}.stage: {found} (stages: {', '.join(stage_kinds())})")
         return None
-    return readable_validation(stage_module(str(kind)).Config, raw, place=place, problems=problems)
+    model = stage_module(str(kind)).Config
+    return readable_validation(model, raw, place=place, problems=problems) or _step_sketch(model, raw)
+
+
+def _step_sketch(model: type[StageConfig], raw: dict[str, Any]) -> StageConfig:
+    """The references and pools of a step with other problems, so that these are checked in the same go."""
+    links: dict[str, Any] = {"stage": raw["stage"], "replay": raw.get("replay")}
+    for field in fields_marked(model, Input):
+        links[field] = raw[field] if isinstance(raw.get(field), str) else ""
+    for mark in (Spends, Prompts):
+        for field in fields_marked(model, mark):
+            links[field] = tuple(_texts(raw.get(field)))
+    if isinstance(raw.get("data"), str):
+        links["data"] = raw["data"]
+    return model.model_construct(**links)
+
+
+def _recipe_sketch(values: dict[str, Any]) -> Recipe:
+    """The pools and evaluated steps of a recipe with other problems, for the same purpose."""
+    data = {
+        str(name): DataConfig.model_construct(pools=dict.fromkeys(_texts((raw or {}).get("pools")), Fraction(0)))
+        for name, raw in _mapping_or_empty(values.get("data")).items()
+        if isinstance(raw, dict)
+    }
+    of = _mapping_or_empty(values.get("evaluate")).get("of")
+    evaluate = EvaluationConfig.model_construct(of=tuple(_texts(of)) if of is not None else None)
+    return Recipe.model_construct(data=data, evaluate=evaluate)
+
+
+def _texts(value: Any) -> list[str]:
+    several = [value] if isinstance(value, str) else value if isinstance(value, list | dict) else []
+    return [item for item in several if isinstance(item, str)]
+
+
+def _mapping_or_empty(value: Any) -> dict[Any, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def readable_validation(
@@ -302,25 +381,30 @@ def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
 
 def _cross_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
     """Problems between fields: references, pools, spending."""
-    names = list(recipe.steps)
     pools = recipe.pools()
     repeated = [p for d in recipe.data.values() for p in d.pools]
     for pool in sorted({p for p in repeated if repeated.count(p) > 1}):
         yield f"data: the pool {pool!r} is declared twice"
-    for position, name in enumerate(names):
+    for name, config in recipe.steps.items():
+        above = all_names[: all_names.index(name)]
         for field, reference, kind in recipe.references(name):
-            yield from _reference_problems(recipe, name, field, reference, kind, names[:position], all_names)
+            yield from _reference_problems(recipe, name, field, reference, kind, above, all_names)
         for mark in (Spends, Prompts):
-            for field in fields_marked(type(recipe.steps[name]), mark):
-                for pool in getattr(recipe.steps[name], field):
+            for field in fields_marked(type(config), mark):
+                named = getattr(config, field)
+                for pool in dict.fromkeys(named):
                     if pool not in pools:
                         yield f"steps.{name}.{field}: no pool is called {pool!r}{suggestion(pool, pools)}"
+                    if named.count(pool) > 1:
+                        yield f"steps.{name}.{field}: names the pool {pool!r} {named.count(pool)} times"
     yield from _spending_problems(recipe)
     yield from _data_field_problems(recipe)
     if recipe.evaluate is not None and recipe.evaluate.of is not None:
         for name in recipe.evaluate.of:
             if name not in all_names:
                 yield f"evaluate.of: no step is called {name!r}{suggestion(name, all_names)}"
+            elif name in recipe.steps and (publishes := type(recipe.steps[name]).publishes) != "checkpoint":
+                yield f"evaluate.of: {name!r} publishes {publishes}, and only checkpoints are scored"
 
 
 def _reference_problems(
@@ -333,12 +417,13 @@ def _reference_problems(
         return
     target = reference.removeprefix(STEP)
     if target in above:
-        publishes = type(recipe.steps[target]).publishes
+        publishes = type(recipe.steps[target]).publishes if target in recipe.steps else kind
         if publishes != kind:
             yield f"{place}: {reference!r} publishes {publishes}, but {kind} is needed here"
+    elif target == name:
+        yield f"{place}: {reference!r} is this step itself"
     elif target in all_names:
-        if target in recipe.steps:
-            yield f"{place}: {reference!r} is not above this step; move it up"
+        yield f"{place}: {reference!r} is not above this step; move it up"
     else:
         hint = suggestion(target, above, prefix=STEP)
         yield f"{place}: {reference!r} is not a step above it{hint}"
@@ -346,16 +431,17 @@ def _reference_problems(
 
 def lineage(recipe: Recipe, step: str) -> list[str]:
     """The step's ancestors, oldest first, without itself."""
-    seen: dict[str, None] = {}
+    seen, ordered = {step}, []
 
     def visit(name: str) -> None:
         for parent in recipe.parents(name):
             if parent in recipe.steps and parent not in seen:
+                seen.add(parent)
                 visit(parent)
-                seen[parent] = None
+                ordered.append(parent)
 
     visit(step)
-    return list(seen)
+    return ordered
 
 
 def _spending_problems(recipe: Recipe) -> Iterator[str]:

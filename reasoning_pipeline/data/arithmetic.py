@@ -10,11 +10,16 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from reasoning_pipeline.records import Problem
 
 Split = Literal["pool", "validation", "test", "hard"]
+SPLITS: tuple[str, ...] = get_args(Split)
+
+MOST_PROBLEMS = 100_000
+"""At most this many problems of a split: an eighth of the 506,250 expressions of four operations is 63,000, and every
+second problem has four."""
 
 LONGEST_EXPRESSION = 13
 """Characters of the longest expression (6 operations); the chat template pads to this length, so that the distance
