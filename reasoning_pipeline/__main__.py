@@ -54,10 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _recipe_command(commands: argparse._SubParsersAction, name: str, text: str, function: object):  # type: ignore[no-untyped-def,type-arg]
+def _recipe_command(commands: argparse._SubParsersAction, name: str, text: str, function: object):
     parser = commands.add_parser(name, help=text, description=text)
     parser.add_argument("recipe", type=Path, help="YAML file, e.g. recipes/arithmetic.yaml")
-    parser.add_argument("--hardware", metavar="PROFILE", help="a file in recipes/hardware/ by name, or a path (default: cpu)")
+    parser.add_argument(
+        "--hardware", metavar="PROFILE", help="a file in recipes/hardware/ by name, or a path (default: cpu)"
+    )
     parser.add_argument(
         "--set",
         metavar="PATH=VALUE",

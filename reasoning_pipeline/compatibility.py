@@ -6,6 +6,7 @@ learning, hours in. So each model is traced back to where it comes from, and tho
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from reasoning_pipeline.errors import IncompatibleModels
@@ -25,8 +26,8 @@ def check_distillations(plan: Plan) -> None:
         student = getattr(config, "policy", None)
         if teacher is None or student is None:
             continue
-        ours, theirs = (_origin(plan, reference) for reference in (student, teacher))
-        if isinstance(ours, Pretrain) and isinstance(theirs, Pretrain):
+        ours, theirs = (_pretrained(plan, reference) for reference in (student, teacher))
+        if ours is not None and theirs is not None:
             for field in ("corpus", "data", "vocabulary_size"):
                 values = getattr(ours, field), getattr(theirs, field)
                 if values[0] != values[1]:
@@ -35,19 +36,33 @@ def check_distillations(plan: Plan) -> None:
                         f"{field}: {values[0]!r} in the student, {values[1]!r} in the teacher",
                         remedy="give both pretrain steps the same corpus, data and vocabulary_size",
                     )
-        elif isinstance(ours, Path) and isinstance(theirs, Path):
-            check_compatible(ours, theirs, plan.recipe.prompt)
+            continue
+        our_folder, their_folder = (_folder(plan, reference) for reference in (student, teacher))
+        if our_folder is not None and their_folder is not None:
+            check_compatible(our_folder, their_folder, plan.recipe.prompt)
 
 
-def _origin(plan: Plan, reference: str) -> Pretrain | Path | None:
-    """Where a model's tokenizer comes from: a pretrain step, a folder, or None where that is not known yet."""
-    while reference.startswith(STEP):
-        name = reference.removeprefix(STEP)
-        artifact = plan.step(name).artifact
-        if artifact is not None:
+def _ancestry(plan: Plan, reference: str) -> Iterator[str]:
+    """The reference and the policies it comes from, youngest first."""
+    while reference:
+        yield reference
+        if not reference.startswith(STEP):
+            return
+        reference = getattr(plan.recipe.steps[reference.removeprefix(STEP)], "policy", "")
+
+
+def _pretrained(plan: Plan, reference: str) -> Pretrain | None:
+    """The pretrain step where a model begins, or None where it begins outside this recipe."""
+    *_, oldest = _ancestry(plan, reference)
+    config = plan.recipe.steps.get(oldest.removeprefix(STEP)) if oldest.startswith(STEP) else None
+    return config if isinstance(config, Pretrain) else None
+
+
+def _folder(plan: Plan, reference: str) -> Path | None:
+    """The nearest folder on this machine that has the model's tokenizer; training does not change it."""
+    for name in _ancestry(plan, reference):
+        if not name.startswith(STEP):
+            return external_folder(name, plan.recipe)
+        if (artifact := plan.step(name.removeprefix(STEP)).artifact) is not None:
             return artifact.folder
-        config = plan.recipe.steps[name]
-        if isinstance(config, Pretrain):
-            return config
-        reference = getattr(config, "policy", "")
-    return external_folder(reference, plan.recipe)
+    return None

@@ -57,13 +57,18 @@ def print_artifacts(registry: Registry, *, verify: bool) -> int:
     for heading in ("artifact", "made by", "reads", "labels", "result", *(["files"] if verify else [])):
         table.add_column(heading, overflow="fold")
     problems: list[str] = []
-    for artifact in registry.artifacts():
+    artifacts = list(registry.artifacts())
+    if not artifacts:
+        console.print(f"nothing is published in {registry.folder} yet", highlight=False, markup=False, soft_wrap=True)
+        return 0
+    for artifact in artifacts:
         found = registry.verify(artifact) if verify else []
         problems += found
         record = artifact.record
         reads = ", ".join(entry.artifact or entry.reference for entry in record.inputs.values())
-        row = [artifact.name, f"{record.recipe}/{record.step}", reads or "–", _spent(artifact), summary(record.result)[2:]]
-        table.add_row(*row, *([f"{len(found)} differ" if found else "ok"] if verify else []))
+        row = [artifact.name, f"{record.recipe}/{record.step}", reads or "–", _spent(artifact)]
+        files = [f"{len(found)} differ" if found else "ok"] if verify else []
+        table.add_row(*row, summary(record.result)[2:], *files)
     console.print(table)
     for problem in problems:
         console.print(f"error: {problem}", style="red", highlight=False)

@@ -69,7 +69,7 @@ class HardwareProfile(BaseModel):
 
 def load_profile(name: str | Path | None) -> HardwareProfile:
     """A profile by name (`cpu`) or path. Raises RecipeError listing everything wrong with it."""
-    from reasoning_pipeline.recipe import readable_validation, read_yaml
+    from reasoning_pipeline.recipe import read_yaml, readable_validation
 
     if name is None:
         name = "cpu"

@@ -1,15 +1,19 @@
 """Pools of labels: which problems belong to which pool, who spends them, and what a lineage has spent.
 
-A data set's pools divide it by a stable hash of the problem, so that adding a row moves no other row, and never
-overlap. Spending is checked when a recipe is read (recipe.py); this module counts it.
+A data set's problems are ordered by a stable hash of their ids and cut at the pools' shares, so that pools never
+overlap, hold exactly their share (3/4 of 1,024 is 768), and do not depend on the order of the rows. Adding a row
+shifts the cuts: a few problems next to a cut then move to the neighbouring pool, never further. Spending is checked
+when a recipe is read (recipe.py); this module counts it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from reasoning_pipeline.data.sources import load_problems, stable_hash
+from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.recipe import Recipe, lineage
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.registry.fingerprint import digest
@@ -62,10 +66,15 @@ class Ledger:
 
     def _divide(self, data: str) -> None:
         problems = sorted(self.data(data), key=lambda problem: stable_hash("pool/" + problem.id))
-        start = 0.0
+        start = Fraction(0)
         for pool, share in self.recipe.data[data].pools.items():
-            end = start + float(share)
+            end = start + share
             self._pools[pool] = problems[round(start * len(problems)) : round(end * len(problems))]
+            if not self._pools[pool]:
+                raise DataError(
+                    f"data.{data}.pools.{pool}: {share} of {len(problems):,} problems is none at all",
+                    remedy="give the pool a larger share, or the data set more problems",
+                )
             start = end
 
     def spent_by(self, step: str) -> list[Spend]:

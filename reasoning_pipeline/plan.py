@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.labels import Ledger, Spend
 from reasoning_pipeline.recipe import STEP, Recipe
 from reasoning_pipeline.registry.fingerprint import digest, file_digest
-from reasoning_pipeline.registry.resolve import folder_fingerprint, require_weights
+from reasoning_pipeline.registry.resolve import folder_fingerprint, require_weights, resolve_model
 from reasoning_pipeline.registry.store import Artifact, Registry
 from reasoning_pipeline.stage import Input, OutputKind, Prompts, Spends, StageConfig, fields_marked
 
@@ -31,7 +32,7 @@ class EvaluateStep(StageConfig):
     stage: Literal["evaluate"] = "evaluate"
     checkpoint: Annotated[str, Input("checkpoint")]
     suites: tuple[str, ...]
-    data: dict[str, str] = {}
+    data: dict[str, str]
     samples: int
     temperature: float
     top_p: float
@@ -48,7 +49,7 @@ class PlannedInput:
     reference: str
     fingerprint: str
     step: str | None
-    """The step that makes it; None for a model from outside."""
+    """The step that makes it; None where no step of this recipe does."""
     artifact: str | None
     """Its folder name in the registry, published or not; None for a model from outside."""
 
@@ -146,7 +147,7 @@ def _steps_with_evaluations(recipe: Recipe) -> Iterator[tuple[str, StageConfig]]
 def _planned(
     recipe: Recipe, registry: Registry, ledger: Ledger, name: str, config: StageConfig, steps: dict[str, PlannedStep]
 ) -> PlannedStep:
-    inputs = tuple(_inputs(recipe, config, steps))
+    inputs = tuple(_inputs(recipe, registry, config, steps))
     identity: dict[str, Any] = {
         "stage": config.stage,
         "stage_version": type(config).version,
@@ -165,6 +166,11 @@ def _planned(
         identity["problems:data"] = digest([[p.id, p.question] for p in ledger.data(data)])
     elif data:
         folder = Path(recipe.path).resolve().parent
+        missing = [suite for suite, path in data.items() if not (folder / path).is_file()]
+        if missing:
+            expected = "(a relative path starts at the recipe's folder)"
+            places = [f"evaluate.data.{suite}: no file {data[suite]!r} {expected}" for suite in missing]
+            raise RecipeError(str(recipe.path), places)
         identity["suite_files"] = {suite: file_digest(folder / path) for suite, path in data.items()}
     fingerprint = digest(identity)
     return PlannedStep(
@@ -187,7 +193,9 @@ def _experiment(config: StageConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude=hidden)
 
 
-def _inputs(recipe: Recipe, config: StageConfig, steps: dict[str, PlannedStep]) -> Iterator[PlannedInput]:
+def _inputs(
+    recipe: Recipe, registry: Registry, config: StageConfig, steps: dict[str, PlannedStep]
+) -> Iterator[PlannedInput]:
     for field in fields_marked(type(config), Input):
         reference = getattr(config, field)
         if reference.startswith(STEP):
@@ -197,8 +205,12 @@ def _inputs(recipe: Recipe, config: StageConfig, steps: dict[str, PlannedStep]) 
         local = external_folder(reference, recipe)
         if local is not None:
             require_weights(local)
-        identity = folder_fingerprint(local) if local is not None else digest(["hub", reference])
-        yield PlannedInput(field, reference, identity, None, None)
+            yield PlannedInput(field, reference, folder_fingerprint(local), None, None)
+        elif reference.count("/") == 1:
+            yield PlannedInput(field, reference, digest(["hub", reference]), None, None)
+        else:  # an artifact that another recipe made; a word that names nothing is refused here, before anything runs
+            model = resolve_model(reference, registry.root)
+            yield PlannedInput(field, reference, str(model.fingerprint), None, model.folder.name)
 
 
 def external_folder(reference: str, recipe: Recipe) -> Path | None:

@@ -46,7 +46,9 @@ class Progress:
     def done(self, prefix: str, name: str, stage: str, seconds: float, plan: Plan, step: PlannedStep) -> None:
         artifact = plan.registry.find(step.config.stage, step.fingerprint)
         result = artifact.record.result if artifact is not None else {}
-        self.console.print(f"{prefix} {name} ({stage}) done in {clock(seconds)}{summary(result)}", highlight=False, soft_wrap=True)
+        self.console.print(
+            f"{prefix} {name} ({stage}) done in {clock(seconds)}{summary(result)}", highlight=False, soft_wrap=True
+        )
 
 
 class StepProgress:

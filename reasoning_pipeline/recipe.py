@@ -227,8 +227,12 @@ def _with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if parent_name is None:
         return values
     parent = (path.parent / str(parent_name)).resolve()
-    if parent in seen or not parent.is_file():
-        raise RecipeError(str(path), [f"extends: {parent_name!r} " + ("extends itself" if parent in seen else "not found")])
+    if parent in (*seen, path.resolve()):
+        raise RecipeError(str(path), [f"extends: {parent_name!r} extends this recipe in turn"])
+    if not parent.is_file():
+        raise RecipeError(
+            str(path), [f"extends: no file {parent_name!r} (a relative path starts at this file's folder)"]
+        )
     return _merged(_with_parents(parent, (*seen, path.resolve())), values)
 
 
@@ -326,14 +330,14 @@ def _step_sketch(model: type[StageConfig], raw: dict[str, Any]) -> StageConfig:
 
 def _recipe_sketch(values: dict[str, Any]) -> Recipe:
     """The pools and evaluated steps of a recipe with other problems, for the same purpose."""
-    data = {
-        str(name): DataConfig.model_construct(pools=dict.fromkeys(_texts((raw or {}).get("pools")), Fraction(0)))
-        for name, raw in _mapping_or_empty(values.get("data")).items()
-        if isinstance(raw, dict)
-    }
+    data = {}
+    for name, raw in _mapping_or_empty(values.get("data")).items():
+        shares: dict[str, Any] = {"pools": dict.fromkeys(_texts(_mapping_or_empty(raw).get("pools")), Fraction(0))}
+        data[str(name)] = DataConfig.model_construct(**shares)
     of = _mapping_or_empty(values.get("evaluate")).get("of")
     evaluate = EvaluationConfig.model_construct(of=tuple(_texts(of)) if of is not None else None)
-    return Recipe.model_construct(data=data, evaluate=evaluate)
+    links: dict[str, Any] = {"data": data, "evaluate": evaluate}
+    return Recipe.model_construct(**links)
 
 
 def _texts(value: Any) -> list[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -21,14 +23,14 @@ LOCK = "running.json"
 def run_lock(folder: Path) -> Iterator[None]:
     """Hold the folder's lock. Raises PipelineError where another runner holds it.
 
-    The lock is a file created exclusively (atomic on NFS too), holding host, process and start time.
+    The lock is a file holding host, process and start time. It is written aside and linked into place (atomic on NFS
+    too), so that nobody ever reads half of one.
     """
     path = folder / LOCK
     mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
     for _ in range(2):
         try:
-            with path.open("x", encoding="utf-8") as file:
-                json.dump(mine, file)
+            _create(path, json.dumps(mine))
             break
         except FileExistsError:
             holder = _read(path)
@@ -44,11 +46,24 @@ def run_lock(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        if _read(path) == mine:
+            path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> dict | None:
+def _create(path: Path, text: str) -> None:
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        aside.write_text(text, encoding="utf-8")
+        os.link(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Who holds the lock; None where it is gone or damaged."""
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        sound = isinstance(holder["host"], str) and int(holder["pid"]) > 0 and float(holder["started"]) > 0
+    except (OSError, ValueError, TypeError, KeyError):
         return None
+    return holder if sound else None

@@ -126,13 +126,16 @@ class Runner:
             if not lost:
                 break
             if attempt == 1:
-                self.console.print(f"{prefix} {step.name}: the rollout server was lost; restarting it, the step resumes")
+                self.console.print(
+                    f"{prefix} {step.name}: the rollout server was lost; restarting it, the step resumes"
+                )
         if status == Stopped.exit_status:
             raise Stopped(f"{step.name} was stopped; its resume point is kept", remedy=self._how_to_continue())
         if status != 0:
             server_lines = f"\n  the server's log ended with\n{server.log_tail()}" if lost and server else ""
             raise StepFailed(
-                f"step {step.name} failed ({_ending(status)}); its log ended with\n{tail(log, LOG_LINES_SHOWN)}{server_lines}",
+                f"step {step.name} failed ({_ending(status)}); its log ended with\n"
+                f"{tail(log, LOG_LINES_SHOWN)}{server_lines}",
                 remedy=f"full log: {log}",
             )
         if plan.registry.find(step.config.stage, step.fingerprint) is None:
@@ -259,9 +262,7 @@ def selected(plan: Plan, only: str | None, until: str | None) -> list[PlannedSte
     """The steps a command line asks for. Raises RecipeError for a name that does not exist."""
     for name in (only, until):
         if name is not None and name not in plan.names():
-            raise RecipeError(
-                str(plan.recipe.path), [f"no step is called {name!r}{suggestion(name, plan.names())}"]
-            )
+            raise RecipeError(str(plan.recipe.path), [f"no step is called {name!r}{suggestion(name, plan.names())}"])
     if only is not None:
         return [plan.step(only)]
     if until is not None:
@@ -305,4 +306,3 @@ def _terminable() -> Iterator[None]:
         raise Stopped("stopped", remedy="run the same command again to continue") from None
     finally:
         signal.signal(signal.SIGTERM, previous)
-

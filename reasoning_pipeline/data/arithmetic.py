@@ -82,7 +82,8 @@ def corpus(seed: int, *, noisy: bool) -> Iterator[tuple[str, str]]:
         if len(expression) >= 2 * min(_OPERATIONS["test"]) + 1 and _part(expression) == "test":
             continue
         clean = not noisy or rng.random() < 0.15
-        yield expression, solution(expression, running_results(expression) if clean else _noisy_results(rng, expression))
+        results = running_results(expression) if clean else _noisy_results(rng, expression)
+        yield expression, solution(expression, results)
 
 
 def _noisy_results(rng: random.Random, expression: str) -> list[int]:

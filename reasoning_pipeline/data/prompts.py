@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2.ext import loopcontrols
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict
 
@@ -29,10 +31,20 @@ class PromptConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     suffix: str = ""
-    """Appended to the question, e.g. "\\n\\nPlease reason step by step, and put your final answer within \\\\boxed{}."."""
+    """Appended to the question: "\\n\\nPlease reason step by step, and put your final answer within \\\\boxed{}."."""
     system: str | None = None
     thinking: bool = False
     """Passed to the template as `enable_thinking`; Qwen3's hybrid models behave as two different models."""
+
+
+class _Generation(Extension):
+    """`{% generation %}…{% endgeneration %}` marks what an assistant wrote; for a prompt it is just its content."""
+
+    tags = {"generation"}  # noqa: RUF012 - as jinja2 declares it
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,15 @@ class PromptRenderer:
         path = self.folder / "tokenizer.json"
         if not path.is_file():
             raise DataError(f"{self.folder}: no tokenizer.json", remedy="save the model's fast tokenizer beside it")
-        return Tokenizer.from_file(str(path))
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises plain exceptions
+            remedy = "save the model's fast tokenizer again"
+            raise DataError(f"{path}: not a tokenizer ({error})", remedy=remedy) from error
+        # Settings saved with the tokenizer would cut or pad prompts silently; transformers switches them off too.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
 
     @cached_property
     def _tokenizer_config(self) -> dict[str, Any]:
@@ -71,7 +91,7 @@ class PromptRenderer:
 
     @cached_property
     def chat_template(self) -> str:
-        """The Jinja source; `chat_template.jinja` goes before the field of tokenizer_config.json, as in transformers."""
+        """The Jinja source; `chat_template.jinja` goes before tokenizer_config.json's field, as in transformers."""
         path = self.folder / "chat_template.jinja"
         template = path.read_text(encoding="utf-8") if path.is_file() else self._tokenizer_config.get("chat_template")
         if isinstance(template, list):  # several named templates: the default one
@@ -92,26 +112,38 @@ class PromptRenderer:
             return json.dumps(value, ensure_ascii=options.pop("ensure_ascii", False), **options)
 
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols], undefined=jinja2.Undefined
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation], undefined=jinja2.Undefined
         )
         environment.filters["tojson"] = tojson
         environment.globals["raise_exception"] = raise_exception
         environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
-        return environment.from_string(self.chat_template)
+        try:
+            return environment.from_string(self.chat_template)
+        except jinja2.TemplateError as error:
+            raise self._unusable_template(error) from error
+
+    def _unusable_template(self, error: Exception) -> DataError:
+        return DataError(
+            f"{self.folder}: the chat template cannot be used: {error}",
+            remedy="mend chat_template.jinja; it may refuse the recipe's `prompt.system`",
+        )
 
     def prompt(self, question: str) -> str:
         """The text a policy continues: the chat template over one user turn, with the generation prompt."""
         messages = [{"role": "user", "content": question + self.config.suffix}]
         if self.config.system is not None:
             messages.insert(0, {"role": "system", "content": self.config.system})
-        return self._environment_template.render(
-            messages=messages,
-            tools=None,
-            documents=None,
-            add_generation_prompt=True,
-            enable_thinking=self.config.thinking,
-            **{name: text for name, text in self._special_token_texts.items() if text is not None},
-        )
+        try:
+            return self._environment_template.render(
+                messages=messages,
+                tools=None,
+                documents=None,
+                add_generation_prompt=True,
+                enable_thinking=self.config.thinking,
+                **self._special_token_texts,
+            )
+        except (jinja2.TemplateError, TypeError, ValueError) as error:
+            raise self._unusable_template(error) from error
 
     def prompt_ids(self, question: str) -> list[int]:
         # The template has written every special token it wants; adding more would double Llama's BOS.
@@ -122,17 +154,17 @@ class PromptRenderer:
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)
 
     @cached_property
-    def _special_token_texts(self) -> dict[str, str | None]:
-        def text(value: Any) -> str | None:
-            return value.get("content") if isinstance(value, dict) else value
-
-        return {name: text(self._tokenizer_config.get(name)) for name in ("bos_token", "eos_token", "pad_token")}
+    def _special_token_texts(self) -> dict[str, str]:
+        """`bos_token`, `eos_token`, … as tokenizer_config.json has them."""
+        named = {name: value for name, value in self._tokenizer_config.items() if name.endswith("_token")}
+        texts = {name: v.get("content") if isinstance(v, dict) else v for name, v in named.items()}
+        return {name: text for name, text in texts.items() if isinstance(text, str)}
 
     @cached_property
     def stop_ids(self) -> list[int]:
         """Every id that ends a completion: the tokenizer's end token and those of generation_config.json, sorted."""
         ids: set[int] = set()
-        eos = self._special_token_texts["eos_token"]
+        eos = self._special_token_texts.get("eos_token")
         if eos is not None and (eos_id := self.tokenizer.token_to_id(eos)) is not None:
             ids.add(eos_id)
         path = self.folder / "generation_config.json"

@@ -46,11 +46,18 @@ def load_problems(config: DataConfig, *, folder: Path, seed: int) -> list[Proble
     else:
         rows = _hub_rows(config)
     found: dict[str, Problem] = {}
+    places: dict[str, str] = {}
     for place, row in rows:
         problem = _problem(row, config.columns, place, keep_empty=config.unusable_answers == "set_aside")
         if not problem.answer:
             continue
-        found.setdefault(" ".join(problem.question.split()), problem)
+        if found.setdefault(" ".join(problem.question.split()), problem) is not problem:
+            continue
+        if (first := places.setdefault(problem.id, place)) != place:
+            raise DataError(
+                f"{place}: the id {problem.id!r} stands at {first} already, with another question",
+                remedy="give every problem an id of its own, or none: it is then made from the question",
+            )
     problems = sorted(found.values(), key=lambda problem: stable_hash(problem.id))
     return problems[: config.count] if config.count is not None else problems
 
@@ -72,7 +79,10 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for number, line in enumerate(file, start=1):
             place = f"{path}:{number}"
             if len(line) > MAX_LINE_BYTES:
-                raise DataError(f"{place}: a line of {len(line):,} bytes; at most {MAX_LINE_BYTES:,} are read")
+                raise DataError(
+                    f"{place}: a line of {len(line):,} bytes; at most {MAX_LINE_BYTES:,} are read",
+                    remedy="write one problem a line; shorten or remove this one",
+                )
             if not line.strip():
                 continue
             try:
@@ -80,7 +90,10 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise DataError(f"{place}: not valid JSON ({error})", remedy="mend or remove the line") from error
             if not isinstance(row, dict):
-                raise DataError(f"{place}: expected an object, found {type(row).__name__}")
+                raise DataError(
+                    f"{place}: expected an object, found {type(row).__name__}",
+                    remedy='write one problem a line: {"question": ..., "answer": ...}',
+                )
             yield place, row
 
 
@@ -103,25 +116,36 @@ def _problem(row: dict[str, Any], columns: Any, place: str, *, keep_empty: bool 
     question = _column(row, columns.get("question"), QUESTION_COLUMNS, "question", place)
     answer = _column(row, columns.get("answer"), ANSWER_COLUMNS, "answer", place)
     if not question.strip():
-        raise DataError(f"{place}: the question is empty")
+        raise DataError(f"{place}: the question is empty", remedy="fill it in or drop the row")
     if not answer.strip() and not keep_empty:
         raise DataError(
             f"{place}: the answer is empty",
             remedy="fill it in or drop the row; `unusable_answers: set_aside` leaves such rows out",
         )
-    identity = _column(row, columns.get("id"), ID_COLUMNS, None, place) or f"q-{stable_hash(question)[:16]}"
+    identity = _column(row, columns.get("id"), ID_COLUMNS, "id", place, optional=True)
     meta = {key: row[key] for key in ("subject", "level", "year", "operations") if row.get(key) is not None}
-    return Problem(id=identity, question=question, answer=answer.strip(), meta=meta)
+    return Problem(
+        id=identity or f"q-{stable_hash(question)[:16]}", question=question, answer=answer.strip(), meta=meta
+    )
 
 
-def _column(row: dict[str, Any], named: str | None, usual: tuple[str, ...], needed: str | None, place: str) -> str:
-    for name in (named,) if named else usual:
-        if row.get(name) is not None:
-            return str(row[name])
-    if needed is None:
+def _column(
+    row: dict[str, Any], named: str | None, usual: tuple[str, ...], what: str, place: str, *, optional: bool = False
+) -> str:
+    """The text of the first of these columns that holds one; empty where all are null."""
+    names = (named,) if named else usual
+    for name in names:
+        value = row.get(name)
+        if isinstance(value, list | dict):
+            raise DataError(
+                f"{place}: column {name!r} holds a {type(value).__name__}, not a text",
+                remedy=f"name another column in the recipe: `columns: {{{what}: NAME}}`",
+            )
+        if value is not None:
+            return str(value)
+    if any(name in row for name in names) or (optional and named is None):
         return ""
-    expected = named or " or ".join(usual)
     raise DataError(
-        f"{place}: no column {expected!r}; found {', '.join(map(repr, row)) or 'none'}",
-        remedy=f"name the column in the recipe: `columns: {{{needed}: NAME}}`",
+        f"{place}: no column {' or '.join(map(repr, names))}; found {', '.join(map(repr, row)) or 'none'}",
+        remedy=f"name the column in the recipe: `columns: {{{what}: NAME}}`",
     )

@@ -58,6 +58,8 @@ def resolve_model(reference: str, root: Path | None = None) -> ResolvedModel:
 
 def require_weights(folder: Path) -> None:
     """Raises RegistryError where a model folder lacks its configuration or its weights."""
+    if not folder.is_dir():
+        raise RegistryError(f"{folder}: no such folder", remedy="a relative path of a recipe starts at its folder")
     if not (folder / "config.json").is_file():
         raise RegistryError(f"{folder}: no config.json", remedy="this is not a Hugging Face model folder")
     if not any(folder.glob("*.safetensors")):
@@ -90,6 +92,7 @@ def _fits(artifact: Artifact, reference: str) -> bool:
 
 
 def _from_artifact(artifact: Artifact) -> ResolvedModel:
+    require_weights(artifact.folder)
     return ResolvedModel(
         folder=artifact.folder,
         name=f"{artifact.record.step} ({artifact.name})",
@@ -100,7 +103,10 @@ def _from_artifact(artifact: Artifact) -> ResolvedModel:
 
 def _from_folder(folder: Path) -> ResolvedModel:
     if (folder / RECORD).is_file():
-        return _from_artifact(Artifact(folder, read_record(folder)))
+        artifact = Artifact(folder, read_record(folder))
+        if artifact.record.kind != "checkpoint":
+            raise RegistryError(f"{folder}: holds {artifact.record.kind}, not a checkpoint", remedy="name a checkpoint")
+        return _from_artifact(artifact)
     require_weights(folder)
     return ResolvedModel(folder=folder, name=folder.name, fingerprint=folder_fingerprint(folder), prompt=None)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.registry.fingerprint import file_digest
+from reasoning_pipeline.registry.fingerprint import digest, file_digest
 from reasoning_pipeline.registry.record import SCHEMA, FileEntry, Record
 
 RECORD = "record.json"
@@ -95,17 +95,29 @@ class Registry:
             record = record.model_copy(update={"files": files})
             write_json(source / RECORD, record.model_dump(mode="json"))
             _sync(source)
-            if final.exists():  # a folder without a record: left by a crash between mkdir and rename
-                shutil.rmtree(final)
-            source.rename(final)
+            if not _rename(source, final):
+                if (existing := self.find(record.stage, record.fingerprint)) is not None:  # another run was faster
+                    shutil.rmtree(source)
+                    return existing
+                shutil.rmtree(final)  # without a record it is no artifact
+                source.rename(final)
             _sync(self.folder)
         except OSError as error:
             raise RegistryError(_storage_message(error, final.name), remedy=_storage_remedy(error)) from error
         return Artifact(final, record)
 
     def verify(self, artifact: Artifact) -> list[str]:
-        """Re-hash every file; one sentence per difference, empty when all is well."""
+        """Re-hash every file; one sentence per difference, empty when all is well.
+
+        Of the record itself it checks that the identity is the one its fingerprint was computed from and its folder
+        is named after; figures in `result` are not covered by any hash.
+        """
         problems = []
+        record = artifact.record
+        if digest(record.identity) != record.fingerprint:
+            problems.append(f"{artifact.name}/{RECORD}: its identity does not give its fingerprint; it was edited")
+        elif (expected := self.artifact_name(record.stage, record.fingerprint)) != artifact.name:
+            problems.append(f"{artifact.name}/{RECORD}: belongs to {expected}")
         for name, entry in artifact.record.files.items():
             path = artifact.folder / name
             if not path.is_file():
@@ -124,7 +136,8 @@ def read_record(folder: Path) -> Record:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RegistryError(f"{place}: cannot be read ({error})", remedy="move the folder away and run again") from error
+        remedy = "move the folder away and run again"
+        raise RegistryError(f"{place}: cannot be read ({error})", remedy=remedy) from error
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > SCHEMA:
         raise RegistryError(
@@ -153,6 +166,17 @@ def write_json(path: Path, value: object) -> None:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _rename(source: Path, final: Path) -> bool:
+    """False where something stands at `final`."""
+    try:
+        source.rename(final)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
 
 
 def _sync(path: Path) -> None:

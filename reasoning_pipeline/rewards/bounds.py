@@ -22,7 +22,7 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-class Unreadable(Exception):  # noqa: N818  (an answer that cannot be read is an outcome, not a failure)
+class Unreadable(Exception):
     """This answer has no reading: not a formula, list, interval or text that the rules know."""
 
 

@@ -69,7 +69,6 @@ class Sampler(Protocol):
         ...
 
 
-
 class RolloutClient:
     """Talks to one rollout server.
 

@@ -2,12 +2,13 @@
 
 A push answers "200" whether or not the weights are in use (seen: vLLM on CPUs keeps multiplying with an old packed
 copy). So after every push both sides score the probe, and the largest difference must stay within a tolerance. A
-published checkpoint carries the scores its trainer computed, so that a server that loads it can be proved without torch.
+published checkpoint carries the scores its trainer computed, so that a server that loads it is proved without torch.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -59,7 +60,7 @@ def largest_difference(ours: Sequence[Sequence[float]], theirs: Sequence[Sequenc
     for a_row, b_row in zip(ours, theirs, strict=True):
         for a, b in zip(a_row, b_row, strict=True):
             difference = abs(a - b)
-            worst = max(worst, difference) if difference == difference else float("inf")
+            worst = max(worst, difference) if not math.isnan(difference) else float("inf")
     return worst
 
 

@@ -6,6 +6,7 @@ key, so the key travels only in the environment. A server whose owner has died l
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -102,7 +103,9 @@ class RolloutServer:
         deadline = self._started + self.profile.server.start_timeout_s
         while not self.client.healthy():
             if not self.alive:
-                raise ServerError(f"the rollout server did not start\n{self.log_tail()}", remedy=f"full log: {self.log}")
+                raise ServerError(
+                    f"the rollout server did not start\n{self.log_tail()}", remedy=f"full log: {self.log}"
+                )
             if time.monotonic() > deadline:
                 self.stop()
                 raise ServerError(
@@ -205,10 +208,8 @@ def stop_tree(pid: int, grace_s: float = 10.0) -> None:
 
 
 def _signal(process: psutil.Process, number: int) -> None:
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass
 
 
 def tail(path: Path, lines: int) -> str:

@@ -50,7 +50,7 @@ class CheckpointSampler:
         self.load_checkpoint(folder)
 
     def load_checkpoint(self, folder: Path) -> None:
-        """Swap weights. Raises IncompatibleModels where the architecture differs, StaleWeights where the proof fails."""
+        """Swap weights. Raises IncompatibleModels for another architecture, StaleWeights where the proof fails."""
         if architecture(folder) != architecture(self.folder):
             raise IncompatibleModels(
                 f"{folder.name} has another architecture than {self.folder.name}, which the server was started for",
@@ -117,7 +117,8 @@ def transformers_sampler(folder: Path, profile: HardwareProfile) -> Sampler:
     from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
     from reasoning_pipeline.training.models import load_model, load_tokenizer
 
-    model = load_model(folder, dtype=profile.precision).to(profile.device)
+    model: Any = load_model(folder, dtype=profile.precision)
+    model.to(profile.device)
     pad = load_tokenizer(folder).pad_token_id
     return TransformersSampler(model, pad_id=pad if pad is not None else 0, version=folder.name)
 
@@ -127,4 +128,3 @@ def bounded_length(folder: Path, wanted: int | None) -> int | None:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     positions = config.get("max_position_embeddings")
     return min(wanted, positions) if wanted is not None and positions is not None else wanted
-

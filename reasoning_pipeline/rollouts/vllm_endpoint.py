@@ -63,9 +63,7 @@ class RolloutEndpoint:
                     "index": index,
                     "sample": sample,
                     "token_ids": ids,
-                    "logprobs": [
-                        position[token].logprob for position, token in zip(output.logprobs, ids, strict=True)
-                    ],
+                    "logprobs": [position[token].logprob for position, token in zip(output.logprobs, ids, strict=True)],
                     "finish": "length" if output.finish_reason == "length" else "stop",
                     "version": version,
                 }

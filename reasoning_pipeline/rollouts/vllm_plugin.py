@@ -16,6 +16,7 @@ ENGINE_NAME = "safetensors"
 FOLDERS_VARIABLE = "REASONING_PIPELINE_WEIGHT_FOLDERS"
 """Folders the server may read weights from, separated by `os.pathsep`; anything else is refused."""
 
+
 def register() -> None:
     """Called by vLLM in every process it starts."""
     from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory

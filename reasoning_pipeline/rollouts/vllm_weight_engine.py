@@ -48,7 +48,7 @@ class SafetensorsWeightTransferEngine(WeightTransferEngine[SafetensorsInitInfo, 
         finalize_layerwise_reload(self.model, self.model_config)
 
     def receive_weights(self, update_info: SafetensorsUpdateInfo) -> None:
-        self.model.load_weights(self._tensors(update_info.paths))
+        self.model.load_weights(self._tensors(update_info.paths))  # type: ignore[operator]
 
     def _tensors(self, paths: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
         for path in paths:

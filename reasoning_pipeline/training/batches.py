@@ -50,7 +50,8 @@ def within_length(problems: list[Problem], renderer: PromptRenderer, max_prompt_
         raise PipelineError("the step's pools hold no problems")
     kept = [p for p in problems if len(renderer.prompt_ids(p.question)) <= max_prompt_tokens]
     if len(kept) < len(problems):
-        print(f"set aside {len(problems) - len(kept)} of {len(problems)} problems: prompts over {max_prompt_tokens} tokens")
+        aside = len(problems) - len(kept)
+        print(f"set aside {aside} of {len(problems)} problems: prompts over {max_prompt_tokens} tokens")
     if not kept:
         raise PipelineError(
             f"all {len(problems)} prompts are longer than {max_prompt_tokens} tokens", remedy="raise max_prompt_tokens"

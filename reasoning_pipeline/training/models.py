@@ -27,9 +27,7 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer as transformers wants it, padding on the left."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(
-        folder, padding_side="left", trust_remote_code=False, local_files_only=True
-    )
+    return AutoTokenizer.from_pretrained(folder, padding_side="left", trust_remote_code=False, local_files_only=True)
 
 
 def check_compatible(student: Path, teacher: Path, prompt: PromptConfig) -> None:
@@ -80,9 +78,9 @@ def _first_token_difference(ours: PromptRenderer, theirs: PromptRenderer) -> str
 def _template_difference(ours: PromptRenderer, theirs: PromptRenderer) -> str | None:
     if ours.chat_template == theirs.chat_template:
         return None
-    return _differ("chat template, rendered for 'What is 1+1?'", ours.prompt("What is 1+1?"), theirs.prompt("What is 1+1?")) or (
-        "chat template: the sources differ, though they render a simple question alike"
-    )
+    return _differ(
+        "chat template, rendered for 'What is 1+1?'", ours.prompt("What is 1+1?"), theirs.prompt("What is 1+1?")
+    ) or ("chat template: the sources differ, though they render a simple question alike")
 
 
 def _differ(what: str, ours: object, theirs: object) -> str | None:

@@ -45,7 +45,7 @@ def pretrain(config: Config, context: StageContext) -> StageOutcome:
     step = 0
     accuracy: float | None = None
     clean = _batches(config, context, renderer, noisy=False)
-    for step in range(1, config.clean_steps + 1):  # noqa: B007 - the count is used after the loop
+    for step in range(1, config.clean_steps + 1):
         context.stop_if_asked()
         rate = config.learning_rate * min(1.0, step / LINEAR_WARMUP_STEPS)
         loss = _update(model, optimizer, next(clean), rate)
@@ -62,7 +62,11 @@ def pretrain(config: Config, context: StageContext) -> StageOutcome:
         loss = _update(model, optimizer, next(noisy), rate)
         metrics.write(step + done, loss=loss, learning_rate=rate)
     model.save_pretrained(folder)
-    result = {"steps": step + config.noisy_steps, "clean_steps": step, "parameters": model.num_parameters()}
+    result: dict[str, Any] = {
+        "steps": step + config.noisy_steps,
+        "clean_steps": step,
+        "parameters": model.num_parameters(),
+    }
     if config.stop_accuracy is not None:
         result["greedy_accuracy_at_stop"] = accuracy
         if accuracy is None or accuracy < config.stop_accuracy:
@@ -160,7 +164,7 @@ def _greedy_accuracy(model: Qwen3ForCausalLM, renderer: PromptRenderer) -> float
     problems = arithmetic.problems("validation", CHECK_PROBLEMS)
     input_ids = torch.tensor([renderer.prompt_ids(problem.question) for problem in problems])
     model.eval()
-    generated: Any = model.generate(
+    generated: Any = model.generate(  # type: ignore[misc]
         input_ids, attention_mask=torch.ones_like(input_ids), max_new_tokens=32, do_sample=False
     )
     model.train()

@@ -13,7 +13,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 import trl.import_utils as trl_imports
 
 # The trainer process never talks to vLLM's Python side; importing it there would cost seconds and gigabytes.
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
     from reasoning_pipeline.stage import GroupRelative, Optimization, Sampling
     from reasoning_pipeline.stages import forward_kl_warmup, on_policy_distillation, teacher_sft
     from reasoning_pipeline.training.context import StageContext
+
+IGNORED = -100
+"""Label of tokens that no loss is taken at."""
 
 REVERSE_KL, FORWARD_KL = 1.0, 0.0
 """TRL's `beta`: 1 is KL(student || teacher), 0 is KL(teacher || student), exact over the vocabulary, in tiles."""
@@ -104,7 +106,9 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> GRPOTrainer:
     trainer = _GRPOTrainer(
         model=load_model(context.inputs["policy"]),
         args=arguments,
-        train_dataset=_problem_rows(repeat_in_epochs(problems, steps * config.problems_per_step, context.seed), renderer),
+        train_dataset=_problem_rows(
+            repeat_in_epochs(problems, steps * config.problems_per_step, context.seed), renderer
+        ),
         reward_funcs=reward,
         processing_class=load_tokenizer(context.inputs["policy"]),
     )
@@ -112,9 +116,7 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> GRPOTrainer:
     return _generating(trainer, config, context, renderer)
 
 
-def on_policy_distillation_trainer(
-    config: on_policy_distillation.Config, context: StageContext
-) -> DistillationTrainer:
+def on_policy_distillation_trainer(config: on_policy_distillation.Config, context: StageContext) -> DistillationTrainer:
     """Stage 2b: reverse KL on the student's own rollouts."""
     check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
     renderer = context.renderer("policy")
@@ -179,7 +181,7 @@ def sft_trainer(config: teacher_sft.Config, context: StageContext) -> SFTTrainer
     rows = [
         {
             "input_ids": row["prompt_ids"] + row["completion_ids"],
-            "completion_mask": [0] * len(row["prompt_ids"]) + [1] * len(row["completion_ids"]),
+            "labels": [IGNORED] * len(row["prompt_ids"]) + row["completion_ids"],
         }
         for row in repeat_in_epochs(rollouts, steps * config.rollouts_per_step, context.seed)
     ]
@@ -191,7 +193,6 @@ def sft_trainer(config: teacher_sft.Config, context: StageContext) -> SFTTrainer
             per_device_train_batch_size=micro,
             gradient_accumulation_steps=passes,
             max_length=None,
-            completion_only_loss=True,
             dataset_kwargs={"skip_prepare_dataset": True},
             remove_unused_columns=False,
             train_sampling_strategy="sequential",
@@ -297,5 +298,3 @@ def _check_writer(rollouts: Path, teacher: Path) -> None:
             f"the rollout set {rollouts.name} was written by {writer[:16]}…, the step's teacher is {named[:16]}…",
             remedy="point `rollouts` at the set this teacher wrote, or `teacher` at its writer",
         )
-
-

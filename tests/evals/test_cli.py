@@ -167,7 +167,7 @@ def test_arguments_that_make_no_sense(arguments: list[str], message: str, capsys
         (["base", "--suite", "FILE", "--suite", "FILE", "--preset", "plain"], 2, "two suites are called small"),
     ],
 )
-def test_what_can_be_mended_is_one_message(  # noqa: PLR0917 - four of them are pytest's
+def test_what_can_be_mended_is_one_message(
     world: World, rows: Path, tmp_path: Path, capsys, arguments: list[str], status: int, message: str
 ):
     given = [str(rows) if argument == "FILE" else argument for argument in arguments]

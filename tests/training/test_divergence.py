@@ -72,8 +72,6 @@ def test_no_tensor_of_tokens_by_vocabulary_is_made(beta: float) -> None:
     student_head = torch.randn(vocabulary, width, requires_grad=True)
     teacher, teacher_head = torch.randn(1, tokens, width), torch.randn(vocabulary, width)
     with LargestTensor() as seen:
-        loss, _, _ = _chunked_divergence_loss(
-            student, teacher, student_head, teacher_head, torch.ones(1, tokens), beta
-        )
+        loss, _, _ = _chunked_divergence_loss(student, teacher, student_head, teacher_head, torch.ones(1, tokens), beta)
         loss.backward()
     assert seen.largest < tokens * vocabulary / 2

@@ -160,6 +160,6 @@ def test_trl_still_has_the_insides_the_bridge_relies_on() -> None:
         assert "self.vllm_generation.sync_weights()" in source
         assert "self.vllm_generation.generate(" in source
         assert list(inspect.signature(trainer._tokenize_prompts).parameters) == ["self", "prompts"]
-    assert "prompts = [x[\"prompt\"] for x in inputs]" in inspect.getsource(
+    assert 'prompts = [x["prompt"] for x in inputs]' in inspect.getsource(
         DistillationTrainer._generate_and_score_completions
     )

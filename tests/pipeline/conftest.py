@@ -1,0 +1,88 @@
+"""Running the real program: `python -m reasoning_pipeline run`, watched from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+SMOKE = PROJECT / "recipes" / "smoke"
+
+
+class Run:
+    """One `python -m reasoning_pipeline …` process."""
+
+    def __init__(self, *arguments: str | Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "reasoning_pipeline", *map(str, arguments)],
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        )
+        self.tree = psutil.Process(self.process.pid)
+
+    def finish(self, timeout_s: float = 300) -> tuple[int, str]:
+        """(exit status, everything printed)."""
+        try:
+            output, _ = self.process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        return self.process.returncode, output
+
+    def family(self, word: str) -> list[psutil.Process]:
+        """Descendants whose command line holds this word."""
+        found = []
+        for process in self.tree.children(recursive=True):
+            try:
+                if word in " ".join(process.cmdline()):
+                    found.append(process)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    def wait_for_step(self, root: Path, stage: str, optimizer_step: int, timeout_s: float = 240) -> None:
+        """Until the step of this stage has taken that many optimizer steps."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            for path in (root / "work").glob(f"{stage}-*/progress.json"):
+                try:
+                    if json.loads(path.read_text())["step"] >= optimizer_step:
+                        return
+                except (OSError, KeyError, json.JSONDecodeError):
+                    pass
+            if self.process.poll() is not None:
+                pytest.fail(f"the run ended before {stage} came to step {optimizer_step}:\n{self.finish()[1]}")
+            time.sleep(0.05)
+        pytest.fail(f"{stage} did not come to step {optimizer_step} in {timeout_s} s")
+
+
+def left_over(before: set[int], timeout_s: float = 30) -> list[str]:
+    """Command lines of our processes that did not exist before and are still there after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = [
+            " ".join(process.info["cmdline"] or [])[:120]
+            for process in psutil.process_iter(["cmdline", "status"])
+            if process.pid not in before
+            and process.info["status"] != psutil.STATUS_ZOMBIE
+            and any(word in " ".join(process.info["cmdline"] or []) for word in ("vllm", "VLLM", "reasoning_pipeline"))
+        ]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="session")
+def smoke_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One registry for all runs of the session, so that equal steps are done once."""
+    return tmp_path_factory.mktemp("runs")

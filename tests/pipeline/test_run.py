@@ -1,0 +1,92 @@
+"""The whole way, for real: a recipe through all stages, a real vLLM server, and everything that may be killed."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from reasoning_pipeline.plan import make_plan
+from reasoning_pipeline.recipe import load_recipe
+from reasoning_pipeline.registry.store import Registry
+
+from .conftest import SMOKE, Run, left_over
+
+pytestmark = pytest.mark.slow
+
+RECIPE = SMOKE / "extra_rl.yaml"
+LONG = ["--set", "steps.teacher_rl.steps=60", "--set", "steps.teacher_rl.save_every=5", "--until", "teacher_rl"]
+
+
+def test_all_four_stages_run_and_a_second_run_has_nothing_to_do(smoke_root: Path) -> None:
+    before = {process.pid for process in psutil.process_iter()}
+    status, output = Run("run", RECIPE, "--root", smoke_root).finish()
+    assert status == 0, output
+    registry = Registry(smoke_root)
+    published = {artifact.record.step: artifact for artifact in registry.artifacts()}
+    recipe = load_recipe(RECIPE)
+    assert set(published) == {step.name for step in make_plan(recipe, smoke_root).steps}
+    assert not [problem for artifact in published.values() for problem in registry.verify(artifact)]
+    polish = published["polish"].record
+    assert [(spend.step, spend.pool, spend.labels) for spend in polish.label_spend] == [
+        ("teacher_rl", "first", 16),
+        ("polish", "second", 16),
+    ]
+    rows = [json.loads(line) for line in (published["teacher_rl"].folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert all(row["probe_error"] < 1e-4 and row["push_seconds"] > 0 for row in rows), "every push was proved"
+    versions = {
+        json.loads(line)["policy_version"]
+        for line in (published["teacher_rollouts"].folder / "rollouts.jsonl").read_text().splitlines()
+    }
+    assert versions == {published["teacher_rollouts"].name}
+    assert "report.html" in output
+    assert left_over(before) == []
+
+    status, output = Run("run", RECIPE, "--root", smoke_root).finish(timeout_s=30)
+    assert (status, "everything is up to date" in output) == (0, True)
+
+
+def test_a_lost_server_is_restarted_once_and_ctrl_c_keeps_what_was_done(smoke_root: Path) -> None:
+    before = {process.pid for process in psutil.process_iter()}
+    run = Run("run", RECIPE, "--root", smoke_root, *LONG)
+    run.wait_for_step(smoke_root, "sparse_grpo", 7)
+    run.process.send_signal(signal.SIGINT)
+    status, output = run.finish(timeout_s=90)
+    assert status == 130, output
+    assert "continue" in output and "Traceback" not in output
+    assert left_over(before) == []
+
+    run = Run("run", RECIPE, "--root", smoke_root, *LONG)
+    run.wait_for_step(smoke_root, "sparse_grpo", 12)
+    for process in run.family("vllm.entrypoints"):
+        process.kill()
+    status, output = run.finish()
+    assert status == 0, output
+    assert "the rollout server was lost; restarting it" in output
+    log = (smoke_root / "smoke" / "logs" / "teacher_rl.log").read_text()
+    assert "resuming after optimizer step" in log
+    assert left_over(before) == []
+
+
+def test_a_killed_trainer_ends_the_run_with_name_and_log_and_loses_nothing(smoke_root: Path) -> None:
+    change = ["--set", "steps.teacher_rl.seed=7"]
+    run = Run("run", RECIPE, "--root", smoke_root, *LONG, *change)
+    run.wait_for_step(smoke_root, "sparse_grpo", 7)
+    for process in run.family("run_step"):
+        process.kill()
+    status, output = run.finish()
+    assert status == 1
+    assert "error: step teacher_rl failed (killed by SIGKILL)" in output
+    assert "teacher_rl.log" in output and "Traceback" not in output.partition("error:")[0]
+
+    run = Run("run", RECIPE, "--root", smoke_root, *LONG, *change)
+    run.wait_for_step(smoke_root, "sparse_grpo", 8)
+    assert "resuming after optimizer step 5" in (smoke_root / "smoke" / "logs" / "teacher_rl.log").read_text()
+    before = {process.pid for process in psutil.process_iter()} - {p.pid for p in run.tree.children(recursive=True)}
+    run.process.kill()  # the runner itself, without warning
+    run.process.wait()
+    assert left_over(before, timeout_s=90) == [], "server and trainer leave with their runner"
