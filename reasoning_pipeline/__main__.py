@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.errors import PipelineError, as_storage_error
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan import Plan
@@ -29,6 +29,12 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` had enough
         sys.stderr.close()
         return 1
+    except OSError as error:
+        storage = as_storage_error(error)
+        if storage is None:
+            raise
+        print(f"error: {storage}", file=sys.stderr)
+        return storage.exit_status
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
@@ -20,8 +22,8 @@ def print_plan(plan: Plan, profile: HardwareProfile) -> None:
     console = Console()
     table = Table(title=f"{plan.recipe.name} on {profile.name}", title_justify="left", box=None, pad_edge=False)
     for heading in ("", "step", "stage", "reads", "labels", "state"):
-        fold = heading == "reads"
-        table.add_column(heading, justify="right" if heading in ("", "labels") else "left", no_wrap=not fold)
+        justify: Literal["left", "right"] = "right" if heading in ("", "labels") else "left"
+        table.add_column(heading, justify=justify, no_wrap=heading != "reads", overflow="fold")
     for number, step in enumerate(plan.steps, start=1):
         reads = ", ".join(f"{entry.field} {entry.reference.removeprefix(STEP)}" for entry in step.inputs)
         if step.prompts:
@@ -82,8 +84,9 @@ def print_artifact(registry: Registry, name: str, *, verify: bool) -> int:
     matches = [a for a in artifacts.values() if a.name.startswith(name) or a.record.step == name]
     if len(matches) != 1:
         found = ", ".join(a.name for a in matches) or "nothing"
+        known = [*artifacts, *(a.record.step for a in artifacts.values())]
         raise RegistryError(
-            f"{name!r} fits {found}{'' if matches else suggestion(name, artifacts)}",
+            f"{name!r} fits {found}{'' if matches else suggestion(name, known)}",
             remedy="`python -m reasoning_pipeline show` lists what there is",
         )
     artifact = matches[0]

@@ -71,6 +71,22 @@ class StepFailed(PipelineError):
     """A step ended without publishing; carries its name, the end of its log and the log's path."""
 
 
+def as_storage_error(error: BaseException) -> PipelineError | None:
+    """A full or read-only disk as a message for a person; None for any other error.
+
+    Libraries wrap the system's error in kinds of their own (safetensors, PyTorch), so its text decides.
+    """
+    text = f"{type(error).__name__}: {error}"
+    if "No space left" in text or "unexpected pos" in text:  # the latter is PyTorch's word for a short write
+        return PipelineError(
+            f"no space left on the disk ({text[:300]})",
+            remedy="free space and run the same command again; what was saved before is kept",
+        )
+    if "Read-only file system" in text or isinstance(error, PermissionError):
+        return PipelineError(f"cannot write here ({text[:300]})", remedy="make the folder writable and run again")
+    return None
+
+
 class Stopped(PipelineError):
     """The run was asked to stop (Ctrl-C or a signal). Checkpoints are kept; running again continues."""
 

@@ -58,6 +58,9 @@ class HardwareProfile(BaseModel):
     """Rollouts per device and forward pass; None takes the whole share of the global batch at once."""
     gradient_checkpointing: bool = False
     environment: dict[str, str] = {}
+    """Of every step's process."""
+    environment_without_server: dict[str, str] = {}
+    """On top of it, for steps that need no rollout server, while none is starting: the machine is theirs alone."""
     server: ServerProfile = ServerProfile()
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from reasoning_pipeline.data.prompts import PromptConfig
-from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.errors import PipelineError, as_storage_error
 from reasoning_pipeline.hardware import HardwareProfile
 from reasoning_pipeline.ownership import leave_with_owner
 from reasoning_pipeline.provenance import provenance
@@ -109,6 +109,12 @@ def main(arguments: list[str]) -> int:
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_status
+    except Exception as error:
+        storage = as_storage_error(error)
+        if storage is None:
+            raise
+        print(f"error: {storage}", file=sys.stderr, flush=True)
+        return storage.exit_status
     return 0
 
 

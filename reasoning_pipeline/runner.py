@@ -20,7 +20,7 @@ from reasoning_pipeline.compatibility import check_distillations
 from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed, Stopped
 from reasoning_pipeline.hardware import HardwareProfile
 from reasoning_pipeline.ownership import owner_environment
-from reasoning_pipeline.plan import EVALUATE, Plan, PlannedStep, external_folder, make_plan
+from reasoning_pipeline.plan import EVALUATE, Plan, PlannedInput, PlannedStep, external_folder, make_plan
 from reasoning_pipeline.progress import Progress
 from reasoning_pipeline.recipe import Recipe, suggestion
 from reasoning_pipeline.registry.resolve import resolve_model
@@ -65,9 +65,12 @@ class Runner:
         check_distillations(plan)
         with run_lock(self.folder), _terminable(), self._servers(plan) as servers:
             write_json(self.folder / "plan.json", plan.as_json())
-            for number, step in enumerate(todo, start=1):
-                self._start_servers_ahead(plan, todo[number - 1 :], servers)
-                self._run_step(plan, step, servers, f"[{number}/{len(todo)}]")
+            left = list(todo)
+            while left:
+                self._start_servers_ahead(plan, left, servers)
+                step = self._next(plan, left, servers)
+                left.remove(step)
+                self._run_step(plan, step, servers, f"[{len(todo) - len(left)}/{len(todo)}]")
                 plan = make_plan(self.recipe, self.root)
             write_json(self.folder / "plan.json", plan.as_json())
         return plan, len(todo)
@@ -94,6 +97,22 @@ class Runner:
             if folder is not None and folder.is_dir():
                 servers.prestart(folder)
 
+    def _next(self, plan: Plan, left: list[PlannedStep], servers: ServerPool | None) -> PlannedStep:
+        """The first step whose inputs are complete, passing over those whose server is still starting."""
+        ready = [step for step in left if self._missing_input(plan, step) is None]
+        for step in ready:
+            folder = self._generator_folder(plan, step)
+            if servers is None or folder is None or servers.answers(folder):
+                return step
+        return ready[0] if ready else left[0]
+
+    @staticmethod
+    def _missing_input(plan: Plan, step: PlannedStep) -> PlannedInput | None:
+        for entry in step.inputs:
+            if entry.step is not None and not plan.step(entry.step).complete:
+                return entry
+        return None
+
     def _generator_folder(self, plan: Plan, step: PlannedStep) -> Path | None:
         """The folder of the model a step generates with, or None where it generates nothing."""
         field = type(step.config).generates_with
@@ -106,11 +125,10 @@ class Runner:
         return external_folder(entry.reference, self.recipe) or resolve_model(entry.reference, self.root).folder
 
     def _run_step(self, plan: Plan, step: PlannedStep, servers: ServerPool | None, prefix: str) -> None:
-        for entry in step.inputs:
-            if entry.step is not None and not plan.step(entry.step).complete:
-                raise RecipeError(
-                    step.name, [f"needs {entry.reference}, which is not complete; run it first (drop --only)"]
-                )
+        if (missing := self._missing_input(plan, step)) is not None:
+            raise RecipeError(
+                step.name, [f"needs {missing.reference}, which is not complete; run it first (drop --only)"]
+            )
         work = self.root / "work" / step.output
         work.mkdir(parents=True, exist_ok=True)
         log = self.folder / "logs" / f"{step.name}.log"
@@ -121,7 +139,7 @@ class Runner:
             if servers is not None and generator is not None:
                 with self.progress.waiting(f"{prefix} {step.name}: waiting for the rollout server"):
                     server = servers.ready(generator) if attempt == 1 else servers.restart(generator)
-            status = self._process(plan, step, work, log, server, prefix)
+            status = self._process(plan, step, work, log, server, servers, prefix)
             lost = status == ServerLost.exit_status or (server is not None and not server.alive and status != 0)
             if not lost:
                 break
@@ -143,13 +161,22 @@ class Runner:
         shutil.rmtree(work, ignore_errors=True)
 
     def _process(
-        self, plan: Plan, step: PlannedStep, work: Path, log: Path, server: RolloutServer | None, prefix: str
+        self,
+        plan: Plan,
+        step: PlannedStep,
+        work: Path,
+        log: Path,
+        server: RolloutServer | None,
+        servers: ServerPool | None,
+        prefix: str,
     ) -> int:
         context = self._context(plan, step, work, server)
         environment = {**os.environ, **self.profile.environment, **owner_environment(), "PYTHONUNBUFFERED": "1"}
         environment |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
         if server is not None:
             environment[KEY_VARIABLE] = server.key
+        elif servers is None or not servers.starting:
+            environment |= self.profile.environment_without_server
         if self.profile.trainer_devices is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self.profile.trainer_devices
         started = time.monotonic()

@@ -28,6 +28,16 @@ class ServerPool:
         if architecture(folder) not in self._servers and len(self._servers) < self.profile.server.max_servers:
             self._start(folder)
 
+    def answers(self, folder: Path) -> bool:
+        """Whether a server of this architecture is up already."""
+        server = self._servers.get(architecture(folder))
+        return server is not None and server.alive and server.client.healthy()
+
+    @property
+    def starting(self) -> bool:
+        """Whether a server is still coming up, which takes a core of its own."""
+        return any(server.alive and not server.client.healthy() for server in self._servers.values())
+
     def ready(self, folder: Path) -> RolloutServer:
         """A server of this folder's architecture that answers."""
         key = architecture(folder)

@@ -51,3 +51,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same architecture with other weights."""
     return make_tiny_model(tmp_path_factory.mktemp("models") / "other", seed=2)
+
+
+@pytest.fixture(scope="session")
+def smoke_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One registry for all runs of the session, so that equal steps are done once."""
+    return tmp_path_factory.mktemp("runs")

@@ -188,11 +188,16 @@ def _sync(path: Path) -> None:
 
 
 def _storage_message(error: OSError, name: str) -> str:
-    what = {errno.ENOSPC: "no space left", errno.EROFS: "the registry is read-only", errno.EACCES: "permission denied"}
+    what = {
+        errno.ENOSPC: "no space left",
+        errno.EDQUOT: "the disk quota is used up",
+        errno.EROFS: "the registry is read-only",
+        errno.EACCES: "permission denied",
+    }
     return f"{name}: could not be published: {what.get(error.errno or 0, str(error))}"
 
 
 def _storage_remedy(error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free space and run again; finished training is kept in the work folder and is published then"
     return "make the folder writable and run again; finished training is kept in the work folder"

@@ -67,6 +67,7 @@ class RolloutServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._client: RolloutClient | None = None
         self._started = 0.0
+        self._port_retries = 3
 
     def start(self) -> None:
         """Launch; returns at once. `wait_ready` waits."""
@@ -102,6 +103,8 @@ class RolloutServer:
         """Block until the server answers and has been warmed up. Raises ServerError with the end of its log."""
         deadline = self._started + self.profile.server.start_timeout_s
         while not self.client.healthy():
+            if not self.alive and self._another_port():
+                continue
             if not self.alive:
                 raise ServerError(
                     f"the rollout server did not start\n{self.log_tail()}", remedy=f"full log: {self.log}"
@@ -119,6 +122,15 @@ class RolloutServer:
             self.client.score([[0, 0]])
             self.client.post("/init_weight_transfer_engine", {"init_info": {}})
             self.warm = True
+
+    def _another_port(self) -> bool:
+        """Whether the process died because somebody took its port in between, and was started again on another."""
+        if self._port_retries == 0 or "ddress already in use" not in tail(self.log, 200):
+            return False
+        self._port_retries -= 1
+        self.client.close()
+        self.start()
+        return True
 
     def stop(self) -> None:
         """Ask, then insist. Leaves nothing behind: no process, no shared memory."""

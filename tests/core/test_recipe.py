@@ -236,7 +236,7 @@ BROKEN_YAML = {
         "line 4, column 3",
         "the key 'a' stands twice",
     ),
-    "an open bracket": ("name: x\nsteps: {a: {stage: pretrain}\nevaluate: 1\n", "line 3, column 9", "flow mapping"),
+    "an open bracket": ("name: x\nsteps: {a: {stage: pretrain}\nevaluate: 1\n", "line 3, column 1", "flow mapping"),
     "a tabulator": ("name: x\nsteps:\n\ta: 1\n", "line 3, column 1", "cannot start any token"),
     "an unfilled template": ("name: {{ name }}\nsteps: {}\n", "line 1, column 8", "a key must be a word"),
     "a foreign object": (
@@ -258,14 +258,14 @@ def test_broken_yaml_names_line_and_column(bench: Bench, case: str):
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just a word\n"])
 def test_a_file_that_is_no_mapping_is_named_as_what_it_is(bench: Bench, text: str):
-    with pytest.raises(RecipeError, match="expected a mapping at the top, found (NoneType|list|str)"):
+    with pytest.raises(RecipeError, match=r"expected a mapping at the top, found (NoneType|list|str)"):
         load_recipe(bench.write(text))
 
 
 def test_bytes_that_are_no_text(bench: Bench):
     path = bench.folder / "latin.yaml"
     path.write_bytes(b"name: caf\xe9\n")
-    with pytest.raises(RecipeError, match="not valid YAML: .*can't decode byte"):
+    with pytest.raises(RecipeError, match=r"not valid YAML: .*can't decode byte"):
         load_recipe(path)
 
 
@@ -288,8 +288,15 @@ def rate(recipe: Recipe, step: str) -> float:
 
 
 def test_overrides_are_read_as_yaml(bench: Bench):
-    overrides = ("steps.polish.learning_rate=2e-6", "steps.polish.spends=[second]", "evaluate.limit=null", "seed=7",
-                 "evaluate.of=[polish]", "prompt.suffix= a = b", "data.problems.pools={first: 0.5, second: 0.25}")  # fmt: skip
+    overrides = (
+        "steps.polish.learning_rate=2e-6",
+        "steps.polish.spends=[second]",
+        "evaluate.limit=null",
+        "evaluate.of=[polish]",
+        "seed=7",
+        "prompt.suffix= a = b",
+        "data.problems.pools={first: 0.5, second: 0.25}",
+    )
     recipe = bench.recipe(overrides=overrides)
     assert rate(recipe, "polish") == 2e-6 and isinstance(rate(recipe, "polish"), float)
     assert recipe.pools_of("polish", Spends) == ("second",)

@@ -80,9 +80,3 @@ def left_over(before: set[int], timeout_s: float = 30) -> list[str]:
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.5)
-
-
-@pytest.fixture(scope="session")
-def smoke_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One registry for all runs of the session, so that equal steps are done once."""
-    return tmp_path_factory.mktemp("runs")

@@ -1,0 +1,185 @@
+"""`python -m benchmarks.limits` (or `make bench`): the limits the project sets itself, measured, as a table.
+
+    --demo     also run the demo from nothing (minutes) and watch its memory
+    --test     also time `make test` and `make quick` (many minutes)
+
+Prints found against limit; exit status 1 if a limit is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import psutil
+
+PROJECT = Path(__file__).resolve().parent.parent
+RECIPE = "recipes/arithmetic.yaml"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure; `limit` in the same unit."""
+
+    what: str
+    found: float
+    limit: float
+    unit: str
+
+    def row(self) -> str:
+        mark = "" if self.found <= self.limit else "  <-- over the limit"
+        return f"| {self.what} | {self.found:.3g} {self.unit} | {self.limit:g} {self.unit} |{mark}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", action="store_true")
+    parser.add_argument("--test", action="store_true")
+    arguments = parser.parse_args()
+    print(f"{date.today()}, {os.cpu_count()} cores, {processor()}, Python {platform.python_version()}\n")
+    print("| | found | limit |\n|---|---|---|", flush=True)
+    figures = [*commands(), push()]
+    if arguments.demo:
+        figures += demo()
+    if arguments.test:
+        figures += [timed_make("quick", 60), timed_make("test", 720)]
+    for figure in figures:
+        print(figure.row(), flush=True)
+    return 1 if any(figure.found > figure.limit for figure in figures) else 0
+
+
+def commands() -> list[Figure]:
+    """Median of seven runs, file caches warm."""
+    program = [sys.executable, "-m", "reasoning_pipeline"]
+    return [
+        Figure("`python -m reasoning_pipeline --help`", median(lambda: call([*program, "--help"])), 0.5, "s"),
+        Figure(
+            f"`python -m reasoning_pipeline plan {RECIPE}`", median(lambda: call([*program, "plan", RECIPE])), 0.5, "s"
+        ),
+        Figure("`python -m evals --help`", median(lambda: call([sys.executable, "-m", "evals", "--help"])), 0.5, "s"),
+    ]
+
+
+def push() -> Figure:
+    """Weights of a model of the demo student's size into a real server, proof included; median of 20."""
+    from accelerate import Accelerator
+
+    from reasoning_pipeline.data.prompts import PromptConfig
+    from reasoning_pipeline.hardware import load_profile
+    from reasoning_pipeline.rollouts.server import RolloutServer
+    from reasoning_pipeline.rollouts.weight_sync import WeightPush
+    from reasoning_pipeline.stages.pretrain import Architecture, Config
+    from reasoning_pipeline.training.context import StageContext
+    from reasoning_pipeline.training.models import load_model
+    from reasoning_pipeline.training.pretraining import pretrain
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    profile = load_profile("cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        config = Config(architecture=Architecture(), clean_steps=1, seed=0)
+        context = StageContext(
+            config=config,
+            label="bench",
+            problems=[],
+            inputs={},
+            prompt=PromptConfig(),
+            profile=profile,
+            work=Path(folder),
+        )
+        checkpoint = pretrain(config, context).folder
+        server = RolloutServer(checkpoint, profile, Path(folder) / "server.log", readable=(checkpoint,))
+        try:
+            server.start()
+            server.wait_ready()
+            model = load_model(checkpoint)
+            transport = WeightPush(server.client, Accelerator(cpu=True), server.transfer_folder, profile.precision)
+            transport.push(model, "warm-up")
+            return Figure(
+                f"weight push, proof included, {model.num_parameters():,} parameters",
+                1000 * median(lambda: transport.push(model, "bench"), runs=20),
+                100,
+                "ms",
+            )
+        finally:
+            server.stop()
+
+
+def demo() -> list[Figure]:
+    """The demo from nothing, then once more when it is complete."""
+    with tempfile.TemporaryDirectory() as root:
+        command = [sys.executable, "-m", "reasoning_pipeline", "run", RECIPE, "--root", root]
+        seconds, gib = watched(command)
+        again = median(lambda: call(command), runs=1)
+    return [
+        Figure("`make demo` after installation", seconds / 60, 6, "min"),
+        Figure("its memory, all processes, shared pages once", gib, 8, "GiB"),
+        Figure("`make demo` when complete", again, 10, "s"),
+    ]
+
+
+def timed_make(target: str, limit_s: float) -> Figure:
+    return Figure(f"`make {target}`", median(lambda: call(["make", target]), runs=1), limit_s, "s")
+
+
+def call(command: list[str]) -> None:
+    subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
+
+
+def median(action: Callable[[], object], runs: int = 7) -> float:
+    """Seconds."""
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def watched(command: list[str]) -> tuple[float, float]:
+    """(seconds, GiB at the highest): proportional set size summed over the process and its descendants."""
+    started, peak = time.perf_counter(), 0
+    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL)
+    finished = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        root = psutil.Process(process.pid)
+        while not finished.wait(2.0):
+            total = 0
+            for member in [root, *root.children(recursive=True)]:
+                try:
+                    total += member.memory_full_info().pss
+                except psutil.Error:
+                    continue
+            peak = max(peak, total)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    status = process.wait()
+    finished.set()
+    thread.join()
+    if status != 0:
+        raise SystemExit(f"{' '.join(command)} ended with status {status}")
+    return time.perf_counter() - started, peak / 2**30
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

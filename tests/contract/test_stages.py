@@ -1,0 +1,57 @@
+"""What every stage owes its users. Runs over the files in stages/: a new stage is tested by being there."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from reasoning_pipeline.plan import make_plan
+from reasoning_pipeline.recipe import load_recipe
+from reasoning_pipeline.stage import StageConfig, stage_kinds, stage_module
+from tests.pipeline.conftest import SMOKE, Run
+
+TRY_IT = "Try it: python -m reasoning_pipeline run recipes/smoke/{kind}.yaml"
+
+each_stage = pytest.mark.parametrize("kind", stage_kinds())
+
+
+@each_stage
+def test_the_docstring_explains_the_stage_and_how_to_try_it(kind: str) -> None:
+    text = stage_module(kind).__doc__ or ""
+    first, _, rest = text.partition("\n\n")
+    assert len(first.split()) >= 8, "the first sentence says what the stage does"
+    assert len(rest.split()) >= 20, "a paragraph says how: the loss and its source, what it spends"
+    assert TRY_IT.format(kind=kind) in " ".join(text.split())
+
+
+@each_stage
+def test_config_and_run_have_the_agreed_form(kind: str) -> None:
+    module = stage_module(kind)
+    assert issubclass(module.Config, StageConfig)
+    assert module.Config.model_fields["stage"].default == kind
+    assert list(inspect.signature(module.run).parameters) == ["config", "context"]
+
+
+@each_stage
+def test_its_smoke_recipe_plans_and_uses_it(kind: str, tmp_path: Path) -> None:
+    recipe = load_recipe(SMOKE / f"{kind}.yaml")
+    plan = make_plan(recipe, tmp_path)
+    assert kind in {step.config.stage for step in plan.steps}
+    assert not any(step.complete for step in plan.steps)
+
+
+@pytest.mark.slow
+def test_the_smoke_recipes_run_with_a_real_server(smoke_root: Path) -> None:
+    # extra_rl.yaml extends all of the others but one, so two runs do every stage once.
+    for recipe in ("extra_rl", "teacher_sft"):
+        status, output = Run("run", SMOKE / f"{recipe}.yaml", "--root", smoke_root).finish()
+        assert status == 0, output
+
+
+@pytest.mark.slow
+@each_stage
+def test_a_finished_stage_is_skipped(kind: str, smoke_root: Path) -> None:
+    status, output = Run("run", SMOKE / f"{kind}.yaml", "--root", smoke_root).finish(timeout_s=60)
+    assert (status, "everything is up to date" in output) == (0, True), output
