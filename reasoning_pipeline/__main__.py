@@ -30,11 +30,8 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:
-        storage = as_storage_error(error)
-        if storage is None:
-            raise
-        print(f"error: {storage}", file=sys.stderr)
-        return storage.exit_status
+        print(f"error: {as_storage_error(error) or error}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

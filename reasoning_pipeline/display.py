@@ -57,7 +57,7 @@ def print_artifacts(registry: Registry, *, verify: bool) -> int:
     console = Console()
     table = Table(box=None, pad_edge=False)
     for heading in ("artifact", "made by", "reads", "labels", "result", *(["files"] if verify else [])):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "artifact")
     problems: list[str] = []
     artifacts = list(registry.artifacts())
     if not artifacts:

@@ -24,6 +24,9 @@ from reasoning_pipeline.stage import Input, Prompts, Spends, StageConfig, fields
 STEP = "step:"
 """Prefix of a reference to another step's output."""
 
+SUITES_FOLDER = Path(__file__).resolve().parent.parent / "evals" / "suites"
+"""Only its file names are looked at: `evals` imports this package, never the reverse."""
+
 RESERVED_NAMES = ("registry", "work")
 """Folders of a root that are not a recipe's."""
 
@@ -334,8 +337,9 @@ def _recipe_sketch(values: dict[str, Any]) -> Recipe:
     for name, raw in _mapping_or_empty(values.get("data")).items():
         shares: dict[str, Any] = {"pools": dict.fromkeys(_texts(_mapping_or_empty(raw).get("pools")), Fraction(0))}
         data[str(name)] = DataConfig.model_construct(**shares)
-    of = _mapping_or_empty(values.get("evaluate")).get("of")
-    evaluate = EvaluationConfig.model_construct(of=tuple(_texts(of)) if of is not None else None)
+    raw = _mapping_or_empty(values.get("evaluate"))
+    of = tuple(_texts(raw["of"])) if raw.get("of") is not None else None
+    evaluate = EvaluationConfig.model_construct(suites=tuple(_texts(raw.get("suites"))), of=of)
     links: dict[str, Any] = {"data": data, "evaluate": evaluate}
     return Recipe.model_construct(**links)
 
@@ -403,6 +407,11 @@ def _cross_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
                         yield f"steps.{name}.{field}: names the pool {pool!r} {named.count(pool)} times"
     yield from _spending_problems(recipe)
     yield from _data_field_problems(recipe)
+    known = sorted(path.stem for path in SUITES_FOLDER.glob("*.yaml"))
+    for suite in recipe.evaluate.suites if recipe.evaluate is not None else ():
+        if suite not in known and not suite.endswith(".jsonl"):
+            hint = suggestion(suite, known)
+            yield f"evaluate.suites: no suite is called {suite!r}{hint} (suites: {', '.join(known)}, or a .jsonl file)"
     if recipe.evaluate is not None and recipe.evaluate.of is not None:
         for name in recipe.evaluate.of:
             if name not in all_names:

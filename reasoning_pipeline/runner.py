@@ -72,6 +72,7 @@ class Runner:
                 left.remove(step)
                 self._run_step(plan, step, servers, f"[{len(todo) - len(left)}/{len(todo)}]")
                 plan = make_plan(self.recipe, self.root)
+                left = [step for step in left if not plan.step(step.name).complete]  # equal steps are done once
             write_json(self.folder / "plan.json", plan.as_json())
         return plan, len(todo)
 

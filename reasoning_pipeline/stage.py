@@ -13,9 +13,9 @@ import pkgutil
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 OutputKind = Literal["checkpoint", "rollouts", "evaluation"]
 
@@ -67,7 +67,7 @@ class StageConfig(BaseModel):
 class SpendsLabels(StageConfig):
     """Mixin for stages that learn from verified rewards."""
 
-    spends: Annotated[Pools, Spends()]
+    spends: Annotated[Pools, Spends(), Field(min_length=1)]
     """Pools whose labels this step spends. One name or a list."""
     replay: bool = False
     """Says that spending a pool again is meant (a control); without it, a spent pool is refused."""
@@ -78,7 +78,7 @@ class SpendsLabels(StageConfig):
 class UsesPrompts(StageConfig):
     """Mixin for stages that read questions but no answers."""
 
-    prompts: Annotated[Pools, Prompts()]
+    prompts: Annotated[Pools, Prompts(), Field(min_length=1)]
     """Pools whose questions this step uses; no label is spent."""
 
     _one_or_many = field_validator("prompts", mode="before")(_as_tuple)
@@ -104,6 +104,12 @@ class Optimization(BaseModel):
     epochs: float | None = Field(None, gt=0)
     save_every: int = Field(50, ge=1)
     """Optimizer steps between resume points; a killed step loses at most this much."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give exactly one of `steps` and `epochs`")
+        return self
 
 
 class Sampling(BaseModel):

@@ -8,9 +8,9 @@ Try it: python -m reasoning_pipeline run recipes/smoke/on_policy_distillation.ya
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from reasoning_pipeline.stage import ModelRef, Optimization, Sampling, UsesPrompts
 
@@ -28,6 +28,15 @@ class Config(UsesPrompts, Optimization, Sampling):
     """Rollouts in the global batch of one optimizer step."""
     rollouts_per_prompt: int = Field(1, ge=1)
     """How many of them share a prompt; must divide `rollouts_per_step`."""
+
+    @model_validator(mode="after")
+    def _whole_prompts(self) -> Self:
+        if self.rollouts_per_step % self.rollouts_per_prompt:
+            raise ValueError(
+                f"rollouts_per_prompt: {self.rollouts_per_prompt} does not divide "
+                f"rollouts_per_step ({self.rollouts_per_step})"
+            )
+        return self
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:

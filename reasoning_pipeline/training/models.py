@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
 from reasoning_pipeline.errors import IncompatibleModels
+from reasoning_pipeline.registry.resolve import require_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -55,8 +56,12 @@ def check_compatible(student: Path, teacher: Path, prompt: PromptConfig) -> None
 
 
 def _vocabulary_size(folder: Path) -> int:
+    require_weights(folder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return int(config.get("vocab_size") or config["text_config"]["vocab_size"])
+    size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
+    if size is None:
+        raise IncompatibleModels(f"{folder}/config.json: no vocab_size", remedy="this is not a language model's folder")
+    return int(size)
 
 
 def _first_token_difference(ours: PromptRenderer, theirs: PromptRenderer) -> str | None:

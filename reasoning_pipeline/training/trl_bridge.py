@@ -121,12 +121,7 @@ def on_policy_distillation_trainer(config: on_policy_distillation.Config, contex
     check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
     renderer = context.renderer("policy")
     problems = within_length(context.problems, renderer, config.max_prompt_tokens)
-    prompts_per_step, rest = divmod(config.rollouts_per_step, config.rollouts_per_prompt)
-    if rest:
-        raise PipelineError(
-            f"rollouts_per_prompt: {config.rollouts_per_prompt} does not divide rollouts_per_step "
-            f"({config.rollouts_per_step})"
-        )
+    prompts_per_step = config.rollouts_per_step // config.rollouts_per_prompt
     steps = steps_for(config, len(problems), prompts_per_step)
     chosen = repeat_in_epochs(problems, steps * prompts_per_step, context.seed)
     rows = [problem for problem in chosen for _ in range(config.rollouts_per_prompt)]

@@ -118,7 +118,7 @@ def test_a_plan_shows_order_inputs_labels_and_what_is_done(bench: Bench, capsys:
     assert lines[-1] == "labels in play: 16 (first 12, second 4)"
 
 
-def test_no_step_s_name_is_cut_where_the_output_is_narrow(
+def test_no_name_is_cut_where_the_output_is_narrow(
     bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("COLUMNS", "80")  # what a pipe or a log file gets
@@ -127,6 +127,11 @@ def test_no_step_s_name_is_cut_where_the_output_is_narrow(
     out = capsys.readouterr().out
     for name in plan.names():
         assert f" {name} " in out
+    artifacts = bench.publish(plan)
+    assert show(bench) == 0
+    out += capsys.readouterr().out
+    for artifact in artifacts:
+        assert artifact.name in out  # whole, to be copied
     assert "…" not in out
 
 

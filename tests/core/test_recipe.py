@@ -11,7 +11,7 @@ from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.recipe import Recipe, lineage, load_recipe
 from reasoning_pipeline.stage import Spends, stage_kinds
 
-from .conftest import RECIPE, Bench, Change, command
+from .conftest import PROJECT, RECIPE, Bench, Change, command
 
 
 def problems(bench: Bench, *changes: Change, overrides: tuple[str, ...] = ()) -> list[str]:
@@ -178,6 +178,15 @@ def test_an_unknown_stage_lists_those_that_exist(bench: Bench):
     assert found == f"steps.polish.stage: which stage? (stages: {listed})"
 
 
+def test_an_unknown_suite_is_found_before_anything_is_trained(bench: Bench):
+    (found,) = problems(bench, lambda r: r["evaluate"].update(suites=["arithmetc", "math500"]))
+    assert found.startswith(
+        "evaluate.suites: no suite is called 'arithmetc'; did you mean \"arithmetic\"? (suites: aime24,"
+    )
+    own = bench.recipe(lambda r: r["evaluate"].update(suites="mine.jsonl")).evaluate
+    assert own is not None and own.suites == ("mine.jsonl",)
+
+
 def test_a_declared_replay_is_allowed(bench: Bench):
     recipe = bench.recipe(in_step("polish", spends=["second", "first"], replay=True))
     assert recipe.pools_of("polish", Spends) == ("second", "first")
@@ -201,11 +210,11 @@ steps:
   rollouts: {stage: teacher_rollout, teacher: step:rl}
   distill: {stage: on_policy_distillation, policy: step:base, teacher: step:rl, prompts: first, steps: 4}
   polish: {stage: extra_rl, policy: step:distil, spends: second, epochs: 1, replays: true}
-evaluate: {suites: arithmetic, samples: 0, of: [polsh]}
+evaluate: {suites: [aime24, math50], samples: 0, of: [polsh]}
 """
 
 GOLDEN = """\
-wrong.yaml: 12 problems
+wrong.yaml: 13 problems
   - --set steps.polis.epochs=2: no step is called 'polis'; did you mean "polish"?
   - --set seed: expected path.to.field=value
   - steps.base.learning_rate: input should be a valid number, unable to parse string as a number (got 'fast')
@@ -217,7 +226,14 @@ wrong.yaml: 12 problems
   - steps.rl.policy: 'step:bse' is not a step above it; did you mean "step:base"?
   - steps.rl.spends: no pool is called 'frist'; did you mean "first"?
   - steps.polish.policy: 'step:distil' is not a step above it; did you mean "step:distill"?
+  - evaluate.suites: no suite is called 'math50'; did you mean "math500"? (suites: {suites}, or a .jsonl file)
   - evaluate.of: no step is called 'polsh'; did you mean "polish"?"""
+
+
+def golden() -> str:
+    """The message, with the stages and suites that exist today."""
+    suites = ", ".join(sorted(path.stem for path in (PROJECT / "evals" / "suites").glob("*.yaml")))
+    return GOLDEN.replace("{stages}", ", ".join(stage_kinds())).replace("{suites}", suites)
 
 
 def test_everything_wrong_is_said_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch):
@@ -225,7 +241,7 @@ def test_everything_wrong_is_said_at_once(bench: Bench, monkeypatch: pytest.Monk
     monkeypatch.chdir(bench.write(WRONG, "wrong.yaml").parent)
     with pytest.raises(RecipeError) as error:
         load_recipe("wrong.yaml", ["steps.polis.epochs=2", "seed"])
-    assert str(error.value) == GOLDEN.replace("{stages}", ", ".join(stage_kinds()))
+    assert str(error.value) == golden()
 
 
 # --- YAML ------------------------------------------------------------------------------------------------------------
@@ -388,8 +404,8 @@ def test_a_missing_parent_is_named(bench: Bench):
 def test_the_command_line_shows_the_list_and_leaves_with_2(bench: Bench):
     path = bench.write(WRONG, "wrong.yaml")
     done = command("plan", path, "--root", bench.root, "--set", "steps.polis.epochs=2", "--set", "seed")
-    golden = GOLDEN.replace("{stages}", ", ".join(stage_kinds())).replace("wrong.yaml", str(path), 1)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {golden}\n")
+    expected = golden().replace("wrong.yaml", str(path), 1)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {expected}\n")
     assert not bench.root.exists()
 
 

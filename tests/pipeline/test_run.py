@@ -14,7 +14,6 @@ import pytest
 from reasoning_pipeline.plan import make_plan
 from reasoning_pipeline.recipe import load_recipe
 from reasoning_pipeline.registry.store import Registry
-
 from tests.pipeline.conftest import SMOKE, Run, left_over
 
 pytestmark = pytest.mark.slow
