@@ -38,6 +38,11 @@ def print_plan(plan: Plan, profile: HardwareProfile) -> None:
         + f"\nlabels in play: {sum(spent.values()):,} ({', '.join(f'{p} {n:,}' for p, n in spent.items()) or 'none'})",
         highlight=False,
     )
+    for name, suites in plan.ledger.left_out.items():
+        for suite, overlaps in suites.items():
+            count = len({overlap.train_id for overlap in overlaps})
+            if count:
+                console.print(f"left out of {name}: {count:,} problems that overlap {suite}", highlight=False)
 
 
 def _labels(step: PlannedStep) -> str:

@@ -67,6 +67,8 @@ class HardwareProfile(BaseModel):
     def _processes_need_a_launcher(self) -> HardwareProfile:
         if self.processes > 1 and self.accelerate_config is None:
             raise ValueError(f"{self.processes} processes need accelerate_config (a file in launch/accelerate/)")
+        if self.processes > 1 and self.engine == "transformers":
+            raise ValueError("engine 'transformers' generates in one process only; use vllm for several")
         return self
 
 

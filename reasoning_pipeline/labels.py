@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from reasoning_pipeline.data.sources import load_problems, stable_hash
+from reasoning_pipeline.data.overlap import Overlap, find_overlaps
+from reasoning_pipeline.data.sources import load_problems, read_questions, stable_hash
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.recipe import Recipe, lineage
 from reasoning_pipeline.records import Problem
@@ -41,13 +42,27 @@ class Ledger:
         self.recipe = recipe
         self._data: dict[str, list[Problem]] = {}
         self._pools: dict[str, list[Problem]] = {}
+        self.left_out: dict[str, dict[str, list[Overlap]]] = {}
+        """Data set -> suite -> overlaps for which training problems were left out."""
 
     def data(self, name: str) -> list[Problem]:
-        """All problems of a data set."""
+        """The problems of a data set that stand in no benchmark of the recipe."""
         if name not in self._data:
             folder = Path(self.recipe.path).resolve().parent
-            self._data[name] = load_problems(self.recipe.data[name], folder=folder, seed=self.recipe.seed)
+            problems = load_problems(self.recipe.data[name], folder=folder, seed=self.recipe.seed)
+            self._data[name] = self._without_benchmarks(name, problems, folder)
         return self._data[name]
+
+    def _without_benchmarks(self, name: str, problems: list[Problem], folder: Path) -> list[Problem]:
+        rule = self.recipe.data[name].benchmark_overlap
+        files = self.recipe.evaluate.data if self.recipe.evaluate is not None else {}
+        found: dict[str, list[Overlap]] = {}
+        for suite, path in files.items() if rule != "keep" else ():
+            overlaps = find_overlaps(problems, read_questions(folder / path))
+            found[suite] = [overlap for overlap in overlaps if rule == "ngram" or overlap.kind == "exact"]
+        self.left_out[name] = found
+        out = {overlap.train_id for overlaps in found.values() for overlap in overlaps}
+        return [problem for problem in problems if problem.id not in out]
 
     def pool(self, name: str) -> list[Problem]:
         """The problems of one pool, in stable order."""

@@ -51,6 +51,9 @@ class DataConfig(BaseModel):
     """`arithmetic`: how many problems. Elsewhere: keep only this many (by stable hash)."""
     unusable_answers: Literal["refuse", "set_aside"] = "refuse"
     """What to do with a row whose answer is empty: an error that names it, or leave it out and count it."""
+    benchmark_overlap: Literal["ngram", "exact", "keep"] = "ngram"
+    """Problems that also stand in a benchmark file of `evaluate.data` are left out and counted: by thirteen words in a
+    row or the whole text (`ngram`), by the whole text alone (`exact`), or not at all (`keep`)."""
     columns: dict[Literal["id", "question", "answer"], str] = {}
     """Names of the columns where they differ from id, question (or problem), answer."""
     pools: dict[str, Fraction] = {}

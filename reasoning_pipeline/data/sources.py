@@ -62,9 +62,9 @@ def load_problems(config: DataConfig, *, folder: Path, seed: int) -> list[Proble
     return problems[: config.count] if config.count is not None else problems
 
 
-def read_jsonl_problems(path: Path, columns: dict[str, str] | None = None) -> list[Problem]:
-    """Problems of one JSONL file in file order; the same checks as `load_problems`."""
-    return [_problem(row, columns or {}, place) for place, row in _jsonl_rows(path)]
+def read_questions(path: Path) -> list[Problem]:
+    """Problems of a JSONL file whose questions matter and whose answers may be missing, in file order."""
+    return [_problem({"answer": "", **row}, {}, place, keep_empty=True) for place, row in _jsonl_rows(path)]
 
 
 def stable_hash(text: str) -> str:

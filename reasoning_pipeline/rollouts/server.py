@@ -147,6 +147,7 @@ class RolloutServer:
     def _command(self, port: int) -> list[str]:
         profile, server = self.profile, self.profile.server
         command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(self.folder)]
+        command += ["--disable-uvicorn-access-log"]
         options: dict[str, str | int | float] = {
             "host": "127.0.0.1",
             "port": port,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from reasoning_pipeline.errors import Stopped
+from reasoning_pipeline.errors import PipelineError, Stopped
 from reasoning_pipeline.rollouts.engine import TrainerEngine
 from reasoning_pipeline.rollouts.weight_sync import local_probe
 from reasoning_pipeline.training.context import StageContext, StageOutcome, copy_tokenizer
@@ -30,6 +32,8 @@ _TRL_NAMES = {
     "groups_mixed": "groups_mixed",
     "groups_all_right": "groups_all_right",
     "groups_all_wrong": "groups_all_wrong",
+    "reward_lenient": "reward_lenient",
+    "verdicts_disagree": "verdicts_disagree",
     "verdicts_timeout": "verdicts_timeout",
     "verdicts_error": "verdicts_error",
     "verdicts_reference_unparsed": "verdicts_reference_unparsed",
@@ -62,8 +66,6 @@ def run_trainer(context: StageContext, trainer: Any) -> StageOutcome:
 
 def check_launch(context: StageContext, trainer: Any) -> None:
     """Refuse to train in another shape than the profile asks for: launchers fall back to one process in silence."""
-    from reasoning_pipeline.errors import PipelineError
-
     found = trainer.accelerator.num_processes
     if found != context.profile.processes:
         raise PipelineError(
@@ -71,6 +73,13 @@ def check_launch(context: StageContext, trainer: Any) -> None:
             f"{found} started ({trainer.accelerator.distributed_type})",
             remedy="check accelerate_config: on CPUs only DeepSpeed and torchrun start more than one",
         )
+    for kind in ("DEEPSPEED", "FSDP"):
+        asked = os.environ.get(f"ACCELERATE_USE_{kind}", "false").lower() == "true"
+        if asked and trainer.accelerator.distributed_type.value != kind:
+            raise PipelineError(
+                f"accelerate_config asks for {kind}, but {trainer.accelerator.distributed_type.value} runs",
+                remedy="accelerate falls back in silence (FSDP needs GPUs); choose one that this machine can run",
+            )
 
 
 def last_complete(checkpoints: Path) -> Path | None:
@@ -109,10 +118,10 @@ class _Reporter(TrainerCallback):
         if hasattr(self.trainer, "teacher_model"):
             # The distillation loss is the divergence itself: mean over the batch's completion tokens, in nats.
             values["kl"] = values.get("loss")
-        engine = getattr(self.trainer, "vllm_generation", None)
-        if isinstance(engine, TrainerEngine):
+        if (engine := _engine(self.trainer)) is not None:
             now = time.monotonic()
-            values["tokens_per_s"] = (engine.tokens_generated - self._last_tokens) / (now - self._last_time)
+            own_share = (engine.tokens_generated - self._last_tokens) / (now - self._last_time)
+            values["tokens_per_s"] = own_share * self.trainer.accelerator.num_processes
             self._last_time, self._last_tokens = now, engine.tokens_generated
             if engine.push_weights is not None:
                 values["push_seconds"] = engine.push_weights.seconds
@@ -122,12 +131,17 @@ class _Reporter(TrainerCallback):
 
 def _any_rank(trainer: Any, asked: bool) -> bool:
     """Ranks agree to stop: a signal may have reached only one of them."""
+    return _over_all_ranks(trainer, int(asked)) > 0
+
+
+def _over_all_ranks(trainer: Any, count: int) -> int:
+    """The sum of a count over all trainer processes. Collective."""
     if trainer.accelerator.num_processes == 1:
-        return asked
+        return count
     import torch
 
-    flag = torch.tensor(int(asked), device=trainer.accelerator.device)
-    return bool(trainer.accelerator.reduce(flag, reduction="sum").item())
+    total = trainer.accelerator.reduce(torch.tensor(count, device=trainer.accelerator.device), reduction="sum")
+    return int(total.item())
 
 
 def _save(context: StageContext, trainer: Any, metrics: Metrics | None) -> StageOutcome:
@@ -136,6 +150,7 @@ def _save(context: StageContext, trainer: Any, metrics: Metrics | None) -> Stage
     trainer.accelerator.wait_for_everyone()
     trainer.save_model(str(output))
     probe = local_probe(trainer.model_wrapped, trainer.accelerator)
+    tokens_generated = _over_all_ranks(trainer, getattr(_engine(trainer), "tokens_generated", 0))
     if metrics is None:
         return StageOutcome(output, {})
     metrics.close()
@@ -144,24 +159,41 @@ def _save(context: StageContext, trainer: Any, metrics: Metrics | None) -> Stage
     copy_tokenizer(context.inputs["policy"], output)
     probe.save(output)
     context.copy_metrics(output)
-    return StageOutcome(output, _result(context, trainer, metrics))
+    _save_disagreements(trainer, output)
+    return StageOutcome(output, _result(trainer, metrics, tokens_generated))
 
 
-def _result(context: StageContext, trainer: Any, metrics: Metrics) -> dict[str, Any]:
+def _engine(trainer: Any) -> TrainerEngine | None:
+    engine = getattr(trainer, "vllm_generation", None)
+    return engine if isinstance(engine, TrainerEngine) else None
+
+
+def _save_disagreements(trainer: Any, output: Path) -> None:
+    """Answers that the strict and the lenient profile judged differently, in the format of `python -m evals grade`."""
+    reward = _verified_reward(trainer)
+    if reward is not None and reward.disagreements:
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in reward.disagreements)
+        (output / "disagreements.jsonl").write_text(text, encoding="utf-8")
+
+
+def _verified_reward(trainer: Any) -> Any:
+    return next((f for f in getattr(trainer, "reward_funcs", []) if hasattr(f, "statuses")), None)
+
+
+def _result(trainer: Any, metrics: Metrics, tokens_generated: int) -> dict[str, Any]:
     rows = read_metrics(metrics.path)
     result: dict[str, Any] = {
         "steps": trainer.state.global_step,
         "seconds": round(metrics.seconds, 2),
         "tokens_seen": int(trainer.state.num_input_tokens_seen),
     }
-    engine = getattr(trainer, "vllm_generation", None)
-    if isinstance(engine, TrainerEngine):
-        result["tokens_generated"] = engine.tokens_generated
+    if _engine(trainer) is not None:
+        result["tokens_generated"] = tokens_generated
     for name in ("reward", "kl"):
         values = [row[name] for row in rows if name in row]
         if values:
             result |= {f"{name}_first": values[0], f"{name}_last": values[-1]}
-    reward = next((f for f in getattr(trainer, "reward_funcs", []) if hasattr(f, "statuses")), None)
+    reward = _verified_reward(trainer)
     if reward is not None:
         result["verdicts"] = dict(reward.statuses)
     return result

@@ -20,6 +20,9 @@ def usable_references(problems: Sequence[Problem]) -> list[Problem]:
     return audit.usable
 
 
+MAX_DISAGREEMENTS = 1000
+
+
 class VerifiedReward:
     """A TRL reward function; also says which groups can teach anything."""
 
@@ -27,8 +30,10 @@ class VerifiedReward:
 
     def __init__(self, *, group_size: int, stop_ids: Sequence[int]) -> None:
         self.group_size, self.stop_ids = group_size, set(stop_ids)
-        self.verifier = shared_verifier("strict")
+        self.verifier, self.second_opinion = shared_verifier("strict"), shared_verifier("lenient")
         self.statuses: Counter[str] = Counter()
+        self.disagreements: list[dict[str, str]] = []
+        """Rows that the lenient profile of the benchmarks judges otherwise; the first MAX_DISAGREEMENTS of them."""
 
     def __call__(
         self,
@@ -42,7 +47,15 @@ class VerifiedReward:
     ) -> list[float | None]:
         finishes = ["stop" if ids and ids[-1] in self.stop_ids else "length" for ids in completion_ids]
         verdicts = self.verifier.judge(answer, completions, finishes=finishes, questions=question)
+        lenient = self.second_opinion.judge(answer, completions, finishes=finishes, questions=question)
         self.statuses.update(verdict.status for verdict in verdicts)
+        differing = [
+            i for i, pair in enumerate(zip(verdicts, lenient, strict=True)) if pair[0].correct != pair[1].correct
+        ]
+        for i in differing[: MAX_DISAGREEMENTS - len(self.disagreements)]:
+            self.disagreements.append({"gold": answer[i], "prediction": completions[i], "question": question[i]})
+        log_metric("reward_lenient", sum(verdict.correct for verdict in lenient) / len(lenient))
+        log_metric("verdicts_disagree", len(differing) / len(verdicts))
         rewards = [verdict.reward for verdict in verdicts]
         for name, share in group_shares(rewards, self.group_size).items():
             log_metric(name, share)

@@ -199,6 +199,7 @@ def sft_trainer(config: teacher_sft.Config, context: StageContext) -> SFTTrainer
 
 def _common(config: Optimization, context: StageContext, steps: int) -> dict[str, Any]:
     """What every trainer's arguments share."""
+    on_cpu, launched = context.profile.device == "cpu", context.profile.accelerate_config is not None
     schedule: dict[str, Any] = {"lr_scheduler_type": config.schedule}
     if config.schedule == "constant":
         schedule = {"lr_scheduler_type": "constant_with_warmup"}
@@ -226,7 +227,10 @@ def _common(config: Optimization, context: StageContext, steps: int) -> dict[str
         "report_to": [],
         "disable_tqdm": True,
         "bf16": context.profile.precision == "bfloat16",
-        "use_cpu": context.profile.device == "cpu",
+        # Behind a launcher `use_cpu` would switch DeepSpeed off in silence; without a GPU the CPU is taken anyway.
+        # Without a backend accelerate counts one process, whatever the launcher started.
+        "ddp_backend": "gloo" if on_cpu and launched else None,
+        "use_cpu": on_cpu and not launched,
         "gradient_checkpointing": context.profile.gradient_checkpointing,
         "dataloader_pin_memory": context.profile.device == "cuda",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -119,3 +120,28 @@ def test_a_replayed_pool_is_bought_once(bench: Bench):
 
 def test_nothing_spent_is_zero():
     assert distinct_labels([]) == 0
+
+
+LONG = "How many ways are there to colour the seven faces of this solid red, green or blue if {}?"
+"""Fifteen words before the blank: two problems made of it share thirteen words in a row."""
+
+
+@pytest.mark.parametrize(("rule", "left"), [("ngram", ["c"]), ("exact", ["b", "c"]), ("keep", ["a", "b", "c"])])
+def test_problems_that_stand_in_a_benchmark_are_left_out_and_counted(
+    bench: Bench, rows: Rows, rule: str, left: list[str]
+) -> None:
+    same, alike = LONG.format("turning it changes nothing"), LONG.format("two of them touch")
+    rows(
+        [
+            {"id": "a", "question": same, "answer": "1"},
+            {"id": "b", "question": alike, "answer": "2"},
+            {"id": "c", "question": "What is 2+2?", "answer": "4"},
+        ]
+    )
+    benchmark = [{"problem": same.upper()}]
+    (bench.write("x").parent / "math500.jsonl").write_text("".join(json.dumps(row) + "\n" for row in benchmark))
+    text = TEXT.replace("POOLS", "{all: 1}, benchmark_overlap: " + rule)
+    ledger = Ledger(load_recipe(bench.write(text + "evaluate: {suites: math500, data: {math500: math500.jsonl}}\n")))
+    assert sorted(problem.id for problem in ledger.pool("all")) == left
+    counted = {overlap.train_id for overlap in ledger.left_out["mine"].get("math500", [])}
+    assert counted == {"a", "b"} - set(left)

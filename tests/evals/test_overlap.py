@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evals.__main__ import main
-from evals.overlap import find_overlaps, normal_text
+from reasoning_pipeline.data.overlap import find_overlaps, normal_text
 from reasoning_pipeline.records import Problem
 
 

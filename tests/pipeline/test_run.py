@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -29,7 +30,7 @@ def test_all_four_stages_leave_what_they_promise(smoke_root: Path) -> None:
     registry = Registry(smoke_root)
     published = {artifact.record.step: artifact for artifact in registry.artifacts()}
     recipe = load_recipe(RECIPE)
-    assert set(published) == {step.name for step in make_plan(recipe, smoke_root).steps}
+    assert {step.name for step in make_plan(recipe, smoke_root).steps} <= set(published)
     assert not [problem for artifact in published.values() for problem in registry.verify(artifact)]
     polish = published["polish"].record
     assert [(spend.step, spend.pool, spend.labels) for spend in polish.label_spend] == [
@@ -48,8 +49,14 @@ def test_all_four_stages_leave_what_they_promise(smoke_root: Path) -> None:
     assert left_over(before) == []
 
 
-def test_a_lost_server_is_restarted_once_and_ctrl_c_keeps_what_was_done(smoke_root: Path) -> None:
+def test_one_step_survives_ctrl_c_lost_servers_a_killed_trainer_and_a_killed_runner(smoke_root: Path) -> None:
     before = {process.pid for process in psutil.process_iter()}
+    log = smoke_root / "smoke" / "logs" / "teacher_rl.log"
+
+    def resumed_at() -> int:
+        found = re.search(r"resuming after optimizer step (\d+)", log.read_text())
+        return int(found[1]) if found else 0
+
     run = Run("run", RECIPE, "--root", smoke_root, *LONG)
     run.wait_for_step(smoke_root, "sparse_grpo", 7)
     run.process.send_signal(signal.SIGINT)
@@ -59,29 +66,6 @@ def test_a_lost_server_is_restarted_once_and_ctrl_c_keeps_what_was_done(smoke_ro
     assert left_over(before) == []
 
     run = Run("run", RECIPE, "--root", smoke_root, *LONG)
-    run.wait_for_step(smoke_root, "sparse_grpo", 12)
-    for process in run.family("vllm.entrypoints"):
-        process.kill()
-    status, output = run.finish()
-    assert status == 0, output
-    assert "the rollout server was lost; restarting it" in output
-    log = (smoke_root / "smoke" / "logs" / "teacher_rl.log").read_text()
-    assert "resuming after optimizer step" in log
-    assert left_over(before) == []
-
-
-def test_a_killed_trainer_ends_the_run_with_name_and_log_and_loses_nothing(smoke_root: Path) -> None:
-    change = ["--set", "steps.teacher_rl.seed=7"]
-    run = Run("run", RECIPE, "--root", smoke_root, *LONG, *change)
-    run.wait_for_step(smoke_root, "sparse_grpo", 7)
-    for process in run.family("run_step"):
-        process.kill()
-    status, output = run.finish()
-    assert status == 1
-    assert "error: step teacher_rl failed (killed by SIGKILL)" in output
-    assert "teacher_rl.log" in output and "Traceback" not in output.partition("error:")[0]
-
-    run = Run("run", RECIPE, "--root", smoke_root, *LONG, *change)
     for optimizer_step in (12, 20):
         run.wait_for_step(smoke_root, "sparse_grpo", optimizer_step)
         for process in run.family("vllm.entrypoints"):
@@ -89,17 +73,24 @@ def test_a_killed_trainer_ends_the_run_with_name_and_log_and_loses_nothing(smoke
     status, output = run.finish()
     assert status == 1, "a server that is lost twice in a row ends the run"
     assert "the rollout server was lost; restarting it" in output
-    assert "the server's log ended with" in output and "server-1.log" not in output.partition("error:")[0]
+    assert "error: step teacher_rl failed" in output and "the server's log ended with" in output
+    assert resumed_at() >= 7, "what Ctrl-C saved was not done again"
+    assert left_over(before) == []
 
+    run = Run("run", RECIPE, "--root", smoke_root, *LONG)
+    run.wait_for_step(smoke_root, "sparse_grpo", 26)
+    for process in run.family("run_step"):
+        process.kill()
+    status, output = run.finish()
+    assert status == 1
+    assert "error: step teacher_rl failed (killed by SIGKILL)" in output and "teacher_rl.log" in output
 
-def test_a_killed_runner_takes_server_and_trainer_with_it(smoke_root: Path) -> None:
-    before = {process.pid for process in psutil.process_iter()}
-    run = Run("run", RECIPE, "--root", smoke_root, *LONG, "--set", "steps.teacher_rl.seed=7")
-    run.wait_for_step(smoke_root, "sparse_grpo", 22)
-    assert "resuming after optimizer step" in (smoke_root / "smoke" / "logs" / "teacher_rl.log").read_text()
-    run.process.kill()  # without warning
+    run = Run("run", RECIPE, "--root", smoke_root, *LONG)
+    run.wait_for_step(smoke_root, "sparse_grpo", 31)
+    assert resumed_at() == 25, "at most the work since the last resume point is lost"
+    run.process.kill()  # the runner itself, without warning
     run.process.wait()
-    assert left_over(before, timeout_s=90) == []
+    assert left_over(before, timeout_s=90) == [], "server and trainer leave with their runner"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a full disk is made by mounting a small one, which root may do")

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-from pathlib import Path
-
 import httpx
 import pytest
 
 from reasoning_pipeline.errors import ServerError, ServerLost
-from reasoning_pipeline.hardware import load_profile
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts import server as server_module
 from reasoning_pipeline.rollouts.client import GenerationRequest, RolloutClient, sample_seeds
 from reasoning_pipeline.rollouts.server import RolloutServer, free_port
 
@@ -79,19 +74,7 @@ def test_sample_seeds_are_distinct_between_neighbouring_requests() -> None:
     assert len(set(seeds)) == len(seeds) == 15
 
 
-def test_a_port_that_was_taken_in_between_is_given_up_for_another(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        ports = iter([taken.getsockname()[1], free_port()])
-        monkeypatch.setattr(server_module, "free_port", lambda: next(ports))
-        second = RolloutServer(tiny_model, load_profile("cpu"), tmp_path / "server.log")
-        try:
-            second.start()
-            second.wait_ready()
-            assert second.client.healthy()
-            assert not second.url.endswith(f":{taken.getsockname()[1]}")
-        finally:
-            second.stop()
+def test_a_port_that_was_taken_in_between_was_given_up_for_another(server: RolloutServer, taken_port: int) -> None:
+    # The fixture offers every server a port first on which somebody listens already.
+    assert not server.url.endswith(f":{taken_port}")
+    assert "ddress already in use" in server.log.read_text()
