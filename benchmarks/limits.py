@@ -73,6 +73,7 @@ def commands() -> list[Figure]:
 
 def push() -> Figure:
     """Weights of a model of the demo student's size into a real server, proof included; median of 20."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # as in the cpu profile; read once, when torch is imported
     from accelerate import Accelerator
 
     from reasoning_pipeline.data.prompts import PromptConfig
@@ -84,7 +85,6 @@ def push() -> Figure:
     from reasoning_pipeline.training.models import load_model
     from reasoning_pipeline.training.pretraining import pretrain
 
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     profile = load_profile("cpu")
     with tempfile.TemporaryDirectory() as folder:
         config = Config(architecture=Architecture(), clean_steps=1, seed=0)
