@@ -13,8 +13,9 @@ from reasoning_pipeline.hardware import HardwareProfile
 from reasoning_pipeline.labels import distinct_labels
 from reasoning_pipeline.plan import Plan, PlannedStep
 from reasoning_pipeline.progress import summary
-from reasoning_pipeline.recipe import STEP, suggestion
+from reasoning_pipeline.recipe import STEP
 from reasoning_pipeline.registry.store import Artifact, Registry
+from reasoning_pipeline.validation import suggestion
 
 
 def print_plan(plan: Plan, profile: HardwareProfile) -> None:

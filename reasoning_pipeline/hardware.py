@@ -12,6 +12,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reasoning_pipeline.errors import RecipeError
+from reasoning_pipeline.validation import readable_validation
+from reasoning_pipeline.yaml_files import read_yaml
 
 PROFILES_FOLDER = Path(__file__).resolve().parent.parent / "recipes" / "hardware"
 
@@ -74,8 +76,6 @@ class HardwareProfile(BaseModel):
 
 def load_profile(name: str | Path | None) -> HardwareProfile:
     """A profile by name (`cpu`) or path. Raises RecipeError listing everything wrong with it."""
-    from reasoning_pipeline.recipe import read_yaml, readable_validation
-
     if name is None:
         name = "cpu"
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else PROFILES_FOLDER / f"{name}.yaml"

@@ -6,20 +6,20 @@ hardware profile (hardware.py). No torch here.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from reasoning_pipeline.data.arithmetic import MOST_PROBLEMS, SPLITS
 from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.stage import Input, Prompts, Spends, StageConfig, fields_marked, stage_kinds, stage_module
+from reasoning_pipeline.validation import readable_validation, suggestion
+from reasoning_pipeline.yaml_files import apply_override, read_with_parents
 
 STEP = "step:"
 """Prefix of a reference to another step's output."""
@@ -29,8 +29,6 @@ SUITES_FOLDER = Path(__file__).resolve().parent.parent / "evals" / "suites"
 
 RESERVED_NAMES = ("registry", "work")
 """Folders of a root that are not a recipe's."""
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class DataConfig(BaseModel):
@@ -171,114 +169,11 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     path = Path(path)
     if not path.is_file():
         raise RecipeError(str(path), ["no such recipe"])
-    values = _with_parents(path, seen=())
+    values = read_with_parents(path)
     problems: list[str] = []
     for override in overrides:
-        _apply(values, override, problems)
+        apply_override(values, override, problems)
     return _validate(values, path, problems)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping, safely loaded. Raises RecipeError with line and column where it is not YAML."""
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise RecipeError(str(path), [_yaml_problem(error)]) from error
-    if not isinstance(values, dict):
-        raise RecipeError(str(path), [f"expected a mapping at the top, found {type(values).__name__}"])
-    return values
-
-
-def _yaml_problem(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
-        return f"not valid YAML: {' '.join(str(error).split())}"
-    reason = ", ".join(part for part in (error.context, error.problem) if part)
-    return f"line {mark.line + 1}, column {mark.column + 1}: not valid YAML: {reason}"
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key written twice, reads 1e-6 as a number and leaves dates as text."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`; what stands beside it wins
-            continue
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, Hashable):
-            problem = "a key must be a word (text that begins with a brace or bracket needs quotes)"
-            raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
-        seen.add(key)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-# YAML 1.1 reads 1e-6 as text (it wants a dot and a signed exponent); people write learning rates that way.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}
-
-
-def _with_parents(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    values = read_yaml(path)
-    parent_name = values.pop("extends", None)
-    if parent_name is None:
-        return values
-    parent = (path.parent / str(parent_name)).resolve()
-    if parent in (*seen, path.resolve()):
-        raise RecipeError(str(path), [f"extends: {parent_name!r} extends this recipe in turn"])
-    if not parent.is_file():
-        raise RecipeError(
-            str(path), [f"extends: no file {parent_name!r} (a relative path starts at this file's folder)"]
-        )
-    return _merged(_with_parents(parent, (*seen, path.resolve())), values)
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`changes` over `base`, mapping by mapping; a null removes a key."""
-    merged = dict(base)
-    for key, value in changes.items():
-        if value is None:
-            merged.pop(key, None)
-        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = _merged(merged[key], value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _apply(values: dict[str, Any], override: str, problems: list[str]) -> None:
-    name, equals, text = override.partition("=")
-    keys = name.split(".")
-    if not equals or not all(keys):
-        problems.append(f"--set {override}: expected path.to.field=value")
-        return
-    try:
-        value = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        problems.append(f"--set {override}: {_yaml_problem(error)}")
-        return
-    named = {"steps": "step", "data": "data set"}.get(keys[0])
-    if named and len(keys) > 2 and keys[1] not in (known := values.get(keys[0]) or {}):
-        problems.append(f"--set {override}: no {named} is called {keys[1]!r}{suggestion(keys[1], known)}")
-        return
-    target = values
-    for depth, key in enumerate(keys[:-1], start=1):
-        inner = target.get(key)
-        if inner is not None and not isinstance(inner, dict):
-            problems.append(f"--set {override}: {'.'.join(keys[:depth])} holds a value, not fields")
-            return
-        # A copy: behind a YAML alias, two steps are one mapping.
-        target[key] = target = dict(inner or {})
-    target[keys[-1]] = value
 
 
 def _validate(values: dict[str, Any], path: Path, problems: list[str]) -> Recipe:
@@ -354,40 +249,6 @@ def _texts(value: Any) -> list[str]:
 
 def _mapping_or_empty(value: Any) -> dict[Any, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def readable_validation(
-    model: type[Model], values: dict[str, Any], *, place: str, problems: list[str], hidden: tuple[str, ...] = ()
-) -> Model | None:
-    """Validate, appending one sentence per problem to `problems`; None where there was any."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        for item in error.errors():
-            location = [str(part) for part in item["loc"] if part != "__root__"]
-            where = ".".join(([place] if place else []) + location) or "recipe"
-            if item["type"] == "extra_forbidden":
-                known = [name for name in _fields_at(model, location[:-1]) if name not in hidden]
-                problems.append(f"{where}: unknown key{suggestion(location[-1], known)}")
-            elif item["type"] == "missing":
-                problems.append(f"{where}: missing")
-            else:
-                message = item["msg"].removeprefix("Value error, ")
-                given = item.get("input")
-                shown = "" if isinstance(given, dict | BaseModel) else f" (got {given!r})"
-                problems.append(f"{where}: {message[0].lower()}{message[1:]}{shown}")
-        return None
-
-
-def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    for part in location:
-        field = model.model_fields.get(part)
-        annotation = field.annotation if field else None
-        inner = [a for a in (annotation, *getattr(annotation, "__args__", ())) if isinstance(a, type)]
-        nested = next((a for a in inner if issubclass(a, BaseModel)), None)
-        if nested is not None:
-            model = nested
-    return list(model.model_fields)
 
 
 def _cross_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
@@ -476,9 +337,3 @@ def _data_field_problems(recipe: Recipe) -> Iterator[str]:
         data = getattr(config, "data", None)
         if data is not None and data not in recipe.data:
             yield f"steps.{name}.data: no data set is called {data!r}{suggestion(data, recipe.data)}"
-
-
-def suggestion(word: str, known: Iterable[str], *, prefix: str = "") -> str:
-    """`; did you mean "distill"?` where something close exists, else nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f'; did you mean "{prefix}{close[0]}"?' if close else ""

@@ -22,7 +22,7 @@ from reasoning_pipeline.hardware import HardwareProfile
 from reasoning_pipeline.ownership import owner_environment
 from reasoning_pipeline.plan import EVALUATE, Plan, PlannedInput, PlannedStep, external_folder, make_plan
 from reasoning_pipeline.progress import Progress
-from reasoning_pipeline.recipe import Recipe, suggestion
+from reasoning_pipeline.recipe import Recipe
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import write_json
 from reasoning_pipeline.rollouts.client import KEY_VARIABLE
@@ -30,6 +30,7 @@ from reasoning_pipeline.rollouts.server import RolloutServer, tail
 from reasoning_pipeline.run_lock import run_lock
 from reasoning_pipeline.run_step import PROBLEMS_FILE, StepContext
 from reasoning_pipeline.server_pool import ServerPool
+from reasoning_pipeline.validation import suggestion
 
 LOG_LINES_SHOWN = 20
 STOP_GRACE_SECONDS = 60.0

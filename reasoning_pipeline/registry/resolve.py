@@ -7,9 +7,9 @@ from pathlib import Path
 
 from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.recipe import suggestion
 from reasoning_pipeline.registry.fingerprint import digest, file_digest
 from reasoning_pipeline.registry.store import RECORD, Artifact, Registry, read_record
+from reasoning_pipeline.validation import suggestion
 
 DEFAULT_ROOT = Path("runs")
 _WHOLE_FILE_BYTES = 16 << 20

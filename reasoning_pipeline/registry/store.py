@@ -88,6 +88,7 @@ class Registry:
             self.folder.mkdir(parents=True, exist_ok=True)
             files = {}
             for path in sorted(path for path in source.rglob("*") if path.is_file() and path.name != RECORD):
+                path.chmod(0o666 & ~_umask())  # some libraries write theirs for the owner alone
                 _sync(path)
                 files[path.relative_to(source).as_posix()] = FileEntry(
                     bytes=path.stat().st_size, sha256=file_digest(path)
@@ -177,6 +178,13 @@ def _rename(source: Path, final: Path) -> bool:
             raise
         return False
     return True
+
+
+def _umask() -> int:
+    """Can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def _sync(path: Path) -> None:

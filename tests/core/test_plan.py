@@ -277,6 +277,8 @@ HEAVY = ("torch", "transformers", "trl", "vllm", "datasets", "accelerate")
 LIGHT = [
     "reasoning_pipeline.errors",
     "reasoning_pipeline.records",
+    "reasoning_pipeline.validation",
+    "reasoning_pipeline.yaml_files",
     "reasoning_pipeline.recipe",
     "reasoning_pipeline.plan",
     "reasoning_pipeline.labels",
@@ -288,6 +290,7 @@ LIGHT = [
     "reasoning_pipeline.registry.resolve",
     "reasoning_pipeline.registry.store",
     "reasoning_pipeline.data.arithmetic",
+    "reasoning_pipeline.data.overlap",
     "reasoning_pipeline.data.prompts",
     "reasoning_pipeline.data.sources",
     "reasoning_pipeline.data.tokenizer_making",

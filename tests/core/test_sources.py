@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reasoning_pipeline.data.sources import MAX_LINE_BYTES, load_problems, read_jsonl_problems
+from reasoning_pipeline.data.sources import MAX_LINE_BYTES, load_problems, read_questions
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.recipe import DataConfig
 from reasoning_pipeline.records import Problem
@@ -165,9 +165,9 @@ def test_order_and_choice_do_not_depend_on_the_order_of_the_rows(rows: Rows):
     assert load(rows(items), count=10) == load(rows(items[::-1]), count=10) == whole[:10]
 
 
-def test_the_file_as_it_is(rows: Rows):
-    path = rows([{"q": "b?", "answer": "1"}, {"q": "a?", "answer": "2"}, {"q": "b?", "answer": "1"}])
-    assert [p.question for p in read_jsonl_problems(path, {"question": "q"})] == ["b?", "a?", "b?"]
+def test_questions_are_read_as_the_file_has_them_with_or_without_answers(rows: Rows):
+    path = rows([{"problem": "b?", "answer": "1"}, {"problem": "a?"}, {"problem": "b?", "answer": ""}])
+    assert [p.question for p in read_questions(path)] == ["b?", "a?", "b?"]
 
 
 def test_arithmetic_problems_come_from_the_training_split_by_default():

@@ -1,0 +1,51 @@
+"""Pydantic's findings as sentences a person can act on, each with its place and, where one is close, a suggestion."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def readable_validation(
+    model: type[Model], values: dict[str, Any], *, place: str, problems: list[str], hidden: tuple[str, ...] = ()
+) -> Model | None:
+    """Validate, appending one sentence per problem to `problems`; None where there was any."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        for item in error.errors():
+            location = [str(part) for part in item["loc"] if part != "__root__"]
+            where = ".".join(([place] if place else []) + location) or "recipe"
+            if item["type"] == "extra_forbidden":
+                known = [name for name in _fields_at(model, location[:-1]) if name not in hidden]
+                problems.append(f"{where}: unknown key{suggestion(location[-1], known)}")
+            elif item["type"] == "missing":
+                problems.append(f"{where}: missing")
+            else:
+                message = item["msg"].removeprefix("Value error, ")
+                given = item.get("input")
+                shown = "" if isinstance(given, dict | BaseModel) else f" (got {given!r})"
+                problems.append(f"{where}: {message[0].lower()}{message[1:]}{shown}")
+        return None
+
+
+def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    for part in location:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        inner = [a for a in (annotation, *getattr(annotation, "__args__", ())) if isinstance(a, type)]
+        nested = next((a for a in inner if issubclass(a, BaseModel)), None)
+        if nested is not None:
+            model = nested
+    return list(model.model_fields)
+
+
+def suggestion(word: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """`; did you mean "distill"?` where something close exists, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f'; did you mean "{prefix}{close[0]}"?' if close else ""
