@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -26,9 +27,9 @@ def owner_environment() -> dict[str, str]:
     return {OWNER_VARIABLE: f"{os.getpid()}:{psutil.Process().create_time()}"}
 
 
-def leave_with_owner(grace_s: float = 0.0) -> None:
-    """Start, once per process, the watch. When the owner is gone: SIGTERM to this process, and after `grace_s` an
-    immediate exit."""
+def leave_with_owner(grace_s: float = 0.0, last: Callable[[], object] | None = None) -> None:
+    """Start, once per process, the watch. When the owner is gone: SIGTERM to this process, after `grace_s` whatever
+    `last` does, and an immediate exit."""
     global _watching_in  # noqa: PLW0603 - once per process; a forked child starts its own
     owner = os.environ.get(OWNER_VARIABLE)
     if not owner or _watching_in == os.getpid():
@@ -36,7 +37,7 @@ def leave_with_owner(grace_s: float = 0.0) -> None:
     _watching_in = os.getpid()
     pid, _, created = owner.partition(":")
     threading.Thread(
-        target=_watch, args=(int(pid), float(created), grace_s), name="leave-with-owner", daemon=True
+        target=_watch, args=(int(pid), float(created), grace_s, last), name="leave-with-owner", daemon=True
     ).start()
 
 
@@ -49,10 +50,12 @@ def alive(pid: int, created: float) -> bool:
         return False
 
 
-def _watch(pid: int, created: float, grace_s: float) -> None:
+def _watch(pid: int, created: float, grace_s: float, last: Callable[[], object] | None) -> None:
     while alive(pid, created):
         time.sleep(CHECK_SECONDS)
     if grace_s > 0:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(grace_s)
+    if last is not None:
+        last()
     os._exit(1)

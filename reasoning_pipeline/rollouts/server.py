@@ -27,7 +27,7 @@ from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.hardware import HardwareProfile
 from reasoning_pipeline.ownership import owner_environment
 from reasoning_pipeline.rollouts.client import POLICY_NAME, RolloutClient
-from reasoning_pipeline.rollouts.vllm_plugin import ENGINE_NAME, FOLDERS_VARIABLE
+from reasoning_pipeline.rollouts.vllm_plugin import ENGINE_NAME, FOLDERS_VARIABLE, TRANSFER_PREFIX
 
 LOG_LINES_SHOWN = 15
 SHARED_MEMORY = Path("/dev/shm")
@@ -58,7 +58,7 @@ class RolloutServer:
         self.folder, self.profile, self.log = folder, profile, log
         self.key = secrets.token_urlsafe(32)
         self.transfer_folder = Path(
-            tempfile.mkdtemp(prefix="reasoning-pipeline-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
+            tempfile.mkdtemp(prefix=TRANSFER_PREFIX, dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
         )
         self._readable = (self.transfer_folder, *readable)
         self._max_model_len = max_model_len

@@ -8,11 +8,14 @@ engine loads it with the model's own checkpoint loader, so fused and tied parame
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from reasoning_pipeline.ownership import leave_with_owner
 
 ENGINE_NAME = "safetensors"
+TRANSFER_PREFIX = "reasoning-pipeline-"
+"""Begins the name of a transfer folder, the first of the folders below."""
 FOLDERS_VARIABLE = "REASONING_PIPELINE_WEIGHT_FOLDERS"
 """Folders the server may read weights from, separated by `os.pathsep`; anything else is refused."""
 
@@ -26,13 +29,20 @@ def register() -> None:
             ENGINE_NAME, "reasoning_pipeline.rollouts.vllm_weight_engine", "SafetensorsWeightTransferEngine"
         )
     # vLLM's engine is a grandchild of whoever started the server; a SIGKILL there would leave it running.
-    leave_with_owner()
+    leave_with_owner(last=_remove_transfer_folder)
     if _is_cpu_build():
         import vllm._custom_ops as custom_ops
 
         # On CPUs vLLM packs linear weights for oneDNN and keeps multiplying with the old pack after an update:
         # every route answers 200 and the weights are not in use. Without packing, a push takes effect.
         custom_ops._supports_onednn = False
+
+
+def _remove_transfer_folder() -> None:
+    """What the owner would have done: shared memory outlives processes, and a large model's weights may be in it."""
+    first = os.environ.get(FOLDERS_VARIABLE, "").partition(os.pathsep)[0]
+    if Path(first).name.startswith(TRANSFER_PREFIX):
+        shutil.rmtree(first, ignore_errors=True)
 
 
 def _is_cpu_build() -> bool:
