@@ -5,7 +5,6 @@ Scores one checkpoint on the recipe's suites through the run's rollout server an
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,36 +14,18 @@ from evals.run import evaluate
 from evals.suite import Suite, load_suite
 from evals.summary import Summary
 from reasoning_pipeline.data.prompts import PromptRenderer
-from reasoning_pipeline.ownership import leave_with_owner
 from reasoning_pipeline.plan import EvaluateStep
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rewards import verifier_versions
-from reasoning_pipeline.run_step import GRACE_SECONDS, StepContext, publish
+from reasoning_pipeline.run_step import StepContext, execute
 from reasoning_pipeline.training.context import StageContext, StageOutcome
 
 FIELD = "checkpoint"
 
 
 def main(argv: Sequence[str]) -> int:
-    started = time.monotonic()
-    leave_with_owner(GRACE_SECONDS)
     step = StepContext.model_validate_json(Path(argv[0]).read_text(encoding="utf-8"))
-    config = EvaluateStep.model_validate(step.config)
-    context = StageContext(
-        config=config,
-        label=step.label,
-        problems=[],
-        inputs=step.inputs,
-        prompt=step.prompt,
-        profile=step.profile,
-        work=step.work,
-        client=step.client(),
-    )
-    with context.watching_signals():
-        outcome = score(config, context)
-        artifact = publish(step, outcome, time.monotonic() - started)
-        print(f"published {artifact.name}")
-    return 0
+    return execute(step, EvaluateStep.model_validate(step.config), score)
 
 
 def score(config: EvaluateStep, context: StageContext) -> StageOutcome:

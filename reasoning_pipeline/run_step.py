@@ -6,10 +6,10 @@ trainer runs this; the first one publishes. Exit statuses are those of errors.py
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from pydantic import BaseModel, ConfigDict
 from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.errors import PipelineError, as_storage_error
 from reasoning_pipeline.hardware import HardwareProfile
+from reasoning_pipeline.jsonl import read_rows
 from reasoning_pipeline.ownership import leave_with_owner
 from reasoning_pipeline.provenance import provenance
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.registry.record import Record, now
 from reasoning_pipeline.registry.store import Artifact, Registry
 from reasoning_pipeline.rollouts.client import RolloutClient
-from reasoning_pipeline.stage import StageConfig, stage_module
+from reasoning_pipeline.stage import stage_module
 from reasoning_pipeline.training.context import StageContext, StageOutcome
 
 CONTEXT_FILE = "context.json"
@@ -65,7 +66,7 @@ class StepContext(BaseModel):
         path = self.work / PROBLEMS_FILE
         if not path.is_file():
             return []
-        return [Problem(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [Problem(**row) for row in read_rows(path)]
 
 
 def publish(step: StepContext, outcome: StageOutcome, seconds: float) -> Artifact:
@@ -84,11 +85,15 @@ def publish(step: StepContext, outcome: StageOutcome, seconds: float) -> Artifac
 
 
 def main(arguments: list[str]) -> int:
-    started = time.monotonic()
-    leave_with_owner(GRACE_SECONDS)
     step = StepContext.model_validate_json(Path(arguments[0]).read_text(encoding="utf-8"))
     module = stage_module(step.config["stage"])
-    config: StageConfig = module.Config.model_validate(step.config)
+    return execute(step, module.Config.model_validate(step.config), module.run)
+
+
+def execute(step: StepContext, config: Any, run: Callable[[Any, StageContext], StageOutcome]) -> int:
+    """Run and publish one step, a stage's or an evaluation; the exit status. Every step's program ends up here."""
+    started = time.monotonic()
+    leave_with_owner(GRACE_SECONDS)
     context = StageContext(
         config=config,
         label=step.label,
@@ -102,7 +107,7 @@ def main(arguments: list[str]) -> int:
     )
     try:
         with context.watching_signals():
-            outcome = module.run(config, context)
+            outcome = run(config, context)
             if int(os.environ.get("RANK", "0")) == 0:
                 artifact = publish(step, outcome, time.monotonic() - started)
                 print(f"published {artifact.name}")

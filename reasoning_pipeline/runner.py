@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -19,6 +18,7 @@ from rich.console import Console
 from reasoning_pipeline.compatibility import check_distillations
 from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed, Stopped
 from reasoning_pipeline.hardware import HardwareProfile
+from reasoning_pipeline.jsonl import lines
 from reasoning_pipeline.ownership import owner_environment
 from reasoning_pipeline.plan import EVALUATE, Plan, PlannedInput, PlannedStep, external_folder, make_plan
 from reasoning_pipeline.progress import Progress
@@ -219,8 +219,7 @@ class Runner:
     def _context(self, plan: Plan, step: PlannedStep, work: Path, server: RolloutServer | None) -> StepContext:
         problems = plan.ledger.problems(tuple(spend.pool for spend in step.spends)) or self._prompt_problems(plan, step)
         if problems:
-            lines = "".join(json.dumps(asdict(problem), ensure_ascii=False) + "\n" for problem in problems)
-            (work / PROBLEMS_FILE).write_text(lines, encoding="utf-8")
+            (work / PROBLEMS_FILE).write_text(lines(map(asdict, problems)), encoding="utf-8")
         subject = step.input("checkpoint").step if step.config.stage == EVALUATE else step.name
         spends = plan.ledger.spent_by_lineage(subject) if subject in self.recipe.steps else []
         return StepContext(
@@ -277,7 +276,7 @@ def step_command(step: PlannedStep, profile: HardwareProfile, context: Path) -> 
     if step.config.stage == EVALUATE:
         return [sys.executable, "-m", "evals", "step", str(context)]
     program = ["-m", "reasoning_pipeline.run_step", str(context)]
-    if profile.accelerate_config is None or not type(step.config).heavy or step.config.stage == "pretrain":
+    if profile.accelerate_config is None or not type(step.config).heavy:
         return [sys.executable, *program]
     config = Path(profile.accelerate_config)
     config = config if config.is_file() else ACCELERATE_CONFIGS / profile.accelerate_config

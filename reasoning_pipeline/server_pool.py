@@ -60,10 +60,6 @@ class ServerPool:
             server.stop()
         return self.ready(folder)
 
-    def log_tail(self, folder: Path) -> str:
-        server = self._servers.get(architecture(folder))
-        return server.log_tail() if server is not None else ""
-
     def stop(self) -> None:
         """End every server; safe to call twice."""
         while self._servers:

@@ -57,7 +57,8 @@ class StageConfig(BaseModel):
     generates_with: ClassVar[str | None] = None
     """The field whose model writes rollouts, so that a server of its architecture stands ready; None needs none."""
     heavy: ClassVar[bool] = True
-    """False where the step needs no trainer process (it only talks to the server)."""
+    """False where one plain process does the step, whatever the profile's launcher: it only talks to the server, or
+    is too small to divide."""
 
     stage: str
     seed: int | None = None

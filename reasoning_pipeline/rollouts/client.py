@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -87,8 +86,6 @@ class RolloutClient:
             timeout=httpx.Timeout(timeout_s, connect=5.0),
             trust_env=False,  # a proxy from the environment has no business on loopback
         )
-        self.tokens_generated = 0
-        self.seconds_generating = 0.0
 
     def close(self) -> None:
         self._http.close()
@@ -104,7 +101,6 @@ class RolloutClient:
         """See Sampler.generate."""
         if not requests:
             return []
-        started = time.monotonic()
         sampling = asdict(decoding) | {"stop_token_ids": list(stop_ids)}
         sampling.pop("seed")
         body = {
@@ -126,7 +122,6 @@ class RolloutClient:
                 finish=line["finish"],
                 policy_version=line["version"],
             )
-            self.tokens_generated += len(completion.token_ids)
             group = found[line["index"]]
             group[line["sample"]] = completion
             if len(group) == requests[line["index"]].n and on_result is not None:
@@ -138,7 +133,6 @@ class RolloutClient:
                 f"{self.url}: the weights changed ({', '.join(sorted(versions))}) while rollouts were being written",
                 remedy="another program pushes to this server; give each run its own",
             )
-        self.seconds_generating += time.monotonic() - started
         return [[group[sample] for sample in sorted(group)] for group in found]
 
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reasoning_pipeline.jsonl import lines, read_rows
 from reasoning_pipeline.records import Decoding, Problem, Rollout
 from reasoning_pipeline.rewards import shared_verifier
 from reasoning_pipeline.rollouts.client import Completion, GenerationRequest
@@ -49,7 +49,7 @@ def collect_rollouts(config: Config, context: StageContext) -> StageOutcome:
                 for sample, completion in enumerate(group)
             ]
             _judge(new, {p.id: p for p in part})
-            file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in new))
+            file.write(lines(new))
             file.flush()
             rows += new
             metrics.write(len(done) + start + len(part), reward=sum(row["correct"] for row in new) / len(new))
@@ -57,8 +57,7 @@ def collect_rollouts(config: Config, context: StageContext) -> StageOutcome:
     order = {p.id: position for position, p in enumerate(context.problems)}
     rows.sort(key=lambda row: (order[row["problem_id"]], row["sample"]))
     output = context.fresh_output()
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    (output / "rollouts.jsonl").write_text(text, encoding="utf-8")
+    (output / "rollouts.jsonl").write_text(lines(rows), encoding="utf-8")
     context.copy_metrics(output)
     tokens = sum(len(row["completion_ids"]) for row in rows)
     return StageOutcome(
@@ -108,12 +107,8 @@ def _read_whole_groups(path: Path, group_size: int) -> list[dict[str, Any]]:
     """Rows of a file that a killed step may have left torn; a torn line or group is cut off."""
     rows: list[dict[str, Any]] = []
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
+        rows = read_rows(path, torn=True)
         written = Counter(row["problem_id"] for row in rows)
         rows = [row for row in rows if written[row["problem_id"]] == group_size]
-        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        path.write_text(lines(rows), encoding="utf-8")
     return rows

@@ -6,12 +6,11 @@ engines: one pushes to a rollout server and asks it; the other runs transformers
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.client import Completion, GenerationRequest, Sampler
+from reasoning_pipeline.rollouts.client import GenerationRequest, Sampler
 
 if TYPE_CHECKING:
     from reasoning_pipeline.rollouts.weight_sync import WeightPush
@@ -38,9 +37,6 @@ class TrainerEngine:
         self.decoding, self.stop_ids, self.label = decoding, stop_ids, label
         self.trainer: Any = None
         self.tokens_generated = 0
-        self.seconds_generating = 0.0
-        self.last: list[Completion] = []
-        """The completions of the last batch, in its order."""
 
     def sync_weights(self) -> None:
         """Called by TRL after each optimizer step and before the first batch (so after a resume too)."""
@@ -59,7 +55,6 @@ class TrainerEngine:
             prompt ids, completion ids, log-probabilities [B, T, 1], and nothing.
         """
         del images, num_generations, profiler
-        started = time.monotonic()
         accelerator = self.trainer.accelerator
         step = self.trainer.state.global_step
         requests = [
@@ -67,11 +62,10 @@ class TrainerEngine:
             for start, count, ids in _runs(prompts)
         ]
         groups = self.sampler.generate(requests, self.decoding, stop_ids=self.stop_ids)
-        self.last = [completion for group in groups for completion in group]
-        self.tokens_generated += sum(len(completion.token_ids) for completion in self.last)
-        self.seconds_generating += time.monotonic() - started
-        logprobs = [[[value] for value in completion.logprobs] for completion in self.last]
-        return prompts, [completion.token_ids for completion in self.last], logprobs, None
+        completions = [completion for group in groups for completion in group]
+        self.tokens_generated += sum(len(completion.token_ids) for completion in completions)
+        logprobs = [[[value] for value in completion.logprobs] for completion in completions]
+        return prompts, [completion.token_ids for completion in completions], logprobs, None
 
 
 def _runs(prompts: list[list[int]]) -> list[tuple[int, int, list[int]]]:
@@ -87,5 +81,5 @@ def _runs(prompts: list[list[int]]) -> list[tuple[int, int, list[int]]]:
 
 
 def _seed(seed: int, step: int, accelerator: Any, position: int) -> int:
-    # Positions count over the whole batch, so that one process and four draw alike where the split is alike.
+    # `position` counts within this process's share, so another number of processes draws other rollouts.
     return ((seed * 1_000_003 + step) * 1_009 + accelerator.process_index) * 100_003 + position

@@ -9,7 +9,7 @@ Try it: python -m reasoning_pipeline run recipes/smoke/pretrain.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,6 +32,8 @@ class Architecture(BaseModel):
 
 
 class Config(StageConfig):
+    heavy: ClassVar[bool] = False
+
     stage: Literal["pretrain"] = "pretrain"
     architecture: Architecture = Architecture()
     corpus: Literal["arithmetic", "prompts"] = "arithmetic"

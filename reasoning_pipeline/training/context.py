@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
-from reasoning_pipeline.errors import PipelineError, Stopped
+from reasoning_pipeline.errors import Stopped
 from reasoning_pipeline.hardware import HardwareProfile
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.rollouts.client import RolloutClient
@@ -63,11 +63,6 @@ class StageContext:
     def renderer(self, field_name: str) -> PromptRenderer:
         """Prompts as the model in this field reads them."""
         return PromptRenderer.from_folder(self.inputs[field_name], self.prompt)
-
-    def require_client(self) -> RolloutClient:
-        if self.client is None:
-            raise PipelineError("this step needs a rollout server", remedy="set `engine: vllm` in the hardware profile")
-        return self.client
 
     def fresh_output(self) -> Path:
         """An empty folder for what will be published."""

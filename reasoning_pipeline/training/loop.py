@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -12,6 +11,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from reasoning_pipeline.errors import PipelineError, Stopped
+from reasoning_pipeline.jsonl import lines
 from reasoning_pipeline.rollouts.engine import TrainerEngine
 from reasoning_pipeline.rollouts.weight_sync import local_probe
 from reasoning_pipeline.training.context import StageContext, StageOutcome, copy_tokenizer
@@ -172,8 +172,7 @@ def _save_disagreements(trainer: Any, output: Path) -> None:
     """Answers that the strict and the lenient profile judged differently, in the format of `python -m evals grade`."""
     reward = _verified_reward(trainer)
     if reward is not None and reward.disagreements:
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in reward.disagreements)
-        (output / "disagreements.jsonl").write_text(text, encoding="utf-8")
+        (output / "disagreements.jsonl").write_text(lines(reward.disagreements), encoding="utf-8")
 
 
 def _verified_reward(trainer: Any) -> Any:

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from reasoning_pipeline.jsonl import lines, read_rows
+
 
 class Metrics:
     """Appends one JSON object per optimizer step and keeps the progress file fresh.
@@ -24,7 +26,7 @@ class Metrics:
         rows = [row for row in read_metrics(self.path) if row["step"] <= resumed_at]
         self._seconds_before = rows[-1]["seconds"] if rows else 0.0
         aside = self.path.with_suffix(".aside")
-        aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        aside.write_text(lines(rows), encoding="utf-8")
         aside.replace(self.path)
         self._file = self.path.open("a", encoding="utf-8")
 
@@ -61,12 +63,4 @@ class Metrics:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Rows of a metrics file; a torn last line (a killed writer) is dropped."""
-    if not path.is_file():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+    return read_rows(path, torn=True) if path.is_file() else []

@@ -9,7 +9,6 @@ What it relies on, beyond the public API:
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from trl import DistillationConfig, DistillationTrainer, GRPOConfig, GRPOTrainer
 from reasoning_pipeline.data.prompts import PromptRenderer  # noqa: E402
 from reasoning_pipeline.errors import PipelineError  # noqa: E402
 from reasoning_pipeline.hardware import accumulation  # noqa: E402
+from reasoning_pipeline.jsonl import read_rows  # noqa: E402
 from reasoning_pipeline.records import Decoding, Problem  # noqa: E402
 from reasoning_pipeline.rollouts.engine import TrainerEngine  # noqa: E402
 from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler  # noqa: E402
@@ -280,8 +280,7 @@ def _generating(trainer: Any, config: Any, context: StageContext, renderer: Prom
 
 
 def _read_rollouts(folder: Path) -> list[dict[str, Any]]:
-    with (folder / "rollouts.jsonl").open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    return read_rows(folder / "rollouts.jsonl")
 
 
 def _check_writer(rollouts: Path, teacher: Path) -> None:

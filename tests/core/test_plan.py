@@ -279,6 +279,7 @@ LIGHT = [
     "reasoning_pipeline.records",
     "reasoning_pipeline.validation",
     "reasoning_pipeline.yaml_files",
+    "reasoning_pipeline.jsonl",
     "reasoning_pipeline.recipe",
     "reasoning_pipeline.plan",
     "reasoning_pipeline.labels",
