@@ -1,0 +1,19 @@
+"""`stages`: what there is to build a recipe from."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    stages = commands.add_parser("stages", help="the stages there are, each with what it does")
+    stages.set_defaults(command=_stages)
+
+
+def _stages(arguments: argparse.Namespace) -> int:
+    from reasoning_pipeline.stage import stage_kinds, stage_module
+
+    for kind in stage_kinds():
+        summary = " ".join((stage_module(kind).__doc__ or "").strip().split("\n\n")[0].split())
+        print(f"{kind}\n    {summary}")
+    return 0
