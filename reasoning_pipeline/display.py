@@ -1,61 +1,39 @@
-"""Tables and trees on the terminal: the plan, the registry, one artifact with its lineage."""
+"""Tables and trees on the terminal: the registry, one artifact with its lineage, two artifacts side by side."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
-from rich.tree import Tree
 
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.hardware import HardwareProfile
 from reasoning_pipeline.labels import distinct_labels
-from reasoning_pipeline.plan import Plan, PlannedStep
 from reasoning_pipeline.progress import summary
-from reasoning_pipeline.recipe import STEP
+from reasoning_pipeline.registry.differences import differences
+from reasoning_pipeline.registry.lineage import lineage_text
+from reasoning_pipeline.registry.record import read_record
+from reasoning_pipeline.registry.removal import Removable
 from reasoning_pipeline.registry.store import Artifact, Registry
 from reasoning_pipeline.validation import suggestion
 
-
-def print_plan(plan: Plan, profile: HardwareProfile) -> None:
-    """The steps in order, what each reads and spends, and what would run."""
-    console = Console()
-    table = Table(title=f"{plan.recipe.name} on {profile.name}", title_justify="left", box=None, pad_edge=False)
-    for heading in ("", "step", "stage", "reads", "labels", "state"):
-        justify: Literal["left", "right"] = "right" if heading in ("", "labels") else "left"
-        table.add_column(heading, justify=justify, no_wrap=heading != "reads", overflow="fold")
-    for number, step in enumerate(plan.steps, start=1):
-        reads = ", ".join(f"{entry.field} {entry.reference.removeprefix(STEP)}" for entry in step.inputs)
-        if step.prompts:
-            reads += f", {step.prompts:,} questions"
-        table.add_row(str(number), step.name, step.config.stage, reads, _labels(step), _state(plan, step))
-    console.print(table)
-    todo = [step for step in plan.steps if not step.complete]
-    spent = {spend.pool: spend.labels for step in plan.steps for spend in step.spends}
-    console.print(
-        f"{len(plan.steps) - len(todo)} of {len(plan.steps)} steps complete; "
-        + (f"{len(todo)} would run" if todo else "nothing to run")
-        + f"\nlabels in play: {sum(spent.values()):,} ({', '.join(f'{p} {n:,}' for p, n in spent.items()) or 'none'})",
-        highlight=False,
-    )
-    for name, suites in plan.ledger.left_out.items():
-        for suite, overlaps in suites.items():
-            count = len({overlap.train_id for overlap in overlaps})
-            if count:
-                console.print(f"left out of {name}: {count:,} problems that overlap {suite}", highlight=False)
+NOT_COMPARED = {"files", "record_digest", "created", "fingerprint", "identity"}
+"""Parts of a record that differ between any two artifacts and say nothing by themselves."""
 
 
-def _labels(step: PlannedStep) -> str:
-    return " + ".join(f"{spend.labels:,}{' again' if spend.replay else ''}" for spend in step.spends) or "–"
-
-
-def _state(plan: Plan, step: PlannedStep) -> str:
-    if step.complete:
-        return "complete"
-    if (plan.registry.root / "work" / step.output / "checkpoints").is_dir():
-        return "would resume"
-    return "would run"
+def find_artifact(registry: Registry, name: str) -> Artifact:
+    """By folder name, a unique beginning of it, or the name of the step that made it. Raises RegistryError."""
+    artifacts = list(registry.artifacts())
+    matches = [a for a in artifacts if name in (a.name, a.record.step, f"{a.record.recipe}/{a.record.step}")]
+    matches = matches or [a for a in artifacts if a.name.startswith(name)]
+    if len(matches) != 1:
+        found = ", ".join(a.name for a in matches) or "nothing"
+        known = [word for a in artifacts for word in (a.name, a.record.step)]
+        raise RegistryError(
+            f"{name!r} fits {found}{'' if matches else suggestion(name, known)}",
+            remedy="`python -m reasoning_pipeline show` lists what there is",
+        )
+    return matches[0]
 
 
 def print_artifacts(registry: Registry, *, verify: bool) -> int:
@@ -74,52 +52,104 @@ def print_artifacts(registry: Registry, *, verify: bool) -> int:
         problems += found
         record = artifact.record
         reads = ", ".join(entry.artifact or entry.reference for entry in record.inputs.values())
-        row = [artifact.name, f"{record.recipe}/{record.step}", reads or "–", _spent(artifact)]
+        count = distinct_labels(record.label_spend)
+        row = [artifact.name, f"{record.recipe}/{record.step}", reads or "–", f"{count:,}" if count else "–"]
         files = [f"{len(found)} differ" if found else "ok"] if verify else []
-        table.add_row(*row, summary(record.result)[2:], *files)
+        table.add_row(*map(escape, (*row, summary(record.result)[2:], *files)))
     console.print(table)
-    for problem in problems:
-        console.print(f"error: {problem}", style="red", highlight=False)
-    return 1 if problems else 0
+    return _print_problems(problems)
 
 
 def print_artifact(registry: Registry, name: str, *, verify: bool) -> int:
     """One artifact: lineage as a tree, then its record's figures."""
-    console = Console()
-    artifacts = {artifact.name: artifact for artifact in registry.artifacts()}
-    matches = [a for a in artifacts.values() if a.name.startswith(name) or a.record.step == name]
-    if len(matches) != 1:
-        found = ", ".join(a.name for a in matches) or "nothing"
-        known = [*artifacts, *(a.record.step for a in artifacts.values())]
-        raise RegistryError(
-            f"{name!r} fits {found}{'' if matches else suggestion(name, known)}",
-            remedy="`python -m reasoning_pipeline show` lists what there is",
-        )
-    artifact = matches[0]
-    console.print(_lineage(artifact, artifacts))
-    console.print(f"\nfolder   {artifact.folder}\ncreated  {artifact.record.created}", highlight=False, soft_wrap=True)
-    for key, value in artifact.record.result.items():
-        console.print(f"{key:<16} {value}", highlight=False, soft_wrap=True)
-    problems = registry.verify(artifact) if verify else []
-    for problem in problems:
-        console.print(f"error: {problem}", style="red", highlight=False)
-    return 1 if problems else 0
-
-
-def _lineage(artifact: Artifact, artifacts: dict[str, Artifact]) -> Tree:
+    console = Console(highlight=False, soft_wrap=True)
+    artifact = find_artifact(registry, name)
     record = artifact.record
-    tree = Tree(f"[bold]{artifact.name}[/bold]  {record.recipe}/{record.step}{_spent(artifact, prefix='  labels: ')}")
-    for field, entry in record.inputs.items():
-        parent = artifacts.get(entry.artifact or "")
-        if parent is None:
-            tree.add(f"{field}: {entry.artifact or entry.reference}" + (" (not here)" if entry.artifact else ""))
-        else:
-            branch = _lineage(parent, artifacts)
-            branch.label = f"{field}: {branch.label}"
-            tree.add(branch)
-    return tree
+    console.print(lineage_text(registry, artifact, scores=True), markup=False)
+    console.print(f"\nfolder   {artifact.folder}\ncreated  {record.created}", markup=False)
+    for key, value in record.result.items():
+        console.print(f"{key:<16} {value}", markup=False)
+    for key, value in record.provenance.items():
+        if not isinstance(value, dict) and value is not None:
+            console.print(f"{key:<16} {value}", markup=False)
+    return _print_problems(registry.verify(artifact) if verify else [])
 
 
-def _spent(artifact: Artifact, prefix: str = "") -> str:
-    count = distinct_labels(artifact.record.label_spend)  # type: ignore[arg-type]
-    return f"{prefix}{count:,}" if count else ("–" if not prefix else "")
+def print_difference(registry: Registry, first: str, second: str) -> int:
+    """Two records field by field; exit status 1 where anything but their times differs."""
+    console = Console(highlight=False)
+    one, other = (find_artifact(registry, name) for name in (first, second))
+    found = list(
+        differences(
+            one.record.model_dump(mode="json", exclude=NOT_COMPARED),
+            other.record.model_dump(mode="json", exclude=NOT_COMPARED),
+        )
+    )
+    table = Table(box=None, pad_edge=False)
+    for heading in ("field", one.name, other.name):
+        table.add_column(heading, overflow="fold")
+    for change in found:
+        table.add_row(*map(escape, (change.field, change.old, change.new)))
+    files = {
+        name
+        for name in (*one.record.files, *other.record.files)
+        if one.record.files.get(name) != other.record.files.get(name)
+    }
+    console.print(table if found else "the records say the same")
+    console.print(f"files that differ: {', '.join(sorted(files)) or 'none'}", markup=False, soft_wrap=True)
+    return 1 if found or files else 0
+
+
+def print_verification(registry: Registry, names: list[str]) -> int:
+    """Hash every file again, with a bar on a terminal; a line per difference; exit status 1 if there is any."""
+    problems, artifacts = [], []
+    if names:
+        artifacts = [find_artifact(registry, name) for name in names]
+    for folder in registry.folders() if not names else ():
+        try:
+            artifacts.append(Artifact(folder, read_record(folder)))
+        except RegistryError as error:  # the others are looked at all the same
+            problems.append(str(error))
+    total = sum(artifact.bytes for artifact in artifacts)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("verifying", total=total)
+        for artifact in artifacts:
+            problems += registry.verify(artifact, lambda done: progress.advance(task, done))
+    looked_at = f"{len(artifacts):,} artifact{'s' if len(artifacts) != 1 else ''}, {readable_bytes(total)}"
+    Console(highlight=False).print(f"{looked_at}: {f'{len(problems)} differences' if problems else 'all well'}")
+    return _print_problems(problems)
+
+
+def print_removable(items: list[Removable]) -> None:
+    """What would go, with sizes, and the sum."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("folder", "bytes", "made by"):
+        table.add_column(
+            heading, overflow="fold", no_wrap=heading == "folder", justify="right" if heading == "bytes" else "left"
+        )
+    for item in items:
+        place = f"{item.folder.parent.name}/{item.folder.name}"
+        table.add_row(*map(escape, (place, readable_bytes(item.bytes), item.why)))
+    console = Console(highlight=False)
+    if items:
+        console.print(table)
+    total = readable_bytes(sum(item.bytes for item in items))
+    console.print(f"{len(items)} removable, {total}" if items else "nothing is removable", soft_wrap=True)
+
+
+def readable_bytes(count: int) -> str:
+    """`512 B`, `3.4 MB`, `1.2 GB` (powers of 1,000)."""
+    size, thousand = float(count), 1000
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < thousand:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= thousand
+    return f"{size:.1f} TB"
+
+
+def _print_problems(problems: list[str]) -> int:
+    console = Console(highlight=False, soft_wrap=True)
+    for problem in problems:
+        console.print(f"error: {problem}", style="red", markup=False)
+    return 1 if problems else 0

@@ -3,29 +3,44 @@
     ROOT/registry/sparse_grpo-3f2a9c1b7d04e6f8/
         model.safetensors  config.json  tokenizer.json  metrics.jsonl  …
         record.json            written last; an artifact without one does not exist
+    ROOT/registry/removed/     the records of artifacts that `gc` removed: lineages that name them stay readable
 
 Plain files and atomic renames only, so that it works on a shared cluster file system without a server.
 """
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 import shutil
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic import ValidationError
+from typing import Any
 
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.registry.fingerprint import digest, file_digest
-from reasoning_pipeline.registry.record import SCHEMA, FileEntry, Record
+from reasoning_pipeline.registry.files import (
+    contents,
+    rename_folder,
+    storage_message,
+    storage_remedy,
+    sync,
+    umask,
+    write_json,
+)
+from reasoning_pipeline.registry.fingerprint import digest, file_digest, in_threads
+from reasoning_pipeline.registry.record import (
+    RECORD,
+    FileEntry,
+    Record,
+    edited,
+    read_record,
+    read_values,
+    require_unedited,
+)
 
-RECORD = "record.json"
+__all__ = ["RECORD", "Artifact", "Registry", "read_record", "write_json"]
+
 FINGERPRINT_CHARACTERS = 16
+REMOVED = "removed"
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,11 @@ class Artifact:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def bytes(self) -> int:
+        """Of its files, as recorded."""
+        return sum(entry.bytes for entry in self.record.files.values())
 
 
 class Registry:
@@ -56,21 +76,35 @@ class Registry:
         folder = self.folder / self.artifact_name(stage, fingerprint)
         if not (folder / RECORD).is_file():
             return None
-        artifact = Artifact(folder, read_record(folder))
-        if artifact.record.fingerprint != fingerprint:
+        record = read_record(folder)
+        if record.fingerprint != fingerprint:
             raise RegistryError(
-                f"{folder.name}/{RECORD}: holds fingerprint {artifact.record.fingerprint[:16]}…, "
-                f"expected {fingerprint[:16]}…",
+                f"{folder.name}/{RECORD}: holds fingerprint {record.fingerprint[:16]}…, expected {fingerprint[:16]}…",
                 remedy="the record was edited or the folder renamed; move the folder away and run the step again",
             )
-        return artifact
+        require_unedited(folder)
+        return Artifact(folder, record)
+
+    def get(self, name: str) -> Artifact | None:
+        """The published artifact in the folder of this name, or None."""
+        folder = self.folder / name
+        return Artifact(folder, read_record(folder)) if (folder / RECORD).is_file() else None
+
+    def folders(self) -> list[Path]:
+        """The folders of all artifacts, by name; their records are not read."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(f.parent for f in self.folder.glob(f"*/{RECORD}") if not f.parent.name.startswith("."))
 
     def artifacts(self) -> Iterator[Artifact]:
         """Every published artifact, oldest first."""
-        if not self.folder.is_dir():
-            return
-        found = [Artifact(f.parent, read_record(f.parent)) for f in self.folder.glob(f"*/{RECORD}")]
+        found = [Artifact(folder, read_record(folder)) for folder in self.folders()]
         yield from sorted(found, key=lambda artifact: (artifact.record.created, artifact.name))
+
+    def removed(self, name: str) -> dict[str, Any] | None:
+        """The record (plain JSON) of an artifact that `gc` removed, or None."""
+        path = self.folder / REMOVED / f"{name}.json"
+        return read_values(path, f"{REMOVED}/{path.name}") if path.is_file() else None
 
     def publish(self, source: Path, record: Record) -> Artifact:
         """Make the files in `source` an artifact. `source` is consumed; `record.files` is filled in here.
@@ -78,7 +112,7 @@ class Registry:
         Publishing what is already there is harmless: the older artifact stays and `source` is dropped.
 
         Raises:
-            RegistryError: No space, no permission; says where. `source` is kept then.
+            RegistryError: No space, no permission, a link among the files; says where. `source` is kept then.
         """
         final = self.folder / self.artifact_name(record.stage, record.fingerprint)
         if (existing := self.find(record.stage, record.fingerprint)) is not None:
@@ -86,126 +120,75 @@ class Registry:
             return existing
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            files = {}
-            for path in sorted(path for path in source.rglob("*") if path.is_file() and path.name != RECORD):
-                path.chmod(0o666 & ~_umask())  # some libraries write theirs for the owner alone
-                _sync(path)
-                files[path.relative_to(source).as_posix()] = FileEntry(
-                    bytes=path.stat().st_size, sha256=file_digest(path)
-                )
-            record = record.model_copy(update={"files": files})
+            record = record.model_copy(update={"files": _entries(source)}).sealed()
             write_json(source / RECORD, record.model_dump(mode="json"))
-            _sync(source)
-            if not _rename(source, final):
+            sync(source)
+            if not rename_folder(source, final):
                 if (existing := self.find(record.stage, record.fingerprint)) is not None:  # another run was faster
                     shutil.rmtree(source)
                     return existing
                 shutil.rmtree(final)  # without a record it is no artifact
                 source.rename(final)
-            _sync(self.folder)
+            sync(self.folder)
         except OSError as error:
-            raise RegistryError(_storage_message(error, final.name), remedy=_storage_remedy(error)) from error
+            raise RegistryError(storage_message(error, final.name), remedy=storage_remedy(error)) from error
         return Artifact(final, record)
 
-    def verify(self, artifact: Artifact) -> list[str]:
+    def verify(self, artifact: Artifact, done: Callable[[int], object] = lambda bytes_read: None) -> list[str]:
         """Re-hash every file; one sentence per difference, empty when all is well.
 
-        Of the record itself it checks that the identity is the one its fingerprint was computed from and its folder
-        is named after; figures in `result` are not covered by any hash.
+        Of the record it checks that it is as published, that the identity is the one its fingerprint was computed
+        from, and that its folder is named after that. `done` is told the bytes of each file that was looked at.
         """
         problems = []
-        record = artifact.record
+        record, place = artifact.record, f"{artifact.name}/{RECORD}"
         if digest(record.identity) != record.fingerprint:
-            problems.append(f"{artifact.name}/{RECORD}: its identity does not give its fingerprint; it was edited")
+            problems.append(f"{place}: its identity does not give its fingerprint; it was edited")
         elif (expected := self.artifact_name(record.stage, record.fingerprint)) != artifact.name:
-            problems.append(f"{artifact.name}/{RECORD}: belongs to {expected}")
-        for name, entry in artifact.record.files.items():
-            path = artifact.folder / name
-            if not path.is_file():
-                problems.append(f"{artifact.name}/{name}: missing")
-            elif path.stat().st_size != entry.bytes:
-                problems.append(f"{artifact.name}/{name}: {path.stat().st_size:,} bytes, expected {entry.bytes:,}")
-            elif file_digest(path) != entry.sha256:
-                problems.append(f"{artifact.name}/{name}: content differs from its record")
+            problems.append(f"{place}: belongs to {expected}")
+        elif edited(artifact.folder):
+            problems.append(f"{place}: its own digest differs; it was edited by hand")
+
+        def check(path: Path) -> str | None:
+            name = path.relative_to(artifact.folder).as_posix()
+            entry = record.files[name]
+            found = _difference(path, entry)
+            done(entry.bytes)
+            return f"{artifact.name}/{name}: {found}" if found else None
+
+        problems += filter(None, in_threads(check, [artifact.folder / name for name in sorted(record.files)]))
+        for name, path in contents(artifact.folder):
+            if path.is_symlink() and name not in record.files:
+                problems.append(f"{artifact.name}/{name}: a link; artifacts are plain files")
+            elif name not in record.files and name != RECORD and not path.name.startswith(".nfs"):
+                problems.append(f"{artifact.name}/{name}: not in its record")
         return problems
 
 
-def read_record(folder: Path) -> Record:
-    """The record of a published folder. Raises RegistryError where it cannot be trusted."""
-    path = folder / RECORD
-    place = f"{folder.name}/{RECORD}"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        remedy = "move the folder away and run again"
-        raise RegistryError(f"{place}: cannot be read ({error})", remedy=remedy) from error
-    version = values.get("schema_version") if isinstance(values, dict) else None
-    if isinstance(version, int) and version > SCHEMA:
-        raise RegistryError(
-            f"{place}: written by a newer version (schema {version}, this one reads up to {SCHEMA})",
-            remedy="update reasoning-pipeline",
-        )
-    try:
-        return Record.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise RegistryError(
-            f"{place}: {'.'.join(map(str, first['loc']))}: {first['msg']}",
-            remedy="the record was edited or damaged; move the folder away and run the step again",
-        ) from error
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write aside, sync, rename: a reader sees the old file or the new one, never half of it."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _rename(source: Path, final: Path) -> bool:
-    """False where something stands at `final`."""
-    try:
-        source.rename(final)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        return False
-    return True
-
-
-def _umask() -> int:
-    """Can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _storage_message(error: OSError, name: str) -> str:
-    what = {
-        errno.ENOSPC: "no space left",
-        errno.EDQUOT: "the disk quota is used up",
-        errno.EROFS: "the registry is read-only",
-        errno.EACCES: "permission denied",
+def _entries(source: Path) -> dict[str, FileEntry]:
+    """Sync and hash everything that is to be published. Raises RegistryError for a link."""
+    named = {name: path for name, path in contents(source) if path.name != RECORD}
+    for name, path in named.items():
+        if path.is_symlink():
+            raise RegistryError(
+                f"{source.name}/{name}: a link, which would not survive a move of the registry",
+                remedy="put the file itself there and run again",
+            )
+        path.chmod(0o666 & ~umask())  # some libraries write theirs for the owner alone
+    # While the disk syncs a file the processor is free to hash it.
+    tasks = [(action, path) for path in named.values() for action in (sync, file_digest)]
+    digests = in_threads(lambda task: task[0](task[1]), tasks)[1::2]
+    return {
+        name: FileEntry(bytes=path.stat().st_size, sha256=found)
+        for (name, path), found in zip(named.items(), digests, strict=True)
     }
-    return f"{name}: could not be published: {what.get(error.errno or 0, str(error))}"
 
 
-def _storage_remedy(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "free space and run again; finished training is kept in the work folder and is published then"
-    return "make the folder writable and run again; finished training is kept in the work folder"
+def _difference(path: Path, entry: FileEntry) -> str | None:
+    if path.is_symlink():
+        return "a link; artifacts are plain files"
+    if not path.is_file():
+        return "missing"
+    if (size := path.stat().st_size) != entry.bytes:
+        return f"{size:,} bytes, expected {entry.bytes:,}"
+    return None if file_digest(path) == entry.sha256 else "content differs from its record"

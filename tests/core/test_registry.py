@@ -17,7 +17,8 @@ from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.plan import Plan, PlannedStep
 from reasoning_pipeline.registry import store
 from reasoning_pipeline.registry.fingerprint import digest
-from reasoning_pipeline.registry.resolve import folder_fingerprint, resolve_model
+from reasoning_pipeline.registry.outside import folder_digests
+from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import RECORD, Artifact, Registry, read_record
 
 from .conftest import MODEL_FILES, Bench, record, write_files
@@ -66,7 +67,7 @@ def test_the_record_comes_last_and_before_it_there_is_no_artifact(
         """Like SIGKILL: no handler runs."""
 
     # killed at each durable step in turn: hashing, syncing, writing the record, renaming
-    for place in ("file_digest", "_sync", "write_json", "_rename"):
+    for place in ("file_digest", "sync", "write_json", "rename_folder"):
         with monkeypatch.context() as patch:
 
             def killed(*arguments: object) -> None:
@@ -233,8 +234,8 @@ def test_a_record_with_another_fingerprint_is_not_taken_for_the_step(plan: Plan,
     ("text", "sentence"),
     [
         (
-            '{"schema_version": 2, "kind": "miracle"}',
-            r"written by a newer version \(schema 2, this one reads up to 1\)",
+            '{"schema_version": 3, "kind": "miracle"}',
+            r"written by a newer version \(schema 3, this one reads up to 2\)",
         ),
         ('{"schema_version": 1, "kind": "checkpoint"}', r"record\.json: stage: Field required"),
         ("{", r"record\.json: cannot be read \(Expecting property name"),
@@ -317,7 +318,7 @@ def test_a_plain_folder_is_a_model_when_it_holds_one(bench: Bench, tmp_path: Pat
     folder = write_files(tmp_path / "model", MODEL_FILES)
     model = resolve_model(str(folder), bench.root)
     assert (model.folder, model.name, model.prompt) == (folder, "model", None)
-    assert model.fingerprint == folder_fingerprint(folder)
+    assert model.fingerprint == digest(folder_digests(folder))
 
 
 def test_a_published_folder_given_by_path_is_its_artifact(bench: Bench):
@@ -368,21 +369,76 @@ def test_a_hub_name_that_cannot_be_had_has_a_remedy(bench: Bench, monkeypatch: p
         resolve_model("Qwen/Qwen3-1.7B@abc", bench.root)
     assert (asked["name"], asked["revision"]) == ("Qwen/Qwen3-1.7B", "abc")
     assert not any("bin" in pattern for pattern in asked["allow_patterns"])  # pickles are not even fetched
-    assert "prefetch it" in str(error.value.remedy)
+    assert "prefetch" in str(error.value.remedy)
 
 
-def test_a_folder_s_fingerprint_sees_every_small_file_and_the_table_of_a_big_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    from reasoning_pipeline.registry import resolve
+def test_a_folder_s_fingerprint_is_its_model_files_wherever_it_lies(tmp_path: Path):
+    folder = write_files(tmp_path / "model", MODEL_FILES)
+    before = folder_digests(folder)
+    write_files(folder, {".cache": "hidden", "README.md": "a card", "pytorch_model.bin": "a pickle, never read"})
+    assert folder_digests(folder) == before
+    folder = folder.rename(tmp_path / "moved")
+    assert folder_digests(folder) == before
+    for name in MODEL_FILES:
+        text = (folder / name).read_text()
+        (folder / name).write_text(text[:-1] + "!")  # the same length, the last byte changed
+        assert folder_digests(folder) != before
+        (folder / name).write_text(text)
+    (folder / "chat_template.jinja").write_text("")
+    assert folder_digests(folder) != before
+
+
+def test_a_big_file_is_hashed_once_and_again_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from reasoning_pipeline.registry import outside
 
     folder = write_files(tmp_path / "model", MODEL_FILES)
-    before = folder_fingerprint(folder)
-    (folder / ".cache").write_text("hidden files are not the model")
-    assert folder_fingerprint(folder) == before
-    (folder / "config.json").write_text('{"vocab_size": 113}')
-    assert folder_fingerprint(folder) != before
-    monkeypatch.setattr(resolve, "_WHOLE_FILE_BYTES", 4)  # "weights" is big now
-    before = folder_fingerprint(folder)
+    hashed: list[str] = []
+    file_digest = outside.file_digest
+    monkeypatch.setattr(outside, "file_digest", lambda path: hashed.append(path.name) or file_digest(path))
+    first = folder_digests(folder, tmp_path / "runs")
+    folder_digests(folder, tmp_path / "runs")
+    assert len(hashed) == 4  # too young to be sure that nothing changes within the same tick
+    monkeypatch.setattr(outside, "SETTLED_SECONDS", 0.0)
+    assert folder_digests(folder, tmp_path / "runs") == folder_digests(folder, tmp_path / "runs") == first
+    assert len(hashed) == 6
     (folder / "model.safetensors").write_text("Weights")
-    assert folder_fingerprint(folder) != before
+    assert folder_digests(folder, tmp_path / "runs") != first
+    assert hashed[6:] == ["model.safetensors"]
+    (tmp_path / "runs" / "work" / outside.DIGESTS).write_text("{")
+    folder_digests(folder, tmp_path / "runs")
+    assert len(hashed) == 9
+
+
+def test_a_hub_model_is_known_by_the_commit_that_was_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import huggingface_hub.constants
+
+    from reasoning_pipeline.registry.outside import hub_fingerprint
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    commit, newer = "a" * 40, "b" * 40
+    unfetched = hub_fingerprint("Qwen/Qwen3-1.7B")
+    refs = write_files(tmp_path / "models--Qwen--Qwen3-1.7B" / "refs", {"main": commit})
+    assert hub_fingerprint("Qwen/Qwen3-1.7B") == hub_fingerprint(f"Qwen/Qwen3-1.7B@{commit}") != unfetched
+    write_files(refs, {"main": newer})  # the branch moved, and the new commit was fetched
+    assert hub_fingerprint("Qwen/Qwen3-1.7B") == hub_fingerprint(f"Qwen/Qwen3-1.7B@{newer}")
+
+
+def test_a_branch_is_fetched_before_anything_is_planned_to_run(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import huggingface_hub.constants
+
+    from reasoning_pipeline.runner import unfetched_models
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+
+    def plan() -> Plan:
+        return bench.plan(lambda r: r["steps"]["teacher_rl"].update(policy="Qwen/Qwen3-1.7B"))
+
+    before = plan()
+    assert unfetched_models(before) == ["Qwen/Qwen3-1.7B"]
+    write_files(tmp_path / "models--Qwen--Qwen3-1.7B" / "refs", {"main": "a" * 40})
+    after = plan()
+    assert unfetched_models(after) == []
+    assert after.step("teacher_rl").fingerprint != before.step("teacher_rl").fingerprint
+    assert after.step("teacher_rl").identity["outside"]["policy"]["commit"] == "a" * 40
