@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 
 from evals.statistics import BOOTSTRAP_SEED, CONFIDENCE, DRAWS, bootstrap_means, detectable
+from reasoning_pipeline.crossed import holm
+
+__all__ = ["Paired", "compare", "holm", "sign_flip_p"]
 
 EXACT_UP_TO = 12
 """With so few unequal problems all sign patterns are enumerated (4,096) instead of drawn."""
@@ -105,17 +108,3 @@ def sign_flip_p(d_n: np.ndarray, *, draws: int = DRAWS, seed: int = BOOTSTRAP_SE
     distinct, counts = np.unique(sizes, return_counts=True)
     sums_D = (2 * rng.binomial(counts, 0.5, size=(draws, len(counts))) - counts) @ distinct
     return float((1 + (np.abs(sums_D) >= observed).sum()) / (1 + draws))
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (Scandinavian Journal of Statistics 6, 1979), in the order given.
-
-    Example:
-        holm([0.01, 0.04]) == [0.02, 0.04]
-    """
-    corrected = [0.0] * len(ps)
-    running = 0.0
-    for rank, index in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
-        running = max(running, min(1.0, (len(ps) - rank) * ps[index]))
-        corrected[index] = running
-    return corrected

@@ -1,4 +1,4 @@
-"""An evaluation as a step of a plan: `python -m evals step CONTEXT.json`, called by the runner.
+"""An evaluation (or the C1 measurement) as a step of a plan: `python -m evals step CONTEXT.json`, called by the runner.
 
 Scores one checkpoint on the recipe's suites through the run's rollout server and publishes the result.
 """
@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evals import gain
 from evals.progress import Progress
 from evals.run import evaluate
 from evals.suite import Suite, load_suite
 from evals.summary import Summary
 from reasoning_pipeline.data.prompts import PromptRenderer
+from reasoning_pipeline.gates import GAIN, MeasureGain
 from reasoning_pipeline.plan import EvaluateStep
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rewards import verifier_versions
@@ -25,6 +27,8 @@ FIELD = "checkpoint"
 
 def main(argv: Sequence[str]) -> int:
     step = StepContext.model_validate_json(Path(argv[0]).read_text(encoding="utf-8"))
+    if step.config["stage"] == GAIN:
+        return execute(step, MeasureGain.model_validate(step.config), gain.measure)
     return execute(step, EvaluateStep.model_validate(step.config), score)
 
 

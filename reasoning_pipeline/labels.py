@@ -1,110 +1,113 @@
-"""Pools of labels: which problems belong to which pool, who spends them, and what a lineage has spent.
+"""The label ledger of one arm: who spends which pool, who reads its questions only, and what a lineage has spent.
 
-A data set's problems are ordered by a stable hash of their ids and cut at the pools' shares, so that pools never
-overlap, hold exactly their share (3/4 of 1,024 is 768), and do not depend on the order of the rows. Adding a row
-shifts the cuts: a few problems next to a cut then move to the neighbouring pool, never further. Spending is checked
-when a recipe is read (recipe.py); this module counts it.
+Spending is checked when a recipe is read (recipe_checks.py), and once more when it is planned, against what models from
+elsewhere have behind them; this module counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
+from typing import Protocol
 
-from reasoning_pipeline.data.overlap import Overlap, find_overlaps
-from reasoning_pipeline.data.sources import load_problems, read_questions, stable_hash
-from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.recipe import Recipe, lineage
+from reasoning_pipeline.data.overlap import Overlap
+from reasoning_pipeline.pools import Pools
+from reasoning_pipeline.recipe_model import Recipe
 from reasoning_pipeline.records import Problem
-from reasoning_pipeline.registry.fingerprint import digest
-from reasoning_pipeline.stage import Spends
+from reasoning_pipeline.stage import Measures, Prompts, Spends, StageConfig, fields_marked
+
+DIGEST_CHARACTERS = 16
 
 
 @dataclass(frozen=True)
 class Spend:
-    """Labels one step used.
+    """What one step took from one pool: its labels, or its questions alone.
 
     Example:
-        Spend(step="teacher_rl", pool="first", labels=768, replay=False)
+        Spend(step="teacher_rl", pool="first", labels=768, pool_digest="0f3a…")
+        Spend(step="distill", pool="first", labels=0, prompts=768, pool_digest="0f3a…")
     """
 
     step: str
     pool: str
     labels: int
-    replay: bool
+    replay: bool = False
+    """Meant to be spent again: a control."""
+    prompts: int = 0
+    """Questions read without their answers."""
+    measured: int = 0
+    """Answers that something was scored with; nothing learned from them."""
+    pool_digest: str = ""
+    """Which problems these are; pools of two recipes with one name need not be one pool."""
+
+
+class Spent(Protocol):
+    """A `Spend`, or a record's entry."""
+
+    @property
+    def pool(self) -> str: ...
+    @property
+    def labels(self) -> int: ...
+    @property
+    def pool_digest(self) -> str: ...
 
 
 class Ledger:
-    """Loads each data set once and answers what its pools hold."""
+    """What the steps of one arm take from its pools."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, pools: Pools | None = None) -> None:
         self.recipe = recipe
-        self._data: dict[str, list[Problem]] = {}
-        self._pools: dict[str, list[Problem]] = {}
-        self.left_out: dict[str, dict[str, list[Overlap]]] = {}
-        """Data set -> suite -> overlaps for which training problems were left out."""
+        self.pools = pools or Pools(recipe)
 
     def data(self, name: str) -> list[Problem]:
         """The problems of a data set that stand in no benchmark of the recipe."""
-        if name not in self._data:
-            folder = Path(self.recipe.path).resolve().parent
-            problems = load_problems(self.recipe.data[name], folder=folder, seed=self.recipe.seed)
-            self._data[name] = self._without_benchmarks(name, problems, folder)
-        return self._data[name]
-
-    def _without_benchmarks(self, name: str, problems: list[Problem], folder: Path) -> list[Problem]:
-        rule = self.recipe.data[name].benchmark_overlap
-        files = self.recipe.evaluate.data if self.recipe.evaluate is not None else {}
-        found: dict[str, list[Overlap]] = {}
-        for suite, path in files.items() if rule != "keep" else ():
-            overlaps = find_overlaps(problems, read_questions(folder / path))
-            found[suite] = [overlap for overlap in overlaps if rule == "ngram" or overlap.kind == "exact"]
-        self.left_out[name] = found
-        out = {overlap.train_id for overlaps in found.values() for overlap in overlaps}
-        return [problem for problem in problems if problem.id not in out]
+        return self.pools.set(name).problems
 
     def pool(self, name: str) -> list[Problem]:
         """The problems of one pool, in stable order."""
-        if name not in self._pools:
-            data = self.recipe.pools()[name]
-            self._divide(data)
-        return self._pools[name]
+        return self.pools.pool(name)
 
     def problems(self, pools: tuple[str, ...]) -> list[Problem]:
         """The problems of several pools together."""
-        return [problem for pool in pools for problem in self.pool(pool)]
+        return self.pools.problems(pools)
 
     def digest(self, pools: tuple[str, ...]) -> str:
-        """Identity of the problems in these pools: ids, questions and answers, in order."""
-        return digest([[p.id, p.question, p.answer] for p in self.problems(pools)])
+        """Identity of the problems in these pools."""
+        return self.pools.digest(pools)
 
-    def _divide(self, data: str) -> None:
-        problems = sorted(self.data(data), key=lambda problem: stable_hash("pool/" + problem.id))
-        start = Fraction(0)
-        for pool, share in self.recipe.data[data].pools.items():
-            end = start + share
-            self._pools[pool] = problems[round(start * len(problems)) : round(end * len(problems))]
-            if not self._pools[pool]:
-                raise DataError(
-                    f"data.{data}.pools.{pool}: {share} of {len(problems):,} problems is none at all",
-                    remedy="give the pool a larger share, or the data set more problems",
-                )
-            start = end
+    @property
+    def left_out(self) -> dict[str, dict[str, list[Overlap]]]:
+        """Data set -> suite -> overlaps for which training problems were left out."""
+        return {name: self.pools.set(name).overlaps for name in self.recipe.data}
 
-    def spent_by(self, step: str) -> list[Spend]:
-        """What this step alone spends."""
-        replay = bool(getattr(self.recipe.steps[step], "replay", False))
-        return [
-            Spend(step=step, pool=pool, labels=len(self.pool(pool)), replay=replay)
-            for pool in self.recipe.pools_of(step, Spends)
+    def spends_of(self, config: StageConfig, step: str) -> tuple[Spend, ...]:
+        """The labels that a step with this config takes, under the name it is to have."""
+        replay = bool(getattr(config, "replay", False))
+        return tuple(
+            Spend(step, pool, len(self.pool(pool)), replay, pool_digest=self._digest(pool))
+            for pool in _named(config, Spends)
+        )
+
+    def asks_of(self, config: StageConfig, step: str) -> tuple[Spend, ...]:
+        """The questions that it reads without their answers, and the answers that it only scores with."""
+        read = [
+            Spend(step, pool, 0, prompts=len(self.pool(pool)), pool_digest=self._digest(pool))
+            for pool in _named(config, Prompts)
         ]
+        scored = [
+            Spend(step, pool, 0, measured=len(self.pool(pool)), pool_digest=self._digest(pool))
+            for pool in _named(config, Measures)
+        ]
+        return (*read, *scored)
 
-    def spent_by_lineage(self, step: str) -> list[Spend]:
-        """What this step and everything it comes from have spent, oldest first."""
-        return [spend for name in (*lineage(self.recipe, step), step) for spend in self.spent_by(name)]
+    def _digest(self, pool: str) -> str:
+        return self.pools.digest((pool,))[:DIGEST_CHARACTERS]
 
 
-def distinct_labels(spends: list[Spend]) -> int:
+def _named(config: StageConfig, mark: type) -> list[str]:
+    return [pool for field in fields_marked(type(config), mark) for pool in getattr(config, field)]
+
+
+def distinct_labels(spends: Iterable[Spent]) -> int:
     """Labels bought: a pool counts once, however often it is replayed."""
-    return sum({spend.pool: spend.labels for spend in spends}.values())
+    return sum({(spend.pool_digest or spend.pool): spend.labels for spend in spends if spend.labels}.values())

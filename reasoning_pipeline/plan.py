@@ -1,23 +1,28 @@
-"""Recipe -> plan: the steps in order, each with its identity, its inputs, what it spends, and whether it is done.
+"""Recipe -> plan: the steps of all its arms in order, each with its identity, its inputs, what it spends, and whether
+it is done.
 
 A step's fingerprint is the hash of its validated config, its inputs' fingerprints, the problems it reads, the prompt
-and the stage's version: not the hardware, not paths. Equal fingerprints are the same work, and done only once.
+and the stage's version: not the hardware, not paths, not the arm. Equal fingerprints are the same work, and done only
+once: an arm is the steps that it has for itself, and it shares the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from reasoning_pipeline.arms import ALL
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.labels import Ledger, Spend
-from reasoning_pipeline.recipe import STEP, Recipe
-from reasoning_pipeline.registry.fingerprint import digest, file_digest
-from reasoning_pipeline.registry.resolve import folder_fingerprint, require_weights, resolve_model
+from reasoning_pipeline.pools import Pools
+from reasoning_pipeline.recipe_model import Recipe
+from reasoning_pipeline.records import Problem
 from reasoning_pipeline.registry.store import Artifact, Registry
-from reasoning_pipeline.stage import Input, OutputKind, Prompts, Spends, StageConfig, fields_marked
+from reasoning_pipeline.stage import Input, Measures, OutputKind, Prompts, Spends, StageConfig, fields_marked
+from reasoning_pipeline.validation import suggestion
 
 EVALUATE = "evaluate"
 
@@ -49,9 +54,32 @@ class PlannedInput:
     reference: str
     fingerprint: str
     step: str | None
-    """The step that makes it; None where no step of this recipe does."""
+    """The step that makes it, by its name in the plan; None where no step of this recipe does."""
     artifact: str | None
     """Its folder name in the registry, published or not; None for a model from outside."""
+
+
+@dataclass(frozen=True)
+class PlannedArm:
+    """One arm under one seed: its steps by the names that they have inside the arm.
+
+    Example:
+        PlannedArm(name="no_warmup", seed=1, description="…", recipe=Recipe(...), ledger=Ledger(...),
+                   steps={"student_base": "student_base@1", "distill": "no_warmup.distill@1"},
+                   outcome="no_warmup.distill@1", evaluation="no_warmup.distill@1.evaluate")
+    """
+
+    name: str
+    seed: int
+    description: str
+    recipe: Recipe
+    ledger: Ledger
+    steps: dict[str, str]
+    """Name inside the arm -> name in the plan."""
+    outcome: str | None
+    """Name in the plan of the step whose checkpoint stands for the arm."""
+    evaluation: str | None
+    """Name in the plan of the evaluation of that checkpoint; None where the recipe evaluates nothing."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +92,15 @@ class PlannedStep:
     identity: dict[str, Any]
     fingerprint: str
     spends: tuple[Spend, ...]
-    prompts: int
-    """Problems read without their answers."""
+    """Labels that this step takes."""
+    asks: tuple[Spend, ...]
+    """Questions that this step reads without their answers."""
+    lineage: tuple[Spend, ...]
+    """What this step and all it comes from have taken, oldest first, models from elsewhere included."""
+    users: tuple[tuple[str, int], ...]
+    """(arm, seed) of those that have it; more than one where arms share it."""
+    ledger: Ledger = field(repr=False)
+    """Of the first arm that has it: where its problems are read."""
     artifact: Artifact | None
     """Present when the step is complete."""
 
@@ -74,33 +109,111 @@ class PlannedStep:
         return self.artifact is not None
 
     @property
+    def prompts(self) -> int:
+        """Problems read without their answers."""
+        return sum(asked.prompts for asked in self.asks)
+
+    @property
     def output(self) -> str:
         """Name of the step's folder in the registry and in the work area."""
         return Registry.artifact_name(self.config.stage, self.fingerprint)
 
-    def input(self, field: str) -> PlannedInput:
-        return next(entry for entry in self.inputs if entry.field == field)
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Arms that have it under any seed, in the recipe's order."""
+        return tuple(dict.fromkeys(arm for arm, _ in self.users))
+
+    def input(self, field_name: str) -> PlannedInput:
+        return next(entry for entry in self.inputs if entry.field == field_name)
+
+    def problems(self) -> list[Problem]:
+        """The problems of the pools (or the data set) that the step names; empty where it names none."""
+        for mark in (Spends, Prompts, Measures):
+            for name in fields_marked(type(self.config), mark):
+                if pools := getattr(self.config, name):
+                    return self.ledger.problems(pools)
+        data = getattr(self.config, "data", None)
+        return self.ledger.data(data) if isinstance(data, str) else []
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All steps of a recipe, in an order in which they can run."""
+    """All steps of a recipe and its arms, in an order in which they can run."""
 
     recipe: Recipe
     registry: Registry
     steps: tuple[PlannedStep, ...]
-    ledger: Ledger
+    arms: tuple[PlannedArm, ...]
+    """The main arm first, then the others; all of one seed before those of the next."""
+
+    @cached_property
+    def _by_name(self) -> dict[str, PlannedStep]:
+        return {step.name: step for step in self.steps}
+
+    @property
+    def ledger(self) -> Ledger:
+        """Of the main arm, under the first seed."""
+        return self.arms[0].ledger
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(dict.fromkeys(arm.seed for arm in self.arms))
 
     def step(self, name: str) -> PlannedStep:
-        return next(step for step in self.steps if step.name == name)
+        return self._by_name[name]
 
     def names(self) -> list[str]:
-        return [step.name for step in self.steps]
+        return list(self._by_name)
+
+    def evaluation_of(self, checkpoint: str) -> PlannedStep | None:
+        """The step that evaluates a checkpoint; None where the recipe does not ask for it."""
+        return self._by_name.get(f"{checkpoint}.{EVALUATE}")
+
+    def refreshed(self, *, only: Iterable[str] | None = None) -> Plan:
+        """The same plan with completeness looked up again: for the steps that were missing, or only those named.
+        Nothing else is read."""
+        looked_up = None if only is None else set(only)
+
+        def again(step: PlannedStep) -> PlannedStep:
+            if step.complete or (looked_up is not None and step.name not in looked_up):
+                return step
+            found = self.registry.find(step.config.stage, step.fingerprint)
+            return step if found is None else replace(step, artifact=found)
+
+        return replace(self, steps=tuple(again(step) for step in self.steps))
+
+    def of_arms(self, names: Sequence[str], seeds: Sequence[int] = ()) -> Plan:
+        """The part of the plan that these arms need, under these seeds (all where none is given); `all` is every arm.
+
+        Raises:
+            RecipeError: For an arm that the recipe does not have.
+        """
+        known = list(dict.fromkeys(arm.name for arm in self.arms))
+        problems = [
+            f"no arm is called {name!r}{suggestion(name, known)} (arms: {', '.join(known)})"
+            for name in names
+            if name not in (*known, ALL)
+        ]
+        if problems:
+            raise RecipeError(str(self.recipe.path), problems)
+        wanted = {
+            (arm.name, arm.seed)
+            for arm in self.arms
+            if (ALL in names or arm.name in names) and (not seeds or arm.seed in seeds)
+        }
+        arms = tuple(arm for arm in self.arms if (arm.name, arm.seed) in wanted)
+        users = {step.name: tuple(user for user in step.users if user in wanted) for step in self.steps}
+        steps = tuple(replace(step, users=users[step.name]) for step in self.steps if users[step.name])
+        return replace(self, steps=steps, arms=arms)
 
     def as_json(self) -> dict[str, Any]:
         """What is written to plan.json: enough for a launcher that has not read the recipe."""
         return {
             "recipe": self.recipe.name,
+            "arms": [
+                {"arm": arm.name, "seed": arm.seed, "outcome": arm.outcome, "steps": list(arm.steps.values())}
+                for arm in self.arms
+            ],
             "steps": [
                 {
                     "name": step.name,
@@ -110,113 +223,28 @@ class Plan:
                     "complete": step.complete,
                     "config": step.config.model_dump(mode="json"),
                     "inputs": [vars(entry) for entry in step.inputs],
-                    "spends": [vars(spend) for spend in step.spends],
+                    "spends": [vars(spend) for spend in (*step.spends, *step.asks)],
+                    "users": [list(user) for user in step.users],
                 }
                 for step in self.steps
             ],
         }
 
 
-def make_plan(recipe: Recipe, root: Path) -> Plan:
-    """Fingerprint every step and look up which are complete. Reads records and data, never weights."""
-    registry, ledger = Registry(root), Ledger(recipe)
-    steps: dict[str, PlannedStep] = {}
-    for name, config in _steps_with_evaluations(recipe):
-        steps[name] = _planned(recipe, registry, ledger, name, config, steps)
-    return Plan(recipe=recipe, registry=registry, steps=tuple(steps.values()), ledger=ledger)
+def make_plan(recipe: Recipe, root: Path, seeds: Sequence[int] = (), pools: Pools | None = None) -> Plan:
+    """Fingerprint every step of every arm and look up which are complete. Reads records and data, never weights.
 
+    Args:
+        seeds: Plan everything once under each of these seeds; the recipe's own where none is given.
+        pools: Where problems are read from, if not from the recipe's data (unread_data.py).
 
-def _steps_with_evaluations(recipe: Recipe) -> Iterator[tuple[str, StageConfig]]:
-    """The recipe's steps, each checkpoint followed by its evaluation: the server then holds its weights already."""
-    evaluate = recipe.evaluate
-    for name, config in recipe.steps.items():
-        seeded = config if config.seed is not None else config.model_copy(update={"seed": recipe.seed})
-        yield name, seeded
-        wanted = evaluate is not None and evaluate.suites and type(config).publishes == "checkpoint"
-        if evaluate is None or not wanted or (evaluate.of is not None and name not in evaluate.of):
-            continue
-        yield (
-            f"{name}.{EVALUATE}",
-            EvaluateStep(
-                checkpoint=STEP + name,
-                **evaluate.model_dump(exclude={"of"}),
-            ),
-        )
+    Raises:
+        RecipeError: A label would be spent twice, or a file that the recipe names is missing.
+        RegistryError: A model from outside is not there.
+    """
+    from reasoning_pipeline.planning import Planner  # which needs the records above
 
-
-def _planned(
-    recipe: Recipe, registry: Registry, ledger: Ledger, name: str, config: StageConfig, steps: dict[str, PlannedStep]
-) -> PlannedStep:
-    inputs = tuple(_inputs(recipe, registry, config, steps))
-    identity: dict[str, Any] = {
-        "stage": config.stage,
-        "stage_version": type(config).version,
-        "config": _experiment(config),
-        "inputs": {entry.field: entry.fingerprint for entry in inputs},
-        "prompt": recipe.prompt.model_dump(mode="json"),
-    }
-    prompts = 0
-    for mark in (Spends, Prompts):
-        for field in fields_marked(type(config), mark):
-            pools = getattr(config, field)
-            identity[f"problems:{field}"] = ledger.digest(pools)
-            prompts += len(ledger.problems(pools)) if mark is Prompts else 0
-    data = getattr(config, "data", None)
-    if isinstance(data, str):
-        identity["problems:data"] = digest([[p.id, p.question] for p in ledger.data(data)])
-    elif data:
-        folder = Path(recipe.path).resolve().parent
-        missing = [suite for suite, path in data.items() if not (folder / path).is_file()]
-        if missing:
-            expected = "(a relative path starts at the recipe's folder)"
-            places = [f"evaluate.data.{suite}: no file {data[suite]!r} {expected}" for suite in missing]
-            raise RecipeError(str(recipe.path), places)
-        identity["suite_files"] = {suite: file_digest(folder / path) for suite, path in data.items()}
-    fingerprint = digest(identity)
-    return PlannedStep(
-        name=name,
-        config=config,
-        inputs=inputs,
-        identity=identity,
-        fingerprint=fingerprint,
-        spends=tuple(ledger.spent_by(name)) if name in recipe.steps else (),
-        prompts=prompts,
-        artifact=registry.find(config.stage, fingerprint),
-    )
-
-
-def _experiment(config: StageConfig) -> dict[str, Any]:
-    """The config's values that are the experiment: references and paths are replaced by what they point to."""
-    hidden = {"stage", *fields_marked(type(config), Input), "save_every"}
-    if isinstance(getattr(config, "data", None), dict):
-        hidden.add("data")
-    return config.model_dump(mode="json", exclude=hidden)
-
-
-def _inputs(
-    recipe: Recipe, registry: Registry, config: StageConfig, steps: dict[str, PlannedStep]
-) -> Iterator[PlannedInput]:
-    for field in fields_marked(type(config), Input):
-        reference = getattr(config, field)
-        if reference.startswith(STEP):
-            parent = steps[reference.removeprefix(STEP)]
-            yield PlannedInput(field, reference, parent.fingerprint, parent.name, parent.output)
-            continue
-        local = external_folder(reference, recipe)
-        if local is not None:
-            require_weights(local)
-            yield PlannedInput(field, reference, folder_fingerprint(local), None, None)
-        elif reference.count("/") == 1:
-            yield PlannedInput(field, reference, digest(["hub", reference]), None, None)
-        else:  # an artifact that another recipe made; a word that names nothing is refused here, before anything runs
-            model = resolve_model(reference, registry.root)
-            yield PlannedInput(field, reference, str(model.fingerprint), None, model.folder.name)
-
-
-def external_folder(reference: str, recipe: Recipe) -> Path | None:
-    """The folder a reference names, relative to the recipe, or None where it is a hub name."""
-    path = Path(reference).expanduser()
-    path = path if path.is_absolute() else Path(recipe.path).resolve().parent / path
-    if path.is_dir():
-        return path
-    return path if reference.startswith((".", "/", "~")) else None
+    planner = Planner(recipe, Registry(root), pools)
+    for seed in seeds or (recipe.seed,):
+        planner.add_seed(seed)
+    return planner.plan()

@@ -1,159 +1,26 @@
 """YAML -> validated recipe. Everything wrong is gathered and reported once, with place and suggestion.
 
-A recipe says what the experiment is: data and pools, the prompt, the steps, the evaluations. Where it runs is a
-hardware profile (hardware.py). No torch here.
+A recipe says what the experiment is: data and pools, the prompt, the steps, the evaluations, the arms (recipe_model.py
+has the records). Where it runs is a hardware profile (hardware.py). No torch here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-
-from reasoning_pipeline.data.arithmetic import MOST_PROBLEMS, SPLITS
-from reasoning_pipeline.data.prompts import PromptConfig
+from reasoning_pipeline.arms import derive_arms
 from reasoning_pipeline.errors import RecipeError
+from reasoning_pipeline.recipe_checks import recipe_problems
+from reasoning_pipeline.recipe_model import MAIN, STEP, Arm, DataConfig, EvaluationConfig, IdsFile, Recipe, lineage
 from reasoning_pipeline.stage import Input, Prompts, Spends, StageConfig, fields_marked, stage_kinds, stage_module
 from reasoning_pipeline.validation import readable_validation, suggestion
 from reasoning_pipeline.yaml_files import apply_override, read_with_parents
 
-STEP = "step:"
-"""Prefix of a reference to another step's output."""
-
-SUITES_FOLDER = Path(__file__).resolve().parent.parent / "evals" / "suites"
-"""Only its file names are looked at: `evals` imports this package, never the reverse."""
-
-RESERVED_NAMES = ("registry", "work")
-"""Folders of a root that are not a recipe's."""
-
-
-class DataConfig(BaseModel):
-    """One set of problems and the pools it is divided into."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: Literal["arithmetic", "jsonl", "hub"]
-    path: str | None = None
-    """`jsonl`: the file; relative paths start at the recipe's folder."""
-    id: str | None = None
-    """`hub`: data set id."""
-    revision: str | None = None
-    split: str = "train"
-    """`hub`: split. `arithmetic`: pool, validation, test or hard."""
-    subset: str | None = None
-    count: int | None = Field(None, ge=1)
-    """`arithmetic`: how many problems. Elsewhere: keep only this many (by stable hash)."""
-    unusable_answers: Literal["refuse", "set_aside"] = "refuse"
-    """What to do with a row whose answer is empty: an error that names it, or leave it out and count it."""
-    benchmark_overlap: Literal["ngram", "exact", "keep"] = "ngram"
-    """Problems that also stand in a benchmark file of `evaluate.data` are left out and counted: by thirteen words in a
-    row or the whole text (`ngram`), by the whole text alone (`exact`), or not at all (`keep`)."""
-    columns: dict[Literal["id", "question", "answer"], str] = {}
-    """Names of the columns where they differ from id, question (or problem), answer."""
-    pools: dict[str, Fraction] = {}
-    """Pool name -> share of the problems ("3/4"); pools of one data set never overlap. Divided as labels.py says."""
-
-    @field_validator("pools", mode="before")
-    @classmethod
-    def _fractions(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        shares = {}
-        for name, share in value.items():
-            try:
-                shares[name] = Fraction(str(share))
-            except (ValueError, ZeroDivisionError):
-                raise ValueError(f"the share of {name!r} must be a number or a fraction such as 3/4") from None
-        return shares
-
-    @model_validator(mode="after")
-    def _complete(self) -> DataConfig:
-        needed = {"arithmetic": "count", "jsonl": "path", "hub": "id"}[self.source]
-        if getattr(self, needed) is None:
-            raise ValueError(f"source {self.source!r} needs `{needed}`")
-        if self.source == "arithmetic":
-            if self.split not in ("train", *SPLITS):
-                raise ValueError(f"no split is called {self.split!r}{suggestion(self.split, SPLITS)}")
-            if (self.count or 0) > MOST_PROBLEMS:
-                raise ValueError(f"the arithmetic world has at most {MOST_PROBLEMS:,} problems (got {self.count:,})")
-        if sum(self.pools.values()) > 1:
-            raise ValueError(f"the pools' shares add up to {sum(self.pools.values())}, more than the whole")
-        if any(share <= 0 for share in self.pools.values()):
-            raise ValueError("a pool's share must be above 0")
-        return self
-
-
-class EvaluationConfig(BaseModel):
-    """Which checkpoints are scored, on what, and how."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    suites: tuple[str, ...] = ()
-    data: dict[str, str] = {}
-    """Suite -> local JSONL, where it should not come from the hub."""
-    samples: int = Field(16, ge=1)
-    """Per problem: avg@k."""
-    temperature: float = Field(1.0, ge=0)
-    top_p: float = Field(1.0, gt=0, le=1)
-    top_k: int = Field(0, ge=0)
-    max_tokens: int = Field(16384, ge=1)
-    limit: int | None = Field(None, ge=1)
-    """Only this many problems of each suite (smoke runs)."""
-    seed: int = 0
-    of: tuple[str, ...] | None = None
-    """Steps whose checkpoints are scored; all of them where it is not given."""
-
-    _one_or_many = field_validator("suites", mode="before")(lambda v: (v,) if isinstance(v, str) else v)
-
-
-class Recipe(BaseModel):
-    """A validated recipe. `steps` keeps the order of the file; references decide what waits for what."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    description: str = ""
-    seed: int = 0
-    prompt: PromptConfig = PromptConfig()
-    data: dict[str, DataConfig] = {}
-    steps: dict[str, StageConfig] = {}
-    evaluate: EvaluationConfig | None = None
-    expectation: str = ""
-    """What a reader should expect of the numbers, shown at the top of the report."""
-
-    path: Path
-    """Where it was read from; not part of any fingerprint."""
-
-    @field_validator("name")
-    @classmethod
-    def _not_reserved(cls, name: str) -> str:
-        if name in RESERVED_NAMES:
-            raise ValueError("the root keeps a folder of this name for itself")
-        return name
-
-    def references(self, step: str) -> Iterator[tuple[str, str, str]]:
-        """(field, reference, kind) of every input of a step."""
-        config = self.steps[step]
-        for field, mark in fields_marked(type(config), Input).items():
-            assert isinstance(mark, Input)
-            yield field, getattr(config, field), mark.kind
-
-    def parents(self, step: str) -> list[str]:
-        """Names of the steps whose output this step reads."""
-        return [ref.removeprefix(STEP) for _, ref, _ in self.references(step) if ref.startswith(STEP)]
-
-    def pools(self) -> dict[str, str]:
-        """Pool -> data set it belongs to."""
-        return {pool: name for name, data in self.data.items() for pool in data.pools}
-
-    def pools_of(self, step: str, mark: type) -> tuple[str, ...]:
-        """Pools a step spends (`Spends`) or only reads the questions of (`Prompts`)."""
-        config = self.steps[step]
-        return tuple(pool for field in fields_marked(type(config), mark) for pool in getattr(config, field))
+__all__ = ["MAIN", "STEP", "Arm", "DataConfig", "EvaluationConfig", "IdsFile", "Recipe", "lineage", "load_recipe"]
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -181,27 +48,28 @@ def _validate(values: dict[str, Any], path: Path, problems: list[str]) -> Recipe
     if not isinstance(raw_steps, dict):
         problems.append("steps: expected a mapping of step names")
         raw_steps = {}
+    raw_steps = {str(name): raw for name, raw in raw_steps.items()}
     steps: dict[str, StageConfig] = {}
     for name, raw in raw_steps.items():
-        config = _validate_step(str(name), raw, problems)
+        config = _read_step(f"steps.{name}", name, raw, problems)
         if config is not None:
-            steps[str(name)] = config
+            steps[name] = config
     if not raw_steps and not problems:
         problems.append("steps: a recipe needs at least one step")
     if "path" in values:
         problems.append("path: unknown key")
     recipe = readable_validation(
-        Recipe, {**values, "steps": {}, "path": path}, place="", problems=problems, hidden=("path",)
+        Recipe, {**values, "steps": {}, "arms": {}, "path": path}, place="", problems=problems, hidden=("path",)
     )
     recipe = (recipe or _recipe_sketch(values)).model_copy(update={"steps": steps})
-    problems.extend(_cross_problems(recipe, all_names=[str(name) for name in raw_steps]))
+    problems.extend(recipe_problems(recipe, all_names=list(raw_steps)))
+    derive_arms(values.get("arms"), recipe, raw_steps, _read_step, problems)
     if problems:
         raise RecipeError(str(path), problems)
     return recipe
 
 
-def _validate_step(name: str, raw: Any, problems: list[str]) -> StageConfig | None:
-    place = f"steps.{name}"
+def _read_step(place: str, name: str, raw: Any, problems: list[str]) -> StageConfig | None:
     if not isinstance(raw, dict):
         problems.append(f"{place}: expected fields, found {type(raw).__name__}")
         return None
@@ -238,7 +106,9 @@ def _recipe_sketch(values: dict[str, Any]) -> Recipe:
     raw = _mapping_or_empty(values.get("evaluate"))
     of = tuple(_texts(raw["of"])) if raw.get("of") is not None else None
     evaluate = EvaluationConfig.model_construct(suites=tuple(_texts(raw.get("suites"))), of=of)
-    links: dict[str, Any] = {"data": data, "evaluate": evaluate}
+    links: dict[str, Any] = {"data": data, "evaluate": evaluate, "arms": {}}
+    if isinstance(values.get("outcome"), str):
+        links["outcome"] = values["outcome"]
     return Recipe.model_construct(**links)
 
 
@@ -249,91 +119,3 @@ def _texts(value: Any) -> list[str]:
 
 def _mapping_or_empty(value: Any) -> dict[Any, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _cross_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
-    """Problems between fields: references, pools, spending."""
-    pools = recipe.pools()
-    repeated = [p for d in recipe.data.values() for p in d.pools]
-    for pool in sorted({p for p in repeated if repeated.count(p) > 1}):
-        yield f"data: the pool {pool!r} is declared twice"
-    for name, config in recipe.steps.items():
-        above = all_names[: all_names.index(name)]
-        for field, reference, kind in recipe.references(name):
-            yield from _reference_problems(recipe, name, field, reference, kind, above, all_names)
-        for mark in (Spends, Prompts):
-            for field in fields_marked(type(config), mark):
-                named = getattr(config, field)
-                for pool in dict.fromkeys(named):
-                    if pool not in pools:
-                        yield f"steps.{name}.{field}: no pool is called {pool!r}{suggestion(pool, pools)}"
-                    if named.count(pool) > 1:
-                        yield f"steps.{name}.{field}: names the pool {pool!r} {named.count(pool)} times"
-    yield from _spending_problems(recipe)
-    yield from _data_field_problems(recipe)
-    known = sorted(path.stem for path in SUITES_FOLDER.glob("*.yaml"))
-    for suite in recipe.evaluate.suites if recipe.evaluate is not None else ():
-        if suite not in known and not suite.endswith(".jsonl"):
-            hint = suggestion(suite, known)
-            yield f"evaluate.suites: no suite is called {suite!r}{hint} (suites: {', '.join(known)}, or a .jsonl file)"
-    if recipe.evaluate is not None and recipe.evaluate.of is not None:
-        for name in recipe.evaluate.of:
-            if name not in all_names:
-                yield f"evaluate.of: no step is called {name!r}{suggestion(name, all_names)}"
-            elif name in recipe.steps and (publishes := type(recipe.steps[name]).publishes) != "checkpoint":
-                yield f"evaluate.of: {name!r} publishes {publishes}, and only checkpoints are scored"
-
-
-def _reference_problems(
-    recipe: Recipe, name: str, field: str, reference: str, kind: str, above: list[str], all_names: list[str]
-) -> Iterator[str]:
-    place = f"steps.{name}.{field}"
-    if not reference.startswith(STEP):
-        if reference in all_names:
-            yield f'{place}: {reference!r} names a step; write "{STEP}{reference}"'
-        return
-    target = reference.removeprefix(STEP)
-    if target in above:
-        publishes = type(recipe.steps[target]).publishes if target in recipe.steps else kind
-        if publishes != kind:
-            yield f"{place}: {reference!r} publishes {publishes}, but {kind} is needed here"
-    elif target == name:
-        yield f"{place}: {reference!r} is this step itself"
-    elif target in all_names:
-        yield f"{place}: {reference!r} is not above this step; move it up"
-    else:
-        hint = suggestion(target, above, prefix=STEP)
-        yield f"{place}: {reference!r} is not a step above it{hint}"
-
-
-def lineage(recipe: Recipe, step: str) -> list[str]:
-    """The step's ancestors, oldest first, without itself."""
-    seen, ordered = {step}, []
-
-    def visit(name: str) -> None:
-        for parent in recipe.parents(name):
-            if parent in recipe.steps and parent not in seen:
-                seen.add(parent)
-                visit(parent)
-                ordered.append(parent)
-
-    visit(step)
-    return ordered
-
-
-def _spending_problems(recipe: Recipe) -> Iterator[str]:
-    for name in recipe.steps:
-        for pool in recipe.pools_of(name, Spends):
-            spender = next((a for a in lineage(recipe, name) if pool in recipe.pools_of(a, Spends)), None)
-            if spender is not None and not getattr(recipe.steps[name], "replay", False):
-                yield (
-                    f"steps.{name}.spends: the pool {pool!r} was already spent by {spender!r}, from which this step "
-                    "comes; choose a pool not spent yet, or say `replay: true`"
-                )
-
-
-def _data_field_problems(recipe: Recipe) -> Iterator[str]:
-    for name, config in recipe.steps.items():
-        data = getattr(config, "data", None)
-        if data is not None and data not in recipe.data:
-            yield f"steps.{name}.data: no data set is called {data!r}{suggestion(data, recipe.data)}"

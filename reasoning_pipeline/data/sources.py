@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +23,42 @@ ID_COLUMNS = ("id", "unique_id")
 MAX_LINE_BYTES = 1 << 20
 
 
-def load_problems(config: DataConfig, *, folder: Path, seed: int) -> list[Problem]:
-    """The problems of one data set, deduplicated by question, in a stable order.
+@dataclass(frozen=True, kw_only=True)
+class Conflict:
+    """One question that stands in the data with different answers: nobody knows which is right.
 
-    Rows whose answer cannot serve as a reference for other reasons are found by the verifier when labels are spent.
+    Example:
+        Conflict(question="What is 2+2?", answers=("4", "5"), places=("dapo.jsonl:3", "dapo.jsonl:17"))
+    """
+
+    question: str
+    answers: tuple[str, ...]
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedData:
+    """The problems of one data set, and what was left out on the way."""
+
+    problems: list[Problem]
+    repeated: int = 0
+    """Rows whose question (and answer) stood there already."""
+    conflicts: tuple[Conflict, ...] = ()
+    """Questions set aside because their rows disagree about the answer."""
+    without_answer: int = 0
+
+
+def load_problems(config: DataConfig, *, folder: Path, seed: int) -> list[Problem]:
+    """The problems alone; see `load_data`."""
+    return load_data(config, folder=folder, seed=seed).problems
+
+
+def load_data(config: DataConfig, *, folder: Path, seed: int) -> LoadedData:
+    """The problems of one data set, each question once, in a stable order.
+
+    Rows are one problem when their questions are equal up to Unicode form and white space; where their answers differ
+    as texts, the question is set aside and counted. Rows whose answer cannot serve as a reference for other reasons
+    are found by the verifier when labels are spent.
 
     Args:
         folder: Where relative paths start (the recipe's folder).
@@ -37,7 +71,7 @@ def load_problems(config: DataConfig, *, folder: Path, seed: int) -> list[Proble
     if config.source == "arithmetic":
         assert config.count is not None
         split = "pool" if config.split == "train" else config.split
-        return arithmetic.problems(split, config.count, seed)  # type: ignore[arg-type]
+        return LoadedData(problems=arithmetic.problems(split, config.count, seed))  # type: ignore[arg-type]
     if config.source == "jsonl":
         assert config.path is not None
         path = Path(config.path).expanduser()
@@ -45,26 +79,54 @@ def load_problems(config: DataConfig, *, folder: Path, seed: int) -> list[Proble
         rows: Iterable[tuple[str, dict[str, Any]]] = _jsonl_rows(path)
     else:
         rows = _hub_rows(config)
-    found: dict[str, Problem] = {}
-    places: dict[str, str] = {}
+    alike: dict[str, list[tuple[str, Problem]]] = {}
+    first_place: dict[str, tuple[str, str]] = {}
+    empty = 0
     for place, row in rows:
         problem = _problem(row, config.columns, place, keep_empty=config.unusable_answers == "set_aside")
         if not problem.answer:
+            empty += 1
             continue
-        if found.setdefault(" ".join(problem.question.split()), problem) is not problem:
-            continue
-        if (first := places.setdefault(problem.id, place)) != place:
+        text = same_text(problem.question)
+        first, its_text = first_place.setdefault(problem.id, (place, text))
+        if its_text != text:
             raise DataError(
                 f"{place}: the id {problem.id!r} stands at {first} already, with another question",
                 remedy="give every problem an id of its own, or none: it is then made from the question",
             )
-    problems = sorted(found.values(), key=lambda problem: stable_hash(problem.id))
-    return problems[: config.count] if config.count is not None else problems
+        alike.setdefault(text, []).append((place, problem))
+    problems, conflicts, repeated = [], [], 0
+    for found in alike.values():
+        answers = tuple(dict.fromkeys(same_text(problem.answer) for _, problem in found))
+        if len(answers) > 1:
+            places = tuple(place for place, _ in found)
+            conflicts.append(Conflict(question=found[0][1].question, answers=answers, places=places))
+            continue
+        repeated += len(found) - 1
+        problems.append(min((p for _, p in found), key=lambda p: (len(p.question), p.question, p.id)))  # of any order
+    problems.sort(key=lambda problem: stable_hash(problem.id))
+    kept = problems[: config.count] if config.count is not None else problems
+    return LoadedData(problems=kept, repeated=repeated, conflicts=tuple(conflicts), without_answer=empty)
+
+
+def same_text(text: str) -> str:
+    """Equal for texts that differ in Unicode form or white space only. Case stays: x and X are two unknowns."""
+    return " ".join(unicodedata.normalize("NFKC", text).split())
 
 
 def read_questions(path: Path) -> list[Problem]:
     """Problems of a JSONL file whose questions matter and whose answers may be missing, in file order."""
-    return [_problem({"answer": "", **row}, {}, place, keep_empty=True) for place, row in _jsonl_rows(path)]
+    return _questions(_jsonl_rows(path), {})
+
+
+def hub_questions(hub: dict[str, Any], columns: dict[str, Any]) -> list[Problem]:
+    """The same for a suite on the hub, from the `hub` and `columns` of its description. Raises DataError."""
+    rows = hub_rows(hub["dataset"], hub.get("config"), hub["split"], hub.get("revision"))
+    return _questions(rows, {"question": columns.get("question", "problem")})
+
+
+def _questions(rows: Iterable[tuple[str, dict[str, Any]]], columns: dict[str, str]) -> list[Problem]:
+    return [_problem({"answer": "", **row}, columns, place, keep_empty=True) for place, row in rows]
 
 
 def stable_hash(text: str) -> str:
@@ -98,18 +160,23 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _hub_rows(config: DataConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+    assert config.id is not None
+    return hub_rows(config.id, config.subset, config.split, config.revision)
+
+
+def hub_rows(name: str, subset: str | None, split: str, revision: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of a data set on the hub, from its cache where it was fetched before. Raises DataError."""
     import datasets
 
-    assert config.id is not None
     try:
-        table = datasets.load_dataset(config.id, config.subset, split=config.split, revision=config.revision)
+        table = datasets.load_dataset(name, subset, split=split, revision=revision)
     except Exception as error:  # the hub client raises many kinds; each means: not to be had here
         raise DataError(
-            f"data set {config.id!r} could not be loaded: {error}",
-            remedy="prefetch it on a machine with network access, or use `source: jsonl` with a local file",
+            f"data set {name!r} could not be loaded: {error}",
+            remedy="`python -m launch prefetch RECIPE` where there is network, or `source: jsonl` with a local file",
         ) from error
     for number, row in enumerate(table):
-        yield f"{config.id}[{number}]", dict(row)
+        yield f"{name}[{number}]", dict(row)
 
 
 def _problem(row: dict[str, Any], columns: Any, place: str, *, keep_empty: bool = False) -> Problem:

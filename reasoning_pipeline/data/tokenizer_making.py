@@ -9,10 +9,13 @@ import json
 import string
 from collections.abc import Iterable
 from pathlib import Path
-
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from typing import TYPE_CHECKING
 
 from reasoning_pipeline.data.arithmetic import LONGEST_EXPRESSION
+from reasoning_pipeline.registry.fingerprint import digest
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 SPECIAL = (PAD, START, END)
@@ -31,11 +34,32 @@ CHAT_TEMPLATE = (
 """ChatML, as Qwen writes it."""
 
 
+CHARACTERS = (*SPECIAL, "\n", *(chr(code) for code in range(32, 127)))
+"""Printable ASCII, newline and three special tokens."""
+
+SETTINGS = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "eos_token": END,
+    "pad_token": PAD,
+    "model_max_length": 1_000_000,
+    "clean_up_tokenization_spaces": False,
+    "padding_side": "left",
+}
+
+
+def tokenizer_identity(*, characters: bool) -> dict[str, str]:
+    """Digests of what this file decides about a tokenizer; what texts decide about it is the data set's identity."""
+    made_of = ["characters", *CHARACTERS] if characters else ["byte-level BPE", *SPECIAL]
+    template = ARITHMETIC_TEMPLATE if characters else CHAT_TEMPLATE
+    return {"tokenizer": digest([made_of, SETTINGS]), "chat_template": digest(template)}
+
+
 def save_character_tokenizer(folder: Path) -> int:
-    """Printable ASCII, newline and three special tokens; returns the number of tokens (99)."""
-    characters = [*SPECIAL, "\n", *(chr(code) for code in range(32, 127))]
-    assert len(set(characters)) == len(characters) and set(string.digits) <= set(characters)
-    tokenizer = Tokenizer(models.WordLevel({c: i for i, c in enumerate(characters)}, unk_token=PAD))
+    """One token a character; returns the number of tokens (99)."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    assert len(set(CHARACTERS)) == len(CHARACTERS) and set(string.digits) <= set(CHARACTERS)
+    tokenizer = Tokenizer(models.WordLevel({c: i for i, c in enumerate(CHARACTERS)}, unk_token=PAD))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
     return _save(tokenizer, folder, ARITHMETIC_TEMPLATE)
@@ -43,6 +67,8 @@ def save_character_tokenizer(folder: Path) -> int:
 
 def save_bpe_tokenizer(folder: Path, texts: Iterable[str], vocabulary_size: int) -> int:
     """Byte-level BPE learned from `texts`; returns the number of tokens (at most `vocabulary_size`)."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -57,17 +83,11 @@ def save_bpe_tokenizer(folder: Path, texts: Iterable[str], vocabulary_size: int)
 
 
 def _save(tokenizer: Tokenizer, folder: Path, template: str) -> int:
+    from tokenizers import AddedToken
+
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": END,
-        "pad_token": PAD,
-        "model_max_length": 1_000_000,
-        "clean_up_tokenization_spaces": False,
-        "padding_side": "left",
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(SETTINGS, indent=2) + "\n", encoding="utf-8")
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     return tokenizer.get_vocab_size()

@@ -6,7 +6,18 @@ Example:
     write_report(plan, root / "arithmetic.html")
 """
 
-from reasoning_pipeline.report.build import write_csv, write_report
+from reasoning_pipeline.report.arms import arms_table, has_arms
+from reasoning_pipeline.report.build import write_arms_csv, write_csv, write_report
 from reasoning_pipeline.report.results import Accuracy, StageResult, results_table, stage_results
 
-__all__ = ["Accuracy", "StageResult", "results_table", "stage_results", "write_csv", "write_report"]
+__all__ = [
+    "Accuracy",
+    "StageResult",
+    "arms_table",
+    "has_arms",
+    "results_table",
+    "stage_results",
+    "write_arms_csv",
+    "write_csv",
+    "write_report",
+]

@@ -31,7 +31,7 @@ def write_report(plan: Plan, path: Path) -> Path:
     """
     import jinja2
 
-    from reasoning_pipeline.report import results
+    from reasoning_pipeline.report import arms, results
     from reasoning_pipeline.report.page import make_page, signed
 
     environment = jinja2.Environment(
@@ -41,8 +41,9 @@ def write_report(plan: Plan, path: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    formatters = (results.percent, results.with_error, results.minutes, results.change, signed)
-    environment.filters |= {formatter.__name__: formatter for formatter in formatters}
+    shown = (results.percent, results.with_error, results.minutes, results.change, signed)
+    compared = (arms.interval, arms.points, arms.p_value, arms.hours)
+    environment.filters |= {formatter.__name__: formatter for formatter in (*shown, *compared)}
     return _write(path, environment.get_template("report.html.j2").render(page=make_page(plan)))
 
 
@@ -65,6 +66,37 @@ def write_csv(plan: Plan, path: Path) -> Path:
                     row |= {name: value for name, value in cells.items() if name in CSV_COLUMNS}
             if (gain := gains.get((result.step, suite))) is not None:
                 row |= {"gain": gain.difference, "gain_se": gain.se}
+            writer.writerow(row)
+    return _write(path, text.getvalue())
+
+
+ARM_COLUMNS = (
+    *("arm", "suite", "outcome", "seeds", "problems", "mean", "se", "low", "high", "labels", "label_uses"),
+    *("difference", "difference_se", "difference_low", "difference_high", "p", "p_holm"),
+    *("wall_hours", "cpu_hours", "gpu_hours", "by_seed"),
+)
+
+
+def write_arms_csv(plan: Plan, path: Path) -> Path:
+    """One row per arm and suite: accuracy over problems and seeds, difference to the main arm, labels, cost."""
+    from reasoning_pipeline.report.arms import arm_results
+    from reasoning_pipeline.report.results import suites
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ARM_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for result in arm_results(plan):
+        for suite in suites(plan):
+            row: dict[str, object] = {"arm": result.arm, "suite": suite, "outcome": result.outcome}
+            row |= {"labels": result.labels, "label_uses": result.uses, "p_holm": result.p_holm.get(suite)}
+            row["seeds"] = " ".join(map(str, result.seeds))
+            if (found := result.accuracy.get(suite)) is not None:
+                row |= {name: getattr(found, name) for name in ("problems", "mean", "se", "low", "high")}
+                row["by_seed"] = " ".join(f"{value:.6g}" for value in found.by_seed)
+            if (to_main := result.difference.get(suite)) is not None:
+                row |= {f"difference_{name}": getattr(to_main, name) for name in ("se", "low", "high")}
+                row |= {"difference": to_main.mean, "p": to_main.p}
+            row |= vars(result.cost) if result.cost is not None else {}
             writer.writerow(row)
     return _write(path, text.getvalue())
 

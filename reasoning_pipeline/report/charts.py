@@ -60,6 +60,12 @@ def accuracy_scale(highest: float) -> Scale:
     return Scale(0.0, next((top for top in (0.05, 0.1, 0.25, 0.5) if highest <= top), 1.0))
 
 
+def percent_ticks(scale: Scale) -> tuple[Tick, ...]:
+    """`0 20 40 60 80 100 %`."""
+    ticks = [Tick(tick.at, f"{scale.high * tick.at:g}") for tick in scale.ticks(parts=5)]
+    return (*ticks[:-1], Tick(ticks[-1].at, f"{ticks[-1].label} %"))
+
+
 def path(points: Sequence[Point], x: Scale, y: Scale) -> str:
     """An SVG path in a 100 by 100 box, y upwards."""
     return "M" + "L".join(f"{x.at(px):g} {100 - y.at(py):g}" for px, py in points) if points else ""

@@ -83,7 +83,7 @@ def lineage_graph(plan: Plan) -> Graph:
     """All steps but evaluations, which are marks on the checkpoint they score."""
     from reasoning_pipeline.labels import distinct_labels
 
-    steps = [step for step in plan.steps if type(step.config).publishes != "evaluation"]
+    steps = [step for step in plan.steps if type(step.config).publishes in ("checkpoint", "rollouts")]
     chain, readers, lanes = roles(plan), _last_readers(steps), _Lanes()
     rows = []
     for position, step in enumerate(steps):
@@ -100,7 +100,7 @@ def lineage_graph(plan: Plan) -> Graph:
                 lines=lines,
                 inputs=tuple((entry.field, entry.step or entry.reference) for entry in step.inputs),
                 spends=tuple((spend.pool, spend.labels, spend.replay) for spend in step.spends),
-                labels=distinct_labels(plan.ledger.spent_by_lineage(step.name)),
+                labels=distinct_labels(step.lineage),
                 output=step.output,
             )
         )

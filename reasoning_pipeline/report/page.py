@@ -12,8 +12,11 @@ from reasoning_pipeline.report.answers import (
     paired_gain,
     read_rows,
 )
-from reasoning_pipeline.report.charts import Scale, Tick, accuracy_scale, number
+from reasoning_pipeline.report.arm_charts import ArmSection, arm_section
+from reasoning_pipeline.report.arms import has_arms
+from reasoning_pipeline.report.charts import Tick, accuracy_scale, number, percent_ticks
 from reasoning_pipeline.report.curves import Curves, training_curves
+from reasoning_pipeline.report.gates import GateSection, gate_section
 from reasoning_pipeline.report.lineage import Graph, lineage_graph
 from reasoning_pipeline.report.making import Facts, StepDetails, decoding, pushes, shared_provenance, step_details
 from reasoning_pipeline.report.results import (
@@ -97,6 +100,10 @@ class Page:
     missing: tuple[str, ...]
     total: int
     facts: Facts
+    arms: ArmSection | None
+    """None for one arm under one seed; where there are more, the rest of the page is about the first of them."""
+    gates: GateSection | None
+    """None where the recipe measures no gate, or has not yet."""
     findings: tuple[Finding, ...]
     suites: tuple[str, ...]
     charts: tuple[AccuracyChart, ...]
@@ -117,7 +124,8 @@ class Page:
     """When the newest artifact was made: the page of a finished run never changes."""
 
 
-def make_page(plan: Plan) -> Page:
+def make_page(whole: Plan) -> Page:
+    plan = first_arm(whole)
     results = stage_results(plan)
     answers = all_answers(plan)
     gains = stage_gains(results, answers)
@@ -127,9 +135,11 @@ def make_page(plan: Plan) -> Page:
         name=plan.recipe.name,
         description=plan.recipe.description,
         expectation=plan.recipe.expectation,
-        missing=tuple(step.name for step in plan.steps if not step.complete),
-        total=len(plan.steps),
-        facts=tuple(_facts(plan, results)),
+        missing=tuple(step.name for step in whole.steps if not step.complete),
+        total=len(whole.steps),
+        arms=arm_section(whole) if has_arms(whole) else None,
+        gates=gate_section(whole),
+        facts=tuple(_facts(whole, stage_results(whole) if has_arms(whole) else results)),
         findings=tuple(finding for suite in suites(plan) for finding in _findings(suite, results, answers)),
         suites=suites(plan),
         charts=charts,
@@ -149,6 +159,11 @@ def make_page(plan: Plan) -> Page:
         details=tuple(step_details(step) for step in plan.steps),
         written=max((record.created for record in records), default=""),
     )
+
+
+def first_arm(plan: Plan) -> Plan:
+    """What the page shows step by step: the main arm under the first seed, or whichever comes first."""
+    return plan.of_arms([plan.arms[0].name], plan.seeds[:1]) if has_arms(plan) else plan
 
 
 def all_gains(plan: Plan) -> dict[tuple[str, str], Gain]:
@@ -203,17 +218,11 @@ def _accuracy_chart(suite: str, results: list[StageResult], gains: dict[tuple[st
     return AccuracyChart(
         suite=suite,
         chains=tuple((role, marks) for role, marks in chains if marks),
-        ticks=_percent_ticks(scale),
+        ticks=percent_ticks(scale),
         teacher=at(teacher.after[suite].mean) if teacher else None,
         teacher_step=teacher.step if teacher else "",
         caption=_sampling(measured),
     )
-
-
-def _percent_ticks(scale: Scale) -> tuple[Tick, ...]:
-    """`0 20 40 60 80 100 %`."""
-    ticks = [Tick(tick.at, f"{scale.high * tick.at:g}") for tick in scale.ticks(parts=5)]
-    return (*ticks[:-1], Tick(ticks[-1].at, f"{ticks[-1].label} %"))
 
 
 def _sampling(measured: list[Accuracy]) -> str:
@@ -261,8 +270,11 @@ def _compared(suite: str, student: StageResult, baseline: StageResult, gain: Gai
 def _facts(plan: Plan, results: list[StageResult]) -> Iterator[tuple[str, str]]:
     from reasoning_pipeline.labels import distinct_labels
 
-    labels = distinct_labels([spend for step in plan.steps if step.complete for spend in step.spends])
-    yield "labels bought", f"{labels:,}"
+    if has_arms(plan):  # each has its own account
+        yield "arms", str(len({arm.name for arm in plan.arms}))
+    else:
+        labels = distinct_labels([spend for step in plan.steps if step.complete for spend in step.spends])
+        yield "labels bought", f"{labels:,}"
     yield "checkpoints", f"{sum(r.state == 'complete' for r in results)} of {len(results)}"
     trained = [r.seconds for r in results if r.seconds is not None]
     if trained:
@@ -275,7 +287,7 @@ def _facts(plan: Plan, results: list[StageResult]) -> Iterator[tuple[str, str]]:
     generated = sum(count for count in tokens if isinstance(count, int))
     if generated:
         yield "tokens generated in training", number(generated)
-    yield "seed", str(plan.recipe.seed)
+    yield "seeds" if len(plan.seeds) > 1 else "seed", ", ".join(map(str, plan.seeds))
 
 
 # Training curves

@@ -112,8 +112,7 @@ def suites(plan: Plan) -> tuple[str, ...]:
 
 def evaluation_of(plan: Plan, checkpoint: str) -> PlannedStep | None:
     """The step that evaluates a checkpoint; None where the recipe does not ask for it."""
-    evaluations = (step for step in plan.steps if type(step.config).publishes == "evaluation")
-    return next((step for step in evaluations if step.input("checkpoint").step == checkpoint), None)
+    return plan.evaluation_of(checkpoint)
 
 
 def roles(plan: Plan) -> dict[str, Role]:
@@ -164,7 +163,7 @@ def _result(plan: Plan, step: PlannedStep, role: Role) -> StageResult:
         did="not run yet" if record is None else _did(record.result),
         before=_accuracies(plan, start.step) if start is not None and start.step is not None else {},
         after=_accuracies(plan, step.name),
-        labels=distinct_labels(plan.ledger.spent_by_lineage(step.name)),
+        labels=distinct_labels(step.lineage),
         labels_here=sum(spend.labels for spend in step.spends),
         seconds=None if record is None else seconds_of(record),
         state="missing" if record is None else "complete",

@@ -110,8 +110,8 @@ def test_hardware_has_no_way_into_a_plan(bench: Bench):
         command("plan", plan.recipe.path, "--root", bench.root, "--hardware", str(profile)) for profile in ("cpu", slow)
     )
     assert (here.returncode, there.returncode) == (0, 0), here.stderr + there.stderr
-    assert here.stdout.replace("small on cpu ", "") == there.stdout.replace("small on slow", "")
-    assert "1 of 13 steps complete; 12 would run" in here.stdout
+    assert here.stdout.replace("small on cpu", "") == there.stdout.replace("small on slow", "")
+    assert "1 of 13 steps complete, evaluations included; 12 would run" in here.stdout
     assert "labels in play: 16 (first 12, second 4)" in here.stdout
 
 
@@ -262,7 +262,9 @@ def test_a_plan_is_json(bench: Bench):
         "step": "distill",
         "artifact": plan.step("distill").output,
     }
-    assert polish["spends"] == [{"step": "polish", "pool": "second", "labels": 4, "replay": False}]
+    (spent,) = polish["spends"]
+    assert (spent["step"], spent["pool"], spent["labels"], spent["replay"]) == ("polish", "second", 4, False)
+    assert values["arms"][0]["outcome"] == "polish" and polish["users"] == [["main", 0]]
 
 
 def test_an_identity_survives_its_record(bench: Bench):
@@ -280,16 +282,24 @@ LIGHT = [
     "reasoning_pipeline.validation",
     "reasoning_pipeline.yaml_files",
     "reasoning_pipeline.jsonl",
+    "reasoning_pipeline.recipe_model",
+    "reasoning_pipeline.recipe_checks",
+    "reasoning_pipeline.arms",
     "reasoning_pipeline.recipe",
     "reasoning_pipeline.plan",
+    "reasoning_pipeline.planning",
+    "reasoning_pipeline.pools",
     "reasoning_pipeline.labels",
+    "reasoning_pipeline.label_account",
+    "reasoning_pipeline.sharing",
+    "reasoning_pipeline.plan_display",
     "reasoning_pipeline.hardware",
     "reasoning_pipeline.compatibility",
     "reasoning_pipeline.display",
-    "reasoning_pipeline.registry.fingerprint",
-    "reasoning_pipeline.registry.record",
-    "reasoning_pipeline.registry.resolve",
-    "reasoning_pipeline.registry.store",
+    *(f"reasoning_pipeline.registry.{name}" for name in ("adopting", "differences", "exporting", "files")),
+    *(f"reasoning_pipeline.registry.{name}" for name in ("fingerprint", "lineage", "outside", "record", "removal")),
+    *(f"reasoning_pipeline.registry.{name}" for name in ("resolve", "store")),
+    "reasoning_pipeline.why",
     "reasoning_pipeline.data.arithmetic",
     "reasoning_pipeline.data.overlap",
     "reasoning_pipeline.data.prompts",

@@ -219,7 +219,7 @@ def test_without_a_network_there_is_a_remedy(hub: dict[str, Any]):
     with pytest.raises(DataError) as error:
         from_hub()
     assert error.value.message == "data set 'org/math' could not be loaded: no route to host"
-    assert "use `source: jsonl` with a local file" in str(error.value.remedy)
+    assert "`source: jsonl` with a local file" in str(error.value.remedy)
 
 
 def test_rows_are_written_back_as_they_were_read(rows: Rows):

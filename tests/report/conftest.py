@@ -1,5 +1,6 @@
 import pytest
-from tiny_registry import finished
+
+from tests.report.tiny_registry import finished
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from tiny_registry import tiny_plan
 
 from reasoning_pipeline.report.answers import (
     Answers,
@@ -17,6 +16,7 @@ from reasoning_pipeline.report.answers import (
 from reasoning_pipeline.report.charts import Scale, accuracy_scale, number, smoothed, thinned, value_scale
 from reasoning_pipeline.report.curves import training_curves
 from reasoning_pipeline.report.lineage import lineage_graph
+from tests.report.tiny_registry import tiny_plan
 
 
 def test_scales_place_values_in_percent():

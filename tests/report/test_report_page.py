@@ -3,11 +3,11 @@
 from html.parser import HTMLParser
 
 import pytest
-from tiny_registry import RECIPE, RIGHT, finished, tiny_plan
 
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.plan import make_plan
 from reasoning_pipeline.report import write_report
+from tests.report.tiny_registry import RECIPE, RIGHT, finished, tiny_plan
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 

@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 from rich.console import Console
-from tiny_registry import RECIPE, finished, tiny_plan
 
 from reasoning_pipeline.report import Accuracy, results_table, stage_results, write_csv
 from reasoning_pipeline.report.results import change, roles, with_error
+from tests.report.tiny_registry import RECIPE, finished, tiny_plan
 
 
 def by_step(plan):
