@@ -17,7 +17,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-OutputKind = Literal["checkpoint", "rollouts", "evaluation"]
+OutputKind = Literal["checkpoint", "rollouts", "evaluation", "measurement"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Spends:
 @dataclass(frozen=True)
 class Prompts:
     """Marks a field that lists the pools whose questions a step uses without looking at the answers."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Marks a field that lists the pools whose labels a step scores with; nothing learns from them."""
 
 
 def _as_tuple(value: object) -> object:
@@ -64,6 +69,16 @@ class StageConfig(BaseModel):
     seed: int | None = None
     """Takes the recipe's seed where it is not given."""
 
+    def brings(self) -> dict[str, str]:
+        """What a stage makes from its own code and no field names, e.g. a tokenizer: name -> digest, part of the
+        fingerprint."""
+        return {}
+
+    @property
+    def generator(self) -> str | None:
+        """`generates_with` of this very step: a stage may generate under some settings only."""
+        return type(self).generates_with
+
 
 class SpendsLabels(StageConfig):
     """Mixin for stages that learn from verified rewards."""
@@ -85,6 +100,28 @@ class UsesPrompts(StageConfig):
     _one_or_many = field_validator("prompts", mode="before")(_as_tuple)
 
 
+class Lora(BaseModel):
+    """Low-rank adapters (Hu et al., arXiv 2106.09685) instead of all weights. What is published is whole: adapters are
+    merged into the weights, so every later step, server and evaluation sees a plain model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int = Field(32, ge=1)
+    alpha: float = Field(32.0, gt=0)
+    """The adapters' product is scaled by alpha / rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Above 0 the trainer's log-probabilities differ from the server's; keep it 0 where rollouts are scored."""
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    """Names of the linear layers that get an adapter: all of them, since attention alone learns less."""
+
+    @field_validator("targets")
+    @classmethod
+    def _some(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        if not targets:
+            raise ValueError("name at least one kind of layer")
+        return targets
+
+
 class Optimization(BaseModel):
     """Fields of every step that updates weights; a stage's `Config` inherits them.
 
@@ -103,6 +140,8 @@ class Optimization(BaseModel):
     steps: int | None = Field(None, ge=1)
     """Optimizer steps. Exactly one of `steps` and `epochs`."""
     epochs: float | None = Field(None, gt=0)
+    lora: Lora | None = None
+    """Train adapters alone. They want about ten times the learning rate of all weights."""
     save_every: int = Field(50, ge=1)
     """Optimizer steps between resume points; a killed step loses at most this much."""
 
@@ -122,7 +161,15 @@ class Sampling(BaseModel):
     max_completion_tokens: int = Field(16384, ge=1)
 
 
-class GroupRelative(SpendsLabels, Optimization, Sampling):
+class SamplingWhileTraining(Sampling):
+    """Of a policy that changes while it writes."""
+
+    max_staleness: Literal[0, 1] = 0
+    """Optimizer steps by which the policy that writes may be behind the one that learns: 1 lets the server write the
+    next batch while the optimizer works on this one."""
+
+
+class GroupRelative(SpendsLabels, Optimization, SamplingWhileTraining):
     """What Stages 1 and 3 share: group-relative policy optimisation against a verified 0/1 reward."""
 
     generates_with: ClassVar[str | None] = "policy"
@@ -140,7 +187,14 @@ class GroupRelative(SpendsLabels, Optimization, Sampling):
     """`dapo` divides by all sampled tokens of the batch (token mean); see TRL's loss_type."""
     scale_advantages: Literal["group", "batch", "none"] = "group"
     correct_sampler_mismatch: bool = True
-    """Importance-sampling correction for trainer and server not agreeing to the last bit (truncated per token)."""
+    """Importance-sampling correction for trainer and server not agreeing to the last bit, and for rollouts of an older
+    policy where max_staleness is 1 (truncated per token)."""
+
+    @model_validator(mode="after")
+    def _stale_rollouts_are_corrected(self) -> Self:
+        if self.max_staleness and not self.correct_sampler_mismatch:
+            raise ValueError("max_staleness: 1 needs correct_sampler_mismatch: older rollouts would bias the gradient")
+        return self
 
 
 @cache

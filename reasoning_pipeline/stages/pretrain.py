@@ -49,6 +49,13 @@ class Config(StageConfig):
     """Ends the clean phase at this greedy accuracy on 200 validation problems; learning has a plateau and then a
     jump whose time depends on the seed, so a step count alone does not make comparable models."""
     noisy_steps: int = Field(0, ge=0)
+    save_every: int = Field(200, ge=1)
+    """Optimizer steps between resume points."""
+
+    def brings(self) -> dict[str, str]:
+        from reasoning_pipeline.data.tokenizer_making import tokenizer_identity
+
+        return tokenizer_identity(characters=self.corpus == "arithmetic")
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:

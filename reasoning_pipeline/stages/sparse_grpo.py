@@ -20,6 +20,6 @@ class Config(GroupRelative):
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:
-    from reasoning_pipeline.training.trl_bridge import grpo_trainer
+    from reasoning_pipeline.training.grpo import grpo_trainer
 
     return context.train(grpo_trainer(config, context))

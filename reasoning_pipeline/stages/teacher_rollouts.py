@@ -1,7 +1,9 @@
 """The cached rollout set of Stage 2a: a teacher answers a pool's questions once, and what it wrote is published.
 
-Token ids, sampled log-probabilities and finish reasons are kept; verdicts are recorded to watch quality but filter
-nothing (the paper mentions no filter). Every arm that learns from this teacher shares the one set.
+Token ids, sampled log-probabilities and finish reasons are kept, and with `top_k` the teacher's most probable words at
+each position, so that the warmup can do without the teacher (`teacher: cached` in the hardware profile). Verdicts are
+recorded to watch quality but filter nothing (the paper mentions no filter). Every arm that learns from this teacher
+shares the one set.
 Try it: python -m reasoning_pipeline run recipes/smoke/teacher_rollouts.yaml
 """
 
@@ -25,6 +27,9 @@ class Config(UsesPrompts, Sampling):
     stage: Literal["teacher_rollouts"] = "teacher_rollouts"
     teacher: ModelRef
     rollouts_per_prompt: int = Field(8, ge=1)
+    top_k: int = Field(0, ge=0)
+    """Words whose log-probabilities the teacher leaves at each position, so that the warmup can learn without it
+    (`teacher: cached` in the hardware profile); 8 bytes a word before base64. 0 keeps token ids alone."""
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:

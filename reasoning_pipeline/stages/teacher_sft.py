@@ -25,6 +25,6 @@ class Config(StageConfig, Optimization):
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:
-    from reasoning_pipeline.training.trl_bridge import sft_trainer
+    from reasoning_pipeline.training.sft import sft_trainer
 
     return context.train(sft_trainer(config, context))

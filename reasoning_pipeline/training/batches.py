@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.jsonl import read_rows
 from reasoning_pipeline.records import Problem
 
 if TYPE_CHECKING:
@@ -55,3 +58,34 @@ def within_length(problems: list[Problem], renderer: PromptRenderer, max_prompt_
             f"all {len(problems)} prompts are longer than {max_prompt_tokens} tokens", remedy="raise max_prompt_tokens"
         )
     return kept
+
+
+def read_rollouts(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a published rollout set."""
+    return read_rows(folder / "rollouts.jsonl")
+
+
+@dataclass(frozen=True)
+class PromptsByStep:
+    """Which prompts a trainer process asks for at each optimizer step: what is written ahead must be just these.
+
+    Trainers take consecutive rows, `rollouts_per_step` over all processes, and process p of n the p-th n-th of them.
+    """
+
+    prompts: list[list[int]]
+    """Of each row of the data set, in training order."""
+    copies: int
+    """Rollouts of one row, next to each other."""
+    rollouts_per_step: int
+    process: int = 0
+    processes: int = 1
+
+    def __call__(self, step: int) -> list[list[int]] | None:
+        """None beyond the last step."""
+        rows = self.rollouts_per_step // self.copies
+        batch = self.prompts[step * rows : (step + 1) * rows]
+        if len(batch) < rows:
+            return None
+        repeated = [ids for ids in batch for _ in range(self.copies)]
+        share = self.rollouts_per_step // self.processes
+        return repeated[self.process * share : (self.process + 1) * share]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from reasoning_pipeline.errors import Stopped
 from reasoning_pipeline.hardware import HardwareProfile
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.rollouts.client import RolloutClient
+from reasoning_pipeline.rollouts.fleet import RolloutFleet
 from reasoning_pipeline.training.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -26,6 +28,13 @@ if TYPE_CHECKING:
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
                     "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model")  # fmt: skip
+
+
+STOP_VARIABLE = "REASONING_PIPELINE_STOP"
+"""Environment variable naming a file; once it exists, the step saves and leaves. Signals do not travel through
+launchers: srun turns SIGTERM into SIGKILL, and torchrun gives its workers half a minute whatever they are saving."""
+
+_SAME_REQUEST_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -51,9 +60,14 @@ class StageContext:
     profile: HardwareProfile
     work: Path
     """Kept until the step is published: resume points, metrics, the output being made."""
-    client: RolloutClient | None = None
+    client: RolloutClient | RolloutFleet | None = None
     transfer_folder: Path | None = None
-    _asked_to_stop: list[int] = field(default_factory=list)
+    teacher_client: RolloutClient | None = None
+    """The server that holds the frozen teacher, where the profile says `teacher: server`."""
+    stop_file: Path | None = None
+    _asked_to_stop: list[float] = field(default_factory=list)
+    """When the first request came, on the monotonic clock."""
+    _looked: float = 0.0
 
     @property
     def seed(self) -> int:
@@ -75,7 +89,12 @@ class StageContext:
         return Metrics(self.work, total_steps=total_steps, resumed_at=resumed_at)
 
     def should_stop(self) -> bool:
-        """True once SIGTERM or SIGINT has arrived."""
+        """True once SIGTERM or SIGINT has arrived, or the stop file is there (looked for once a second)."""
+        now = time.monotonic()
+        if not self._asked_to_stop and self.stop_file is not None and now - self._looked > 1.0:
+            self._looked = now
+            if self.stop_file.exists():
+                self._asked_to_stop.append(now)
         return bool(self._asked_to_stop)
 
     def stop_if_asked(self) -> None:
@@ -84,12 +103,14 @@ class StageContext:
 
     @contextmanager
     def watching_signals(self) -> Iterator[None]:
-        """Turns the first SIGTERM or SIGINT into a request; a second one ends the process at once."""
+        """Turns the first SIGTERM or SIGINT into a request; a later one ends the process at once."""
 
         def note(number: int, frame: object) -> None:
-            if self._asked_to_stop:
+            # Slurm signals every process of a job, and the runner passes its own on: that is one request, not two.
+            if self._asked_to_stop and time.monotonic() - self._asked_to_stop[0] > _SAME_REQUEST_SECONDS:
                 os._exit(128 + number)
-            self._asked_to_stop.append(number)
+            if not self._asked_to_stop:
+                self._asked_to_stop.append(time.monotonic())
 
         previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
         try:

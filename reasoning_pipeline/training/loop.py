@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,11 @@ from reasoning_pipeline.errors import PipelineError, Stopped
 from reasoning_pipeline.jsonl import lines
 from reasoning_pipeline.rollouts.engine import TrainerEngine
 from reasoning_pipeline.rollouts.weight_sync import local_probe
+from reasoning_pipeline.step_command import has_launcher, sharding_kind
 from reasoning_pipeline.training.context import StageContext, StageOutcome, copy_tokenizer
+from reasoning_pipeline.training.lora import save_whole_model
 from reasoning_pipeline.training.metrics import Metrics, read_metrics
-
-COMPLETE = "complete"
-"""Marker inside a resume point, written after everything else."""
+from reasoning_pipeline.training.resume import complete, last_complete, own_state, save_own_state, step_of
 
 _TRL_NAMES = {
     "reward": "reward",
@@ -48,11 +46,12 @@ def run_trainer(context: StageContext, trainer: Any) -> StageOutcome:
     """
     checkpoints = context.work / "checkpoints"
     resume = last_complete(checkpoints)
-    resumed_at = int(resume.name.rpartition("-")[2]) if resume else 0
+    resumed_at = step_of(resume) if resume else 0
     main = trainer.accelerator.is_main_process
     check_launch(context, trainer)
     metrics = context.start_metrics(total_steps=trainer.args.max_steps, resumed_at=resumed_at) if main else None
     callback = _Reporter(context, trainer, metrics)
+    callback.restore(own_state(resume, trainer.accelerator.process_index))
     trainer.add_callback(callback)
     if resume is not None and main:
         print(f"resuming after optimizer step {resumed_at} of {trainer.args.max_steps}")
@@ -61,7 +60,7 @@ def run_trainer(context: StageContext, trainer: Any) -> StageOutcome:
         raise Stopped(
             f"{context.label} stopped after optimizer step {trainer.state.global_step}", remedy="run again to continue"
         )
-    return _save(context, trainer, metrics)
+    return _save(context, trainer, metrics, callback)
 
 
 def check_launch(context: StageContext, trainer: Any) -> None:
@@ -73,43 +72,67 @@ def check_launch(context: StageContext, trainer: Any) -> None:
             f"{found} started ({trainer.accelerator.distributed_type})",
             remedy="check accelerate_config: on CPUs only DeepSpeed and torchrun start more than one",
         )
-    for kind in ("DEEPSPEED", "FSDP"):
-        asked = os.environ.get(f"ACCELERATE_USE_{kind}", "false").lower() == "true"
-        if asked and trainer.accelerator.distributed_type.value != kind:
-            raise PipelineError(
-                f"accelerate_config asks for {kind}, but {trainer.accelerator.distributed_type.value} runs",
-                remedy="accelerate falls back in silence (FSDP needs GPUs); choose one that this machine can run",
-            )
-
-
-def last_complete(checkpoints: Path) -> Path | None:
-    """The newest resume point that was written to its end; half-written ones are removed."""
-    found: list[tuple[int, Path]] = []
-    for folder in checkpoints.glob("checkpoint-*"):
-        if (folder / COMPLETE).is_file():
-            found.append((int(folder.name.rpartition("-")[2]), folder))
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-    return max(found)[1] if found else None
+    if not has_launcher(context.profile):
+        return
+    asked, runs = sharding_kind(context.profile), trainer.accelerator.distributed_type.value
+    if runs != asked and (asked, runs) != ("MULTI_GPU", "MULTI_CPU"):  # data parallel both, by two names
+        raise PipelineError(
+            f"accelerate_config {context.profile.accelerate_config} asks for {asked}, but {runs} runs",
+            remedy="accelerate falls back in silence (FSDP needs GPUs); choose one that this machine can run",
+        )
 
 
 class _Reporter(TrainerCallback):
-    """Writes metrics after each optimizer step, marks resume points complete, stops on request."""
+    """Writes metrics after each optimizer step, completes resume points, stops on request."""
 
     def __init__(self, context: StageContext, trainer: Any, metrics: Metrics | None) -> None:
         self.context, self.trainer, self.metrics = context, trainer, metrics
         self.stopped = False
+        self.saving_seconds = 0.0
+        """What training waited for resume points, over interruptions."""
+        self._saving_since = 0.0
         self._last_time, self._last_tokens = time.monotonic(), 0
 
+    def restore(self, own: dict[str, Any]) -> None:
+        """Go on counting where the resume point stopped."""
+        self.saving_seconds = own.get("saving_seconds", 0.0)
+        if (engine := _engine(self.trainer)) is not None:
+            engine.tokens_generated = self._last_tokens = own.get("tokens_generated", 0)
+        if (reward := _verified_reward(self.trainer)) is not None:
+            reward.statuses.update(own.get("verdicts", {}))
+            reward.disagreements.extend(own.get("disagreements", []))
+        if (watch := _watch(self.trainer)) is not None:
+            watch.checks = own.get("checks", [])
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        watch = _watch(self.trainer)
+        if watch is not None and watch.look(state.global_step) is not None and watch.near:
+            # Nothing is left to resume: a resume point here would be one step too many after a kill.
+            control.should_training_stop, control.should_save = True, False
+            return
         if _any_rank(self.trainer, self.context.should_stop()):
             control.should_save = control.should_training_stop = True
             self.stopped = state.global_step < state.max_steps
+        self._saving_since = time.monotonic()
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        point = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        save_own_state(point, self.trainer.accelerator.process_index, self._own_state())
         self.trainer.accelerator.wait_for_everyone()
         if self.metrics is not None:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+            self.metrics.sync()
+            complete(point)
+        self.saving_seconds += time.monotonic() - self._saving_since
+
+    def _own_state(self) -> dict[str, Any]:
+        own: dict[str, Any] = {"saving_seconds": self.saving_seconds}
+        if (engine := _engine(self.trainer)) is not None:
+            own["tokens_generated"] = engine.tokens_generated
+        if (reward := _verified_reward(self.trainer)) is not None:
+            own |= {"verdicts": dict(reward.statuses), "disagreements": reward.disagreements}
+        if (watch := _watch(self.trainer)) is not None:
+            own["checks"] = watch.checks
+        return own
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if self.metrics is None or logs is None or "train_runtime" in logs:
@@ -118,11 +141,18 @@ class _Reporter(TrainerCallback):
         if hasattr(self.trainer, "teacher_model"):
             # The distillation loss is the divergence itself: mean over the batch's completion tokens, in nats.
             values["kl"] = values.get("loss")
+        if (
+            (watch := _watch(self.trainer)) is not None
+            and watch.checks
+            and watch.checks[-1]["step"] == state.global_step
+        ):
+            values |= {name: watch.checks[-1][name] for name in ("reverse_kl", "top_k_overlap")}
         if (engine := _engine(self.trainer)) is not None:
             now = time.monotonic()
             own_share = (engine.tokens_generated - self._last_tokens) / (now - self._last_time)
             values["tokens_per_s"] = own_share * self.trainer.accelerator.num_processes
             self._last_time, self._last_tokens = now, engine.tokens_generated
+            values |= engine.measured
             if engine.push_weights is not None:
                 values["push_seconds"] = engine.push_weights.seconds
                 values["probe_error"] = engine.push_weights.difference
@@ -144,11 +174,11 @@ def _over_all_ranks(trainer: Any, count: int) -> int:
     return int(total.item())
 
 
-def _save(context: StageContext, trainer: Any, metrics: Metrics | None) -> StageOutcome:
+def _save(context: StageContext, trainer: Any, metrics: Metrics | None, callback: _Reporter) -> StageOutcome:
     """The model in the form that is published. Collective: sharded weights are gathered."""
     output = context.fresh_output() if metrics is not None else context.work / "output"
     trainer.accelerator.wait_for_everyone()
-    trainer.save_model(str(output))
+    save_whole_model(trainer, output)
     probe = local_probe(trainer.model_wrapped, trainer.accelerator)
     tokens_generated = _over_all_ranks(trainer, getattr(_engine(trainer), "tokens_generated", 0))
     if metrics is None:
@@ -160,12 +190,18 @@ def _save(context: StageContext, trainer: Any, metrics: Metrics | None) -> Stage
     probe.save(output)
     context.copy_metrics(output)
     _save_disagreements(trainer, output)
-    return StageOutcome(output, _result(trainer, metrics, tokens_generated))
+    result = _result(trainer, metrics, tokens_generated)
+    return StageOutcome(output, result | {"saving_seconds": round(callback.saving_seconds, 2)})
 
 
 def _engine(trainer: Any) -> TrainerEngine | None:
     engine = getattr(trainer, "vllm_generation", None)
     return engine if isinstance(engine, TrainerEngine) else None
+
+
+def _watch(trainer: Any) -> Any:
+    """What looks at the student while it learns (until.py), where a stage has put it."""
+    return getattr(trainer, "watch", None)
 
 
 def _save_disagreements(trainer: Any, output: Path) -> None:
@@ -195,4 +231,6 @@ def _result(trainer: Any, metrics: Metrics, tokens_generated: int) -> dict[str, 
     reward = _verified_reward(trainer)
     if reward is not None:
         result["verdicts"] = dict(reward.statuses)
+    if (watch := _watch(trainer)) is not None:
+        result["until"] = watch.result()
     return result

@@ -57,6 +57,10 @@ class Metrics:
         aside.write_text(json.dumps(values), encoding="utf-8")
         aside.replace(self.progress_path)
 
+    def sync(self) -> None:
+        """Rows up to here are on the disk, as the resume point that counts on them will be."""
+        os.fsync(self._file.fileno())
+
     def close(self) -> None:
         self._file.close()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.tokenizer_making import END, PAD, save_bpe_tokenizer, save_character_tokenizer
 from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.training.resume import complete, last_complete
 
 if TYPE_CHECKING:
     from transformers import Qwen3ForCausalLM
@@ -32,50 +35,98 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 """(input ids, labels), both [B, L]; labels hold IGNORED where nothing is learned."""
 
 
+@dataclass
+class _Progress:
+    """How far training has come; saved with each resume point."""
+
+    clean: int = 0
+    """Steps taken on clean solutions."""
+    noisy: int = 0
+    accuracy: float | None = None
+    clean_over: bool = False
+
+    @property
+    def steps(self) -> int:
+        return self.clean + self.noisy
+
+
 def pretrain(config: Config, context: StageContext) -> StageOutcome:
-    """Make the base model; not resumed inside (it takes seconds), so a killed step starts over."""
+    """Make the base model; a killed step continues from its last resume point."""
     folder = context.fresh_output()
     renderer = _make_tokenizer(config, context, folder)
     model = _make_model(config, renderer)
     torch.manual_seed(_seed(config))
-    metrics = context.start_metrics(total_steps=config.clean_steps + config.noisy_steps)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
-    step = 0
-    accuracy: float | None = None
-    clean = _batches(config, context, renderer, noisy=False)
-    for step in range(1, config.clean_steps + 1):
+    progress = _restore(context, model, optimizer)
+    metrics = context.start_metrics(total_steps=config.clean_steps + config.noisy_steps, resumed_at=progress.steps)
+
+    def after_step(row: dict[str, float | None]) -> None:
+        metrics.write(progress.steps, **row)
+        if progress.steps % config.save_every == 0 or context.should_stop():
+            metrics.sync()
+            _save_resume_point(context, model, optimizer, progress)
         context.stop_if_asked()
-        rate = config.learning_rate * min(1.0, step / LINEAR_WARMUP_STEPS)
+
+    clean = _batches(config, context, renderer, noisy=False, skip=progress.clean)
+    while progress.clean < config.clean_steps and not progress.clean_over:
+        rate = config.learning_rate * min(1.0, (progress.clean + 1) / LINEAR_WARMUP_STEPS)
         loss = _update(model, optimizer, next(clean), rate)
-        check = config.stop_accuracy is not None and step % CHECK_EVERY == 0
-        accuracy = _greedy_accuracy(model, renderer) if check else accuracy
-        metrics.write(step, loss=loss, learning_rate=rate, greedy_accuracy=accuracy if check else None)
-        if check and accuracy is not None and config.stop_accuracy is not None and accuracy >= config.stop_accuracy:
-            break
-    metrics.total_steps = step + config.noisy_steps
-    noisy = _batches(config, context, renderer, noisy=True)
-    for done in range(1, config.noisy_steps + 1):
-        context.stop_if_asked()
-        rate = config.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done / config.noisy_steps)))
+        progress.clean += 1
+        check = config.stop_accuracy is not None and progress.clean % CHECK_EVERY == 0
+        if check and config.stop_accuracy is not None:
+            progress.accuracy = _greedy_accuracy(model, renderer)
+            progress.clean_over = progress.accuracy >= config.stop_accuracy
+        after_step({"loss": loss, "learning_rate": rate, "greedy_accuracy": progress.accuracy if check else None})
+    metrics.total_steps = progress.clean + config.noisy_steps
+    noisy = _batches(config, context, renderer, noisy=True, skip=progress.noisy)
+    while progress.noisy < config.noisy_steps:
+        done = (progress.noisy + 1) / config.noisy_steps
+        rate = config.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
         loss = _update(model, optimizer, next(noisy), rate)
-        metrics.write(step + done, loss=loss, learning_rate=rate)
+        progress.noisy += 1
+        after_step({"loss": loss, "learning_rate": rate})
     model.save_pretrained(folder)
     result: dict[str, Any] = {
-        "steps": step + config.noisy_steps,
-        "clean_steps": step,
+        "steps": progress.steps,
+        "clean_steps": progress.clean,
         "parameters": model.num_parameters(),
+        "seconds": round(metrics.seconds, 2),
     }
     if config.stop_accuracy is not None:
-        result["greedy_accuracy_at_stop"] = accuracy
-        if accuracy is None or accuracy < config.stop_accuracy:
+        result["greedy_accuracy_at_stop"] = progress.accuracy
+        if progress.accuracy is None or progress.accuracy < config.stop_accuracy:
             raise PipelineError(
-                f"the model reached a greedy accuracy of {accuracy or 0:.0%} in {config.clean_steps} steps, "
+                f"the model reached a greedy accuracy of {progress.accuracy or 0:.0%} in {config.clean_steps} steps, "
                 f"not {config.stop_accuracy:.0%}",
                 remedy="raise clean_steps, lower stop_accuracy, or try another seed",
             )
     return context.finished(folder, model, result)
+
+
+def _save_resume_point(
+    context: StageContext, model: Qwen3ForCausalLM, optimizer: torch.optim.Optimizer, progress: _Progress
+) -> None:
+    point = context.work / "checkpoints" / f"checkpoint-{progress.steps}"
+    shutil.rmtree(point, ignore_errors=True)
+    point.mkdir(parents=True)
+    # No random state: initialisation alone draws from it, and the corpus is skipped forward.
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": asdict(progress)}
+    torch.save(state, point / "state.pt")
+    complete(point)
+
+
+def _restore(context: StageContext, model: Qwen3ForCausalLM, optimizer: torch.optim.Optimizer) -> _Progress:
+    point = last_complete(context.work / "checkpoints")
+    if point is None:
+        return _Progress()
+    state = torch.load(point / "state.pt", weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    progress = _Progress(**state["progress"])
+    print(f"resuming after optimizer step {progress.steps}")
+    return progress
 
 
 def _seed(config: Config) -> int:
@@ -133,7 +184,10 @@ def _update(model: Qwen3ForCausalLM, optimizer: torch.optim.Optimizer, batch: Ba
     return float(loss.detach())
 
 
-def _batches(config: Config, context: StageContext, renderer: PromptRenderer, *, noisy: bool) -> Iterator[Batch]:
+def _batches(
+    config: Config, context: StageContext, renderer: PromptRenderer, *, noisy: bool, skip: int
+) -> Iterator[Batch]:
+    """Endless; without the first `skip` batches, which a resumed step has learned from already."""
     end, pad = renderer.tokenizer.token_to_id(END), renderer.tokenizer.token_to_id(PAD)
 
     def rows() -> Iterator[tuple[list[int], list[int]]]:
@@ -146,7 +200,7 @@ def _batches(config: Config, context: StageContext, renderer: PromptRenderer, *,
             ids = renderer.prompt_ids(problem.question)[: config.architecture.max_positions - 1]
             yield [], [*ids, end]
 
-    source = rows()
+    source = itertools.islice(rows(), skip * config.batch, None)
     while True:
         batch = list(itertools.islice(source, config.batch))
         length = max(len(prompt) + len(answer) for prompt, answer in batch)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from reasoning_pipeline.records import Problem
+from reasoning_pipeline.records import Problem, Verdict
 from reasoning_pipeline.rewards import audit_references, shared_verifier
 
 
@@ -23,14 +24,28 @@ def usable_references(problems: Sequence[Problem]) -> list[Problem]:
 MAX_DISAGREEMENTS = 1000
 
 
+Row = tuple[str, str, str, str]
+"""What a verdict depends on: answer, question, text, how it finished."""
+Opinions = tuple[Verdict, Verdict]
+"""Of the strict profile, which pays, and of the lenient one of the benchmarks."""
+
+
 class VerifiedReward:
-    """A TRL reward function; also says which groups can teach anything."""
+    """A TRL reward function; also says which groups can teach anything.
+
+    Told of a group when it is finished (`begin`), it judges while others are still being written; what it was not told
+    of it judges when asked. The verdicts are the same either way.
+    """
 
     __name__ = "verified"
 
     def __init__(self, *, group_size: int, stop_ids: Sequence[int]) -> None:
         self.group_size, self.stop_ids = group_size, set(stop_ids)
         self.verifier, self.second_opinion = shared_verifier("strict"), shared_verifier("lenient")
+        self.judged_ahead = 0
+        """Rows whose verdict had been begun before it was asked for."""
+        self._begun: dict[Row, Opinions] = {}
+        self._judge_thread = ThreadPoolExecutor(1, thread_name_prefix="judging")
         self.statuses: Counter[str] = Counter()
         self.disagreements: list[dict[str, str]] = []
         """Rows that the lenient profile of the benchmarks judges otherwise; the first MAX_DISAGREEMENTS of them."""
@@ -45,9 +60,9 @@ class VerifiedReward:
         log_metric: Any,
         **_: Any,
     ) -> list[float | None]:
-        finishes = ["stop" if ids and ids[-1] in self.stop_ids else "length" for ids in completion_ids]
-        verdicts = self.verifier.judge(answer, completions, finishes=finishes, questions=question)
-        lenient = self.second_opinion.judge(answer, completions, finishes=finishes, questions=question)
+        finishes = [self._finish(ids) for ids in completion_ids]
+        opinions = self._opinions(list(zip(answer, question, completions, finishes, strict=True)))
+        verdicts, lenient = ([pair[profile] for pair in opinions] for profile in (0, 1))
         self.statuses.update(verdict.status for verdict in verdicts)
         differing = [
             i for i, pair in enumerate(zip(verdicts, lenient, strict=True)) if pair[0].correct != pair[1].correct
@@ -62,6 +77,41 @@ class VerifiedReward:
         for status in ("timeout", "error", "reference_unparsed"):
             log_metric(f"verdicts_{status}", sum(v.status == status for v in verdicts) / len(verdicts))
         return rewards
+
+    def begin(self, problem: Problem, completion_ids: list[list[int]], decode: Callable[..., list[str]]) -> None:
+        """Judge a finished group in the background. `decode` turns ids into the texts that will be asked for."""
+
+        def judge() -> None:
+            finishes = [self._finish(ids) for ids in completion_ids]
+            rows = [
+                (problem.answer, problem.question, text, finish)
+                for text, finish in zip(decode(completion_ids), finishes, strict=True)
+            ]
+            for row, opinions in zip(rows, self._judge(rows), strict=True):
+                self._begun[row] = opinions
+
+        self._judge_thread.submit(judge)
+
+    def _opinions(self, rows: list[Row]) -> list[Opinions]:
+        self._judge_thread.submit(lambda: None).result()  # it works in order, so what was begun before is done now
+        known = {row: self._begun[row] for row in rows if row in self._begun}
+        self.judged_ahead += sum(row in known for row in rows)
+        missing = list(dict.fromkeys(row for row in rows if row not in known))
+        known |= dict(zip(missing, self._judge(missing), strict=True))
+        for row in rows:
+            self._begun.pop(row, None)
+        return [known[row] for row in rows]
+
+    def _judge(self, rows: list[Row]) -> list[Opinions]:
+        answers, questions, texts, finishes = ([row[column] for row in rows] for column in range(4))
+        strict, lenient = (
+            verifier.judge(answers, texts, finishes=finishes, questions=questions)
+            for verifier in (self.verifier, self.second_opinion)
+        )
+        return list(zip(strict, lenient, strict=True))
+
+    def _finish(self, completion_ids: list[int]) -> str:
+        return "stop" if completion_ids and completion_ids[-1] in self.stop_ids else "length"
 
 
 def group_shares(rewards: list[float | None], group_size: int) -> dict[str, float]:

@@ -1,47 +1,45 @@
-"""The one file that knows TRL's insides (1.16). Stages ask it for a trainer; tests fail when TRL moves.
+"""The one file that knows TRL's insides (1.16). Everything of TRL is imported through it; tests fail when TRL moves.
 
 What it relies on, beyond the public API:
 - both trainers generate through `vllm_generation.sync_weights()` and `.generate(...)` when `use_vllm` is true, and
   sync when `state.global_step != _last_loaded_step`; our engine stands in that place;
+- they ask for one batch per optimizer step, of consecutive rows, each process its share (batches.py);
 - `_tokenize_prompts` turns the `prompt` column into ids; ours renders nothing, the prompts come rendered;
-- `DistillationTrainer._generate_single_turn` returns completion ids; for cached rollouts it returns those.
+- `DistillationTrainer._generate_single_turn` returns completion ids; for cached rollouts it returns those;
+- `DistillationTrainer._generate_and_score_completions` returns a batch of which lists are shuffled and split like
+  tensors, and `_compute_loss` turns a part of it into (loss, entropy sum, tokens); with a teacher that is not in the
+  trainer these two carry and use its scores. `teacher_model` may be None.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trl.import_utils as trl_imports
 
 # The trainer process never talks to vLLM's Python side; importing it there would cost seconds and gigabytes.
 trl_imports.is_vllm_available = lambda *args, **kwargs: False
 
-from datasets import Dataset  # noqa: E402
+import torch  # noqa: E402
+from transformers import TrainerCallback  # noqa: E402
 from trl import DistillationConfig, DistillationTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer  # noqa: E402
+from trl.trainer.utils import maybe_gather_lm_head_ctx  # noqa: E402
 
 from reasoning_pipeline.data.prompts import PromptRenderer  # noqa: E402
 from reasoning_pipeline.errors import PipelineError  # noqa: E402
-from reasoning_pipeline.hardware import accumulation  # noqa: E402
-from reasoning_pipeline.jsonl import read_rows  # noqa: E402
-from reasoning_pipeline.records import Decoding, Problem  # noqa: E402
 from reasoning_pipeline.rollouts.engine import TrainerEngine  # noqa: E402
-from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler  # noqa: E402
-from reasoning_pipeline.rollouts.weight_sync import WeightPush  # noqa: E402
-from reasoning_pipeline.training.batches import repeat_in_epochs, steps_for, within_length  # noqa: E402
-from reasoning_pipeline.training.models import check_compatible, load_model, load_tokenizer  # noqa: E402
-from reasoning_pipeline.training.reward import VerifiedReward, usable_references  # noqa: E402
+from reasoning_pipeline.training.divergence import Direction, loss_sum  # noqa: E402
+from reasoning_pipeline.training.teachers import Teacher  # noqa: E402
+from reasoning_pipeline.training.tiled_logits import logprobs_at  # noqa: E402
 
-if TYPE_CHECKING:
-    from reasoning_pipeline.stage import GroupRelative, Optimization, Sampling
-    from reasoning_pipeline.stages import forward_kl_warmup, on_policy_distillation, teacher_sft
-    from reasoning_pipeline.training.context import StageContext
-
-IGNORED = -100
-"""Label of tokens that no loss is taken at."""
+__all__ = ["DistillationConfig", "GRPOConfig", "SFTConfig", "SFTTrainer"]
 
 REVERSE_KL, FORWARD_KL = 1.0, 0.0
 """TRL's `beta`: 1 is KL(student || teacher), 0 is KL(teacher || student), exact over the vocabulary, in tiles."""
+
+_LOGIT_TRANSFORMS = ("logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling",
+                     "final_logit_softcapping")  # fmt: skip
 
 
 class _RenderedPrompts:
@@ -54,15 +52,15 @@ class _RenderedPrompts:
         return [entry.ids for entry in encoded], None, {}
 
 
-class _GRPOTrainer(_RenderedPrompts, GRPOTrainer):
-    pass
+class PolicyTrainer(_RenderedPrompts, GRPOTrainer):
+    """GRPO on rendered prompts."""
 
 
-class _OnPolicyTrainer(_RenderedPrompts, DistillationTrainer):
-    pass
+class OnPolicyTrainer(_RenderedPrompts, DistillationTrainer):
+    """Distillation on the student's own rollouts, the teacher's weights here."""
 
 
-class _CachedRolloutsTrainer(DistillationTrainer):
+class CachedRolloutsTrainer(DistillationTrainer):
     """Distillation on completions that are already there, with the same tiled divergence as on-policy."""
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -76,223 +74,97 @@ class _CachedRolloutsTrainer(DistillationTrainer):
         return [row["completion_ids"] for row in self._batch]
 
 
-def grpo_trainer(config: GroupRelative, context: StageContext) -> GRPOTrainer:
-    """Stages 1 and 3: group-relative policy optimisation against the verified 0/1 reward."""
-    renderer = context.renderer("policy")
-    problems = within_length(usable_references(context.problems), renderer, config.max_prompt_tokens)
-    steps = steps_for(config, len(problems), config.problems_per_step)
-    micro, passes = accumulation(
-        context.profile, config.problems_per_step * config.group_size, what="problems_per_step x group_size"
-    )
-    arguments = GRPOConfig(
-        **_common(config, context, steps),
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=passes,
-        num_generations=config.group_size,
-        max_completion_length=config.max_completion_tokens,
-        temperature=config.temperature,
-        top_p=1.0,
-        top_k=0,
-        beta=config.kl_coefficient,
-        epsilon=config.clip_ratio,
-        loss_type=config.loss,
-        scale_rewards=config.scale_advantages,
-        vllm_importance_sampling_correction=config.correct_sampler_mismatch,
-        vllm_importance_sampling_mode="token_truncate",
-        vllm_importance_sampling_clip_max=2.0,
-        shuffle_dataset=False,
-    )
-    reward = VerifiedReward(group_size=config.group_size, stop_ids=renderer.stop_ids)
-    trainer = _GRPOTrainer(
-        model=load_model(context.inputs["policy"]),
-        args=arguments,
-        train_dataset=_problem_rows(
-            repeat_in_epochs(problems, steps * config.problems_per_step, context.seed), renderer
-        ),
-        reward_funcs=reward,
-        processing_class=load_tokenizer(context.inputs["policy"]),
-    )
-    trainer.renderer = renderer
-    return _generating(trainer, config, context, renderer)
+class _ScoredByTeacher(DistillationTrainer):
+    """The loss against a teacher that is not here: its K best words at each position, and a tail."""
+
+    teacher: Teacher
+    direction: Direction
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        pairs = zip(_unpadded(batch, "prompt"), _unpadded(batch, "completion"), strict=True)
+        batch["teacher_scores"] = self.teacher.scores(list(pairs))
+        return batch
+
+    def _compute_loss(
+        self, unwrapped_student: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        mask_BT = inputs["completion_mask"].bool()
+        hidden_BTH = self._get_last_hidden_state(
+            unwrapped_student,
+            torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1),
+            torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1),
+            mask_BT.shape[1],
+        )
+        head = unwrapped_student.get_output_embeddings()
+        weight, bias = (p.full_tensor() if hasattr(p, "full_tensor") else p for p in (head.weight, head.bias))
+        ids_NK, teacher_NK = self._teacher_words(inputs, mask_BT)
+        student_NK, entropy_N = logprobs_at(
+            hidden_BTH[mask_BT], weight, bias, ids_NK, gathered=maybe_gather_lm_head_ctx
+        )
+        vocabulary = unwrapped_student.config.get_text_config().vocab_size  # a sharded head has no length of its own
+        loss = loss_sum(
+            student_NK, teacher_NK, top_k=self.teacher.top_k, vocabulary=vocabulary, direction=self.direction
+        )
+        divisor = loss.tokens.clamp(min=1) if num_items_in_batch is None else num_items_in_batch
+        return loss.total / divisor, entropy_N.sum(), loss.tokens
+
+    def _teacher_words(self, inputs: dict[str, Any], mask_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Word ids and the teacher's log-probabilities [N, K] of the batch's tokens; the sampled ones where K = 0."""
+        scores = inputs["teacher_scores"]
+        if self.teacher.top_k == 0:
+            ids_NK = inputs["completion_ids"][mask_BT].unsqueeze(-1)
+            teacher_NK = torch.cat([torch.from_numpy(s.sampled_T.copy()) for s in scores]).unsqueeze(-1)
+        else:
+            ids_NK = torch.cat([torch.from_numpy(s.ids_TK.copy()) for s in scores])
+            teacher_NK = torch.cat([torch.from_numpy(s.logprobs_TK.copy()) for s in scores])
+        return ids_NK.to(mask_BT.device), teacher_NK.to(mask_BT.device)
 
 
-def on_policy_distillation_trainer(config: on_policy_distillation.Config, context: StageContext) -> DistillationTrainer:
-    """Stage 2b: reverse KL on the student's own rollouts."""
-    check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
-    renderer = context.renderer("policy")
-    problems = within_length(context.problems, renderer, config.max_prompt_tokens)
-    prompts_per_step = config.rollouts_per_step // config.rollouts_per_prompt
-    steps = steps_for(config, len(problems), prompts_per_step)
-    chosen = repeat_in_epochs(problems, steps * prompts_per_step, context.seed)
-    rows = [problem for problem in chosen for _ in range(config.rollouts_per_prompt)]
-    trainer = _OnPolicyTrainer(
-        model=load_model(context.inputs["policy"]),
-        teacher_model=load_model(context.inputs["teacher"], dtype=context.profile.precision),
-        args=DistillationConfig(
-            **_common(config, context, steps),
-            **_distillation_batch(config.rollouts_per_step, context),
-            beta=REVERSE_KL,
-            temperature=config.temperature,
-            top_p=1.0,
-            top_k=0,
-            max_completion_length=config.max_completion_tokens,
-        ),
-        train_dataset=_problem_rows(rows, renderer),
-        processing_class=load_tokenizer(context.inputs["policy"]),
-    )
-    trainer.renderer = renderer
-    return _generating(trainer, config, context, renderer)
+class ScoredOnPolicyTrainer(_ScoredByTeacher, OnPolicyTrainer):
+    """Distillation on the student's own rollouts, the teacher asked for its scores."""
 
 
-def cached_distillation_trainer(config: forward_kl_warmup.Config, context: StageContext) -> DistillationTrainer:
-    """Stage 2a: forward KL on the teacher's cached rollouts."""
-    check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
-    rollouts = _read_rollouts(context.inputs["rollouts"])
-    _check_writer(context.inputs["rollouts"], context.inputs["teacher"])
-    steps = steps_for(config, len(rollouts), config.rollouts_per_step)
-    return _CachedRolloutsTrainer(
-        model=load_model(context.inputs["policy"]),
-        teacher_model=load_model(context.inputs["teacher"], dtype=context.profile.precision),
-        args=DistillationConfig(
-            **_common(config, context, steps),
-            **_distillation_batch(config.rollouts_per_step, context),
-            beta=FORWARD_KL,
-            temperature=config.temperature,
-        ),
-        train_dataset=Dataset.from_list(
-            [
-                {"prompt": "", "prompt_ids": row["prompt_ids"], "completion_ids": row["completion_ids"]}
-                for row in repeat_in_epochs(rollouts, steps * config.rollouts_per_step, context.seed)
-            ]
-        ),
-        processing_class=load_tokenizer(context.inputs["policy"]),
-    )
+class ScoredCachedRolloutsTrainer(_ScoredByTeacher, CachedRolloutsTrainer):
+    """Distillation on cached rollouts, the teacher's scores asked for or cached too."""
 
 
-def sft_trainer(config: teacher_sft.Config, context: StageContext) -> SFTTrainer:
-    """The control: next-token likelihood of the teacher's rollouts, prompt tokens masked."""
-    rollouts = _read_rollouts(context.inputs["rollouts"])
-    steps = steps_for(config, len(rollouts), config.rollouts_per_step)
-    rows = [
-        {
-            "input_ids": row["prompt_ids"] + row["completion_ids"],
-            "labels": [IGNORED] * len(row["prompt_ids"]) + row["completion_ids"],
-        }
-        for row in repeat_in_epochs(rollouts, steps * config.rollouts_per_step, context.seed)
-    ]
-    micro, passes = accumulation(context.profile, config.rollouts_per_step, what="rollouts_per_step")
-    return SFTTrainer(
-        model=load_model(context.inputs["policy"]),
-        args=SFTConfig(
-            **_common(config, context, steps),
-            per_device_train_batch_size=micro,
-            gradient_accumulation_steps=passes,
-            max_length=None,
-            dataset_kwargs={"skip_prepare_dataset": True},
-            remove_unused_columns=False,
-            train_sampling_strategy="sequential",
-        ),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=load_tokenizer(context.inputs["policy"]),
-    )
+def _unpadded(batch: dict[str, Any], part: str) -> list[list[int]]:
+    ids, mask = batch[f"{part}_ids"].cpu(), batch[f"{part}_mask"].cpu().bool()
+    return [row[kept].tolist() for row, kept in zip(ids, mask, strict=True)]
 
 
-def _common(config: Optimization, context: StageContext, steps: int) -> dict[str, Any]:
-    """What every trainer's arguments share."""
-    on_cpu, launched = context.profile.device == "cpu", context.profile.accelerate_config is not None
-    schedule: dict[str, Any] = {"lr_scheduler_type": config.schedule}
-    if config.schedule == "constant":
-        schedule = {"lr_scheduler_type": "constant_with_warmup"}
-    elif config.schedule == "cosine":
-        schedule = {
-            "lr_scheduler_type": "cosine_with_min_lr",
-            "lr_scheduler_kwargs": {"min_lr_rate": config.final_learning_rate_ratio},
-        }
-    return {
-        **schedule,
-        "output_dir": str(context.work / "checkpoints"),
-        "max_steps": steps,
-        "learning_rate": config.learning_rate,
-        "warmup_steps": round(config.warmup_ratio * steps),
-        "weight_decay": config.weight_decay,
-        "adam_beta1": config.adam_beta1,
-        "adam_beta2": config.adam_beta2,
-        "max_grad_norm": config.max_grad_norm,
-        "seed": context.seed,
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,
-        "save_strategy": "steps",
-        "save_steps": config.save_every,
-        "save_total_limit": 2,
-        "report_to": [],
-        "disable_tqdm": True,
-        "bf16": context.profile.precision == "bfloat16",
-        # Behind a launcher `use_cpu` would switch DeepSpeed off in silence; without a GPU the CPU is taken anyway.
-        # Without a backend accelerate counts one process, whatever the launcher started.
-        "ddp_backend": "gloo" if on_cpu and launched else None,
-        "use_cpu": on_cpu and not launched,
-        "gradient_checkpointing": context.profile.gradient_checkpointing,
-        "dataloader_pin_memory": context.profile.device == "cuda",
-    }
+def score_with(trainer: Any, teacher: Teacher, direction: Direction) -> None:
+    """Give a scored trainer its teacher. Raises PipelineError for a student whose head is more than a projection."""
+    config = trainer.model.config.get_text_config()
+    present = [name for name in _LOGIT_TRANSFORMS if getattr(config, name, None) is not None]
+    if present:
+        raise PipelineError(
+            f"the student's logits are transformed ({', '.join(present)}), which the top-K divergence does not know",
+            remedy="run with `teacher: trainer` in the hardware profile",
+        )
+    trainer.teacher, trainer.direction = teacher, direction
 
 
-def _distillation_batch(rollouts_per_step: int, context: StageContext) -> dict[str, Any]:
-    micro, passes = accumulation(context.profile, rollouts_per_step, what="rollouts_per_step")
-    return {
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": passes,
-        "shuffle_dataset": False,
-    }
-
-
-def _problem_rows(problems: list[Problem], renderer: PromptRenderer) -> Dataset:
-    """One row a problem, in training order: resuming then only needs to skip."""
-    rendered = {problem.id: renderer.prompt(problem.question) for problem in problems}
-    return Dataset.from_list(
-        [{"prompt": rendered[p.id], "answer": p.answer, "question": p.question, "problem_id": p.id} for p in problems]
-    )
-
-
-def _generating(trainer: Any, config: Any, context: StageContext, renderer: PromptRenderer) -> Any:
+def generate_with(trainer: Any, engine: TrainerEngine, renderer: PromptRenderer) -> Any:
     """Put our engine where TRL keeps its vLLM object."""
-    sampling: Sampling = config
-    if context.client is not None:
-        assert context.transfer_folder is not None
-        sampler: Any = context.client
-        push = WeightPush(context.client, trainer.accelerator, context.transfer_folder, context.profile.precision)
-    else:
-        pad = load_tokenizer(context.inputs["policy"]).pad_token_id
-        sampler, push = TransformersSampler(trainer.model, pad_id=pad), None
-    engine = TrainerEngine(
-        sampler,
-        push,
-        decoding=Decoding(
-            temperature=sampling.temperature, max_tokens=sampling.max_completion_tokens, seed=context.seed
-        ),
-        stop_ids=renderer.stop_ids,
-        label=context.label,
-    )
     engine.trainer = trainer
+    trainer.renderer = renderer
     trainer.vllm_generation = engine
     trainer.use_vllm = True
     trainer._last_loaded_step = -1
+    trainer.add_callback(_KeepsRolloutsAhead(engine))
     return trainer
 
 
-def _read_rollouts(folder: Path) -> list[dict[str, Any]]:
-    return read_rows(folder / "rollouts.jsonl")
+class _KeepsRolloutsAhead(TrainerCallback):
+    """What is being written for the next optimizer step goes into the resume point, and comes from there."""
 
+    def __init__(self, engine: TrainerEngine) -> None:
+        self.engine = engine
 
-def _check_writer(rollouts: Path, teacher: Path) -> None:
-    """The warmup's teacher must be the one that wrote the rollouts."""
-    from reasoning_pipeline.registry.store import RECORD, read_record
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.engine.load_ahead(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
-    if not (rollouts / RECORD).is_file() or not (teacher / RECORD).is_file():
-        return
-    writer = read_record(rollouts).inputs["teacher"].fingerprint
-    named = read_record(teacher).fingerprint
-    if writer != named:
-        raise PipelineError(
-            f"the rollout set {rollouts.name} was written by {writer[:16]}…, the step's teacher is {named[:16]}…",
-            remedy="point `rollouts` at the set this teacher wrote, or `teacher` at its writer",
-        )
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.engine.save_ahead(Path(args.output_dir) / f"checkpoint-{state.global_step}")

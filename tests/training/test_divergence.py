@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from reasoning_pipeline.training import trl_bridge
+from tests.training.largest_tensor import LargestTensor
 
 pytestmark = pytest.mark.slow  # importing TRL takes seconds
 
@@ -45,21 +43,6 @@ def test_loss_and_gradient_are_those_of_the_plain_formula(beta: float, teacher_f
     reference = torch.autograd.grad(plain, [student, head])
     for got, expected in zip(ours, reference, strict=True):
         torch.testing.assert_close(got, expected.float(), rtol=1e-4, atol=1e-6)
-
-
-class LargestTensor(TorchDispatchMode):
-    """Remembers the number of elements of the largest tensor any operation returns."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.largest = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for item in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(item, torch.Tensor):
-                self.largest = max(self.largest, item.numel())
-        return result
 
 
 @pytest.mark.parametrize("beta", [trl_bridge.FORWARD_KL, trl_bridge.REVERSE_KL])

@@ -152,7 +152,9 @@ def test_distillation_between_different_vocabularies_is_refused(
 
 
 def test_trl_still_has_the_insides_the_bridge_relies_on() -> None:
+    import torch
     from trl import DistillationTrainer, GRPOTrainer
+    from trl.trainer.utils import maybe_gather_lm_head_ctx, shuffle_sequence_dict, split_tensor_dict
 
     for trainer in (GRPOTrainer, DistillationTrainer):
         source = inspect.getsource(trainer._generate_single_turn)
@@ -163,3 +165,12 @@ def test_trl_still_has_the_insides_the_bridge_relies_on() -> None:
     assert 'prompts = [x["prompt"] for x in inputs]' in inspect.getsource(
         DistillationTrainer._generate_and_score_completions
     )
+    # What a teacher outside the trainer needs: its scores travel with the batch, and the loss is computed in one place.
+    parameters = list(inspect.signature(DistillationTrainer._compute_loss).parameters)
+    assert parameters == ["self", "unwrapped_student", "inputs", "num_items_in_batch"]
+    names = list(inspect.signature(DistillationTrainer._get_last_hidden_state).parameters)
+    assert names[:5] == ["self", "unwrapped_model", "input_ids", "attention_mask", "logits_to_keep"]
+    batch: dict[str, Any] = {"ids": torch.arange(8), "scores": list(range(8))}
+    parts = split_tensor_dict(shuffle_sequence_dict(batch), 2)
+    assert [part["ids"].tolist() for part in parts] == [part["scores"] for part in parts], "lists move with tensors"
+    assert callable(maybe_gather_lm_head_ctx)

@@ -1,0 +1,59 @@
+"""What the arguments of all of TRL's trainers share, from the recipe's step and the hardware profile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reasoning_pipeline.hardware import accumulation
+from reasoning_pipeline.step_command import has_launcher, sharding_kind
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.stage import Optimization
+    from reasoning_pipeline.training.context import StageContext
+
+
+def common_arguments(config: Optimization, context: StageContext, steps: int) -> dict[str, Any]:
+    """What every trainer's arguments share."""
+    on_cpu, launched = context.profile.device == "cpu", has_launcher(context.profile)
+    schedule: dict[str, Any] = {"lr_scheduler_type": config.schedule}
+    if config.schedule == "constant":
+        schedule = {"lr_scheduler_type": "constant_with_warmup"}
+    elif config.schedule == "cosine":
+        schedule = {
+            "lr_scheduler_type": "cosine_with_min_lr",
+            "lr_scheduler_kwargs": {"min_lr_rate": config.final_learning_rate_ratio},
+        }
+    return {
+        **schedule,
+        "output_dir": str(context.work / "checkpoints"),
+        "max_steps": steps,
+        "learning_rate": config.learning_rate,
+        "warmup_steps": round(config.warmup_ratio * steps),
+        "weight_decay": config.weight_decay,
+        "adam_beta1": config.adam_beta1,
+        "adam_beta2": config.adam_beta2,
+        "max_grad_norm": config.max_grad_norm,
+        "seed": context.seed,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps",
+        "save_steps": config.save_every,
+        "save_total_limit": None,  # resume.py removes old points; the trainer would do so before the new one is whole
+        "report_to": [],
+        "disable_tqdm": True,
+        "bf16": context.profile.precision == "bfloat16",
+        # `use_cpu` switches DeepSpeed off in silence; without it data parallel processes on CPUs train each for itself,
+        # in silence too. Without a backend accelerate counts one process, whatever the launcher started.
+        "ddp_backend": "gloo" if on_cpu and launched else None,
+        "use_cpu": on_cpu and not (launched and sharding_kind(context.profile) == "DEEPSPEED"),
+        "gradient_checkpointing": context.profile.gradient_checkpointing,
+        "dataloader_pin_memory": context.profile.device == "cuda",
+    }
+
+
+def batch_arguments(
+    rollouts_per_step: int, context: StageContext, *, what: str = "rollouts_per_step"
+) -> dict[str, Any]:
+    """The global batch of one optimizer step, divided over processes and passes as the profile says."""
+    micro, passes = accumulation(context.profile, rollouts_per_step, what=what)
+    return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": passes}
