@@ -4,7 +4,7 @@ ACCELERATOR ?= auto
 READY := .venv/.ready
 RUN := .venv/bin/python
 
-.PHONY: help setup demo test quick check smoke bench clean
+.PHONY: help setup demo test quick check smoke torture bench slurm clean
 
 help:      ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -19,8 +19,12 @@ check: $(READY) ## ruff and mypy
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 smoke: $(READY) ## each stage's smoke recipe, for real
 	@$(RUN) -m pytest tests/contract -m slow
+torture: $(READY) ## the plan killed at 100 random moments and continued each time; KILLS=, ENGINE=vllm, SEED=
+	@$(RUN) -m tests.torture --kills $(or $(KILLS),100) --engine $(or $(ENGINE),transformers) $(if $(SEED),--seed $(SEED))
 bench: $(READY) ## the figures in README, measured on this machine
 	@$(RUN) -m benchmarks.limits
+slurm: ## Slurm for the tests of launching, where it may be installed (Debian or Ubuntu, root)
+	@requirements/slurm.sh
 clean: ## remove what running made (runs/), not .venv
 	rm -rf runs
 

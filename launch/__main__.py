@@ -1,0 +1,188 @@
+"""`python -m launch`: a recipe's plan as Slurm jobs, what they are at, ending them, and what must be fetched before."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from reasoning_pipeline.commands.arm_options import add_arm_options, seed_list, seeds_of
+from reasoning_pipeline.commands.recipes import recipe_command
+from reasoning_pipeline.errors import PipelineError, as_storage_error
+
+if TYPE_CHECKING:
+    from launch.ledger import Ledger
+    from reasoning_pipeline.plan import Plan
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 done; 1 refused or failed; 2 bad input; 99 (of `job`) to be queued again; 130 stopped."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.command(arguments))
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        print(f"error: {as_storage_error(error) or error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m launch", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    slurm = recipe_command(commands, "slurm", "submit what is neither complete nor queued, one job a step", _slurm)
+    slurm.add_argument("--only", metavar="STEP", help="this step alone; what it reads must be complete or queued")
+    slurm.add_argument("--until", metavar="STEP", help="up to this step: it and everything it needs")
+    slurm.add_argument("--dry-run", action="store_true", help="print the scripts; submit and write nothing")
+    for name in ("partition", "account", "qos"):
+        slurm.add_argument(f"--{name}", help=f"instead of the profile's slurm.{name}")
+    slurm.add_argument("--time-limit", metavar="LIMIT", help="instead of the profile's slurm.time_limit")
+    status = recipe_command(commands, "status", "each step: complete, running, waiting for what, failed why", _status)
+    cancel = recipe_command(commands, "cancel", "end a recipe's jobs; their resume points are kept", _cancel)
+    cancel.add_argument("--only", metavar="STEP", help="the job of this step (what waits for it goes too)")
+    job = recipe_command(commands, "job", "inside a job: run one step (called by the scripts)", _job)
+    job.add_argument("--step", required=True, metavar="STEP")
+    job.add_argument("--expect", required=True, metavar="OUTPUT", help="what the step's folder was called")
+    prefetch = recipe_command(commands, "prefetch", "fetch models and data from the hub into HF_HOME", _prefetch)
+    prefetch.add_argument("--dry-run", action="store_true", help="list them; fetch nothing")
+    for command, without in ((slurm, "main"), (status, "as submitted"), (cancel, "as submitted")):
+        add_arm_options(command, without=without)
+    job.add_argument("--seeds", type=seed_list, metavar="N,N,…")
+    return parser
+
+
+def _slurm(arguments: argparse.Namespace) -> int:
+    from launch.submission import dependency, make_target, prepare, submit
+    from reasoning_pipeline.hardware import load_profile, profile_path
+    from reasoning_pipeline.plan import make_plan
+    from reasoning_pipeline.recipe import MAIN, load_recipe
+
+    profile = load_profile(arguments.hardware)
+    own = {name: getattr(arguments, name) for name in ("partition", "account", "qos", "time_limit")}
+    own = {name: value for name, value in own.items() if value is not None}
+    if profile.slurm is not None and own:
+        profile = profile.model_copy(update={"slurm": profile.slurm.changed(own)})
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    seeds = seeds_of(arguments, recipe)
+    plan = make_plan(recipe, arguments.root, seeds).of_arms(arguments.arms or (MAIN,))
+    target = make_target(plan, profile_path(arguments.hardware), arguments.overrides, seeds)
+    which = {"only": arguments.only, "until": arguments.until}
+    if arguments.dry_run:
+        prepared = prepare(plan, profile, target, queued=set(), **which)
+        for entry in prepared:
+            words = dependency(entry.job, {parent: f"<{parent}>" for parent in entry.job.parents})
+            print(f"### sbatch {f'--dependency={words} ' if words else ''}{target.script(entry.job)}\n{entry.script}")
+        print(f"### {len(prepared)} jobs; nothing was submitted")
+        return 0
+    done = submit(plan, profile, target, arms=arguments.arms or (MAIN,), **which)
+    for made in done:
+        print(f"{made.job}  {made.step}" + (f"  after {', '.join(made.after)}" if made.after else ""))
+    follow = f"{len(done)} submitted; `python -m launch status {arguments.recipe}` follows them"
+    print(follow if done else "nothing to submit: every step is complete or in the queue")
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from launch.status import states
+
+    plan, ledger = _submitted(arguments)
+    found = states(plan, ledger)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("step", "state", "job", "elapsed", "left", ""):
+        table.add_column(heading, no_wrap=heading not in ("", "state"), overflow="fold")
+    for entry in found:
+        table.add_row(entry.step, entry.state, entry.job, entry.elapsed, entry.left, entry.detail)
+    console = Console()
+    console.print(table)
+    for entry in found:
+        if entry.log:
+            console.print(f"\n{entry.step}: the log of its job ended with\n{entry.log}", highlight=False, markup=False)
+    if all(entry.state == "complete" for entry in found):
+        print(f"\nwrite the report with `python -m reasoning_pipeline report {arguments.recipe}`")
+    return 1 if any(entry.state == "failed" for entry in found) else 0
+
+
+def _cancel(arguments: argparse.Namespace) -> int:
+    from launch import queue
+    from reasoning_pipeline.runner import selected
+
+    plan, ledger = _submitted(arguments)
+    alive = queue.mine()
+    steps = selected(plan, arguments.only, None)
+    newest = [entry for step in steps if (entry := ledger.newest(step.output)) is not None and entry.job in alive]
+    queue.cancel([entry.job for entry in newest])
+    for entry in newest:
+        print(f"{entry.job}  {entry.step}  cancelled")
+    print(f"{len(newest)} jobs cancelled; resume points are kept" if newest else "nothing of this recipe is queued")
+    return 0
+
+
+def _submitted(arguments: argparse.Namespace) -> tuple[Plan, Ledger]:
+    """The plan as it was submitted, where the command line does not say otherwise."""
+    from launch.ledger import Ledger
+    from reasoning_pipeline.plan import make_plan
+    from reasoning_pipeline.recipe import load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    ledger = Ledger.read(arguments.root / recipe.name)
+    if not arguments.overrides and ledger.overrides:
+        recipe = load_recipe(arguments.recipe, ledger.overrides)
+    plan = make_plan(recipe, arguments.root, seeds_of(arguments, recipe) or ledger.seeds)
+    return plan.of_arms(arguments.arms or ledger.arms), ledger
+
+
+def _job(arguments: argparse.Namespace) -> int:
+    from launch.job import run_job
+    from reasoning_pipeline.hardware import load_profile
+    from reasoning_pipeline.recipe import load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    return run_job(
+        recipe,
+        load_profile(arguments.hardware),
+        arguments.root,
+        step=arguments.step,
+        expect=arguments.expect,
+        seeds=seeds_of(arguments, recipe),
+    )
+
+
+def _prefetch(arguments: argparse.Namespace) -> int:
+    import os
+
+    from launch.prefetch import fetch, wanted
+    from reasoning_pipeline.hardware import load_profile
+    from reasoning_pipeline.recipe import load_recipe
+
+    profile = load_profile(arguments.hardware)
+    # The cache that the jobs will look into; set before the hub's client is imported, which reads it once.
+    if profile.setup.hf_home is not None:
+        os.environ["HF_HOME"] = profile.setup.hf_home
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    items = wanted(recipe)
+    if not items:
+        print(f"{arguments.recipe} needs nothing from the hub")
+    failed = 0
+    for item in items:
+        print(f"{item.kind:5}  {item.name}  ({', '.join(item.used_by)})", flush=True)
+        if arguments.dry_run:
+            continue
+        try:
+            print(f"       {fetch(recipe, item, arguments.root)}", flush=True)
+        except PipelineError as error:
+            failed += 1
+            print(f"error: {error}", file=sys.stderr, flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""`python -m launch prefetch`: models and data from the hub into HF_HOME, on a machine that has network.
+
+What a recipe needs is found without planning it: a plan already reads the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals.suite import SUITES_FOLDER, load_suite
+from reasoning_pipeline.arms import worlds
+from reasoning_pipeline.data.sources import load_problems
+from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.planning import external_folder
+from reasoning_pipeline.recipe import STEP, Recipe
+from reasoning_pipeline.registry.resolve import resolve_model
+from reasoning_pipeline.yaml_files import read_yaml
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One thing to fetch.
+
+    Example:
+        Wanted(kind="model", name="Qwen/Qwen3-8B", used_by=("teacher_rl",))
+    """
+
+    kind: str
+    """model, data or suite."""
+    name: str
+    used_by: tuple[str, ...]
+    key: str = ""
+    """Data set of the recipe, or suite; for a model nothing."""
+
+
+def wanted(recipe: Recipe) -> list[Wanted]:
+    """Everything of the hub that this recipe and its arms read."""
+    models: dict[str, list[str]] = {}
+    for step, reference in _references(recipe):
+        if not reference.startswith(STEP) and reference.count("/") == 1 and external_folder(reference, recipe) is None:
+            models.setdefault(reference, []).append(step)
+    found = [Wanted("model", name, tuple(dict.fromkeys(steps))) for name, steps in models.items()]
+    for name, data in recipe.data.items():
+        if data.source == "hub":
+            found.append(Wanted("data", f"{data.id}@{data.revision or 'main'}", (f"data.{name}",), name))
+    evaluate = recipe.evaluate
+    for suite in evaluate.suites if evaluate is not None else ():
+        path = SUITES_FOLDER / f"{suite}.yaml"
+        if evaluate is None or suite in evaluate.data or not path.is_file():
+            continue
+        hub = read_yaml(path).get("hub")
+        if hub:
+            found.append(Wanted("suite", f"{hub['dataset']}@{hub['revision'][:12]}", (f"evaluate: {suite}",), suite))
+    return found
+
+
+def _references(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    for world in worlds(recipe, recipe.seed):
+        for step in world.recipe.steps:
+            for _, reference, _ in world.recipe.references(step):
+                yield step, reference
+
+
+def fetch(recipe: Recipe, item: Wanted, root: Path) -> str:
+    """Bring one thing into the cache and look at it as a run would; says what it found.
+
+    Raises:
+        PipelineError: It cannot be had, with what to do about it.
+    """
+    try:
+        if item.kind == "model":
+            folder = resolve_model(item.name, root).folder
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            return f"{size / 2**30:,.2f} GiB in {folder}"
+        if item.kind == "data":
+            problems = load_problems(recipe.data[item.key], folder=Path(recipe.path).resolve().parent, seed=recipe.seed)
+            return f"{len(problems):,} problems"
+        return f"{len(load_suite(item.key).problems):,} problems"
+    except PipelineError as error:
+        raise PipelineError(f"{item.kind} {item.name}: {error.message}", remedy=_remedy(error)) from error
+
+
+def _remedy(error: PipelineError) -> str | None:
+    """What to do, from the hub client's own kind of error."""
+    from huggingface_hub import errors
+
+    cause = error.__cause__
+    if isinstance(cause, errors.GatedRepoError):
+        return "its authors ask for consent: accept the licence on the model's page, then `hf auth login` or HF_TOKEN"
+    if isinstance(cause, errors.RepositoryNotFoundError | errors.RevisionNotFoundError):
+        return "no such name or revision on the hub, or a private one: check the spelling and HF_TOKEN"
+    if isinstance(cause, errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError | OSError):
+        return "the hub cannot be reached from here: run this on a machine with network, with the same HF_HOME"
+    return error.remedy

@@ -1,0 +1,151 @@
+"""`python -m launch slurm`: what is not complete and not queued goes into the queue, along the plan's edges."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from launch import queue
+from launch.checks import check
+from launch.jobs import Job, make_jobs, unfinished_parents
+from launch.ledger import Ledger, Submission
+from launch.script import Target, log_name, render
+from reasoning_pipeline.errors import PipelineError, RecipeError
+from reasoning_pipeline.hardware import HardwareProfile
+from reasoning_pipeline.plan import Plan
+from reasoning_pipeline.run_lock import run_lock
+from reasoning_pipeline.runner import selected
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job with its script, before it is submitted."""
+
+    job: Job
+    script: str
+
+
+def prepare(
+    plan: Plan, profile: HardwareProfile, target: Target, *, only: str | None, until: str | None, queued: set[str]
+) -> list[Prepared]:
+    """The jobs that a submission consists of, each after those it waits for. Raises RecipeError with all problems."""
+    if profile.slurm is None:
+        raise RecipeError(
+            profile.name, ["slurm: missing; a profile for a cluster says here what its jobs ask for (docs/cluster.md)"]
+        )
+    steps = [step for step in selected(plan, only, until) if not step.complete and step.name not in queued]
+    check(plan, profile, steps)
+    for step in steps:
+        others = {other.name for other in steps} | queued
+        missing = [parent for parent in unfinished_parents(plan, step) if parent not in others]
+        if missing:
+            raise RecipeError(step.name, [f"needs {', '.join(missing)}, which is neither complete nor queued"])
+    return [
+        Prepared(job, render(job, profile, target, profile.slurm.request(job.steps[0].config.stage)))
+        for job in make_jobs(plan, steps, queued)
+    ]
+
+
+def submit(
+    plan: Plan, profile: HardwareProfile, target: Target, *, arms: Sequence[str], only: str | None, until: str | None
+) -> list[Submission]:
+    """Submit what is neither complete nor queued; returns what was.
+
+    Raises:
+        QueueError: sbatch refused, with its message; what was submitted before is recorded.
+    """
+    _check_secrets(profile)
+    scripts = target.folder / "slurm"
+    (target.folder / "logs" / "slurm").mkdir(parents=True, exist_ok=True)
+    scripts.mkdir(exist_ok=True)
+    with run_lock(scripts):
+        ledger = Ledger.read(target.folder)
+        numbers = _in_queue(plan, ledger)
+        prepared = prepare(plan, profile, target, only=only, until=until, queued=set(numbers))
+        if profile.slurm is not None:
+            for name in {profile.slurm.request(entry.job.steps[0].config.stage).partition for entry in prepared}:
+                queue.check_partition(name)
+        ledger.overrides, ledger.arms, ledger.seeds = list(target.overrides), list(arms), list(target.seeds)
+        done: list[Submission] = []
+        for entry in prepared:
+            done += _submit(entry, profile, target, ledger, numbers, plan)
+    return done
+
+
+def dependency(job: Job, numbers: Mapping[str, str]) -> str | None:
+    """sbatch's words for what a job waits for; `numbers` gives the parents' job numbers, or what stands for them."""
+    if not job.parents:
+        return None
+    if job.matched:
+        return f"aftercorr:{numbers[job.parents[0]].split('_')[0]}"
+    return "afterok:" + ":".join(dict.fromkeys(numbers[parent] for parent in job.parents))
+
+
+def _submit(
+    entry: Prepared, profile: HardwareProfile, target: Target, ledger: Ledger, numbers: dict[str, str], plan: Plan
+) -> list[Submission]:
+    job = entry.job
+    path = target.script(job)
+    path.write_text(entry.script, encoding="utf-8")
+    try:
+        number = queue.submit(path, dependency(job, numbers))
+    except queue.QueueError as error:
+        before = f"; {len(numbers)} other steps are queued (`python -m launch cancel` ends them)" if numbers else ""
+        raise queue.QueueError(
+            f"step {job.name}: {error.message}", remedy=f"mend the profile's slurm block and run again{before}"
+        ) from error
+    made = []
+    for task, step in enumerate(job.steps):
+        numbers[step.name] = f"{number}_{task}" if job.array else number
+        made.append(
+            Submission(
+                job=numbers[step.name],
+                step=step.name,
+                output=step.output,
+                script=str(path.relative_to(target.folder)),
+                log=log_name(job, numbers[step.name]),
+                after=tuple(numbers[parent] for parent in unfinished_parents(plan, step)),
+                profile=profile.name,
+                submitted=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+        )
+    ledger.add(*made)
+    return made
+
+
+def _in_queue(plan: Plan, ledger: Ledger) -> dict[str, str]:
+    """Step -> job number of those that are pending or running."""
+    if not ledger.submissions:
+        return {}
+    alive = queue.mine()
+    found: dict[str, str] = {}
+    for step in plan.steps:
+        newest = ledger.newest(step.output)
+        if newest is not None and newest.job in alive and alive[newest.job].alive:
+            found[step.name] = newest.job
+    return found
+
+
+def _check_secrets(profile: HardwareProfile) -> None:
+    missing = [name for name in profile.setup.secrets if not os.environ.get(name)]
+    if missing:
+        raise PipelineError(
+            f"the profile {profile.name!r} needs {', '.join(missing)} in the environment",
+            remedy=f"export {missing[0]}=… in this shell and submit again; it is written nowhere",
+        )
+
+
+def make_target(plan: Plan, hardware: Path, overrides: Sequence[str], seeds: Sequence[int]) -> Target:
+    """Everything absolute: a job starts elsewhere."""
+    root = plan.registry.root.resolve()
+    return Target(
+        recipe=Path(plan.recipe.path).resolve(),
+        hardware=hardware.resolve(),
+        root=root,
+        overrides=tuple(overrides),
+        seeds=tuple(seeds),
+        folder=root / plan.recipe.name,
+    )
