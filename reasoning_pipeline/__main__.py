@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from reasoning_pipeline.commands import artifacts, recipes, stages
+from reasoning_pipeline.commands import artifacts, doctor, labels, recipes, servers, stages, why
 from reasoning_pipeline.errors import PipelineError, as_storage_error
 
 DESCRIPTION = "One recipe, four stages: sparse reward on the teacher, dense transfer to the student."
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reasoning_pipeline", description=DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    for group in (recipes, artifacts, stages):
+    for group in (recipes, doctor, why, labels, artifacts, stages, servers):
         group.add(commands)
     return parser
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reasoning_pipeline.errors import IncompatibleModels
-from reasoning_pipeline.plan import Plan, external_folder
-from reasoning_pipeline.recipe import STEP
+from reasoning_pipeline.plan import Plan, PlannedInput
+from reasoning_pipeline.planning import external_folder
 from reasoning_pipeline.stages.pretrain import Config as Pretrain
 from reasoning_pipeline.training.models import check_compatible
 
@@ -21,48 +21,48 @@ def check_distillations(plan: Plan) -> None:
 
     Hub models that are not on this machine yet are compared when their step starts.
     """
-    for name, config in plan.recipe.steps.items():
-        teacher = getattr(config, "teacher", None)
-        student = getattr(config, "policy", None)
-        if teacher is None or student is None:
+    for step in plan.steps:
+        inputs = {entry.field: entry for entry in step.inputs}
+        if not {"policy", "teacher"} <= inputs.keys():
             continue
-        ours, theirs = (_pretrained(plan, reference) for reference in (student, teacher))
+        student, teacher = inputs["policy"], inputs["teacher"]
+        ours, theirs = (_pretrained(plan, entry) for entry in (student, teacher))
         if ours is not None and theirs is not None:
             for field in ("corpus", "data", "vocabulary_size"):
                 values = getattr(ours, field), getattr(theirs, field)
                 if values[0] != values[1]:
                     raise IncompatibleModels(
-                        f"steps.{name}: student and teacher cannot share a distillation: their base models differ in "
-                        f"{field}: {values[0]!r} in the student, {values[1]!r} in the teacher",
+                        f"steps.{step.name}: student and teacher cannot share a distillation: their base models differ "
+                        f"in {field}: {values[0]!r} in the student, {values[1]!r} in the teacher",
                         remedy="give both pretrain steps the same corpus, data and vocabulary_size",
                     )
             continue
-        our_folder, their_folder = (_folder(plan, reference) for reference in (student, teacher))
+        our_folder, their_folder = (_folder(plan, entry) for entry in (student, teacher))
         if our_folder is not None and their_folder is not None:
             check_compatible(our_folder, their_folder, plan.recipe.prompt)
 
 
-def _ancestry(plan: Plan, reference: str) -> Iterator[str]:
-    """The reference and the policies it comes from, youngest first."""
-    while reference:
-        yield reference
-        if not reference.startswith(STEP):
-            return
-        reference = getattr(plan.recipe.steps[reference.removeprefix(STEP)], "policy", "")
+def _ancestry(plan: Plan, entry: PlannedInput) -> Iterator[PlannedInput]:
+    """The model and the policies it comes from, youngest first."""
+    yield entry
+    if entry.step is not None:
+        for start in plan.step(entry.step).inputs:
+            if start.field == "policy":
+                yield from _ancestry(plan, start)
 
 
-def _pretrained(plan: Plan, reference: str) -> Pretrain | None:
+def _pretrained(plan: Plan, entry: PlannedInput) -> Pretrain | None:
     """The pretrain step where a model begins, or None where it begins outside this recipe."""
-    *_, oldest = _ancestry(plan, reference)
-    config = plan.recipe.steps.get(oldest.removeprefix(STEP)) if oldest.startswith(STEP) else None
+    *_, oldest = _ancestry(plan, entry)
+    config = plan.step(oldest.step).config if oldest.step is not None else None
     return config if isinstance(config, Pretrain) else None
 
 
-def _folder(plan: Plan, reference: str) -> Path | None:
+def _folder(plan: Plan, entry: PlannedInput) -> Path | None:
     """The nearest folder on this machine that has the model's tokenizer; training does not change it."""
-    for name in _ancestry(plan, reference):
-        if not name.startswith(STEP):
-            return external_folder(name, plan.recipe)
-        if (artifact := plan.step(name.removeprefix(STEP)).artifact) is not None:
+    for model in _ancestry(plan, entry):
+        if model.step is None:
+            return external_folder(model.reference, plan.recipe)
+        if (artifact := plan.step(model.step).artifact) is not None:
             return artifact.folder
     return None

@@ -6,8 +6,10 @@ time (ids are reused) from a thread.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from collections.abc import Callable
 import psutil
 
 OWNER_VARIABLE = "REASONING_PIPELINE_OWNER"
-"""Environment variable `pid:create_time` of the owner."""
+"""Environment variable `pid:create_time:host` of the owner."""
 
 CHECK_SECONDS = 2.0
 
@@ -24,7 +26,7 @@ _watching_in: int | None = None
 
 def owner_environment() -> dict[str, str]:
     """What to add to a child's environment so that it leaves with this process."""
-    return {OWNER_VARIABLE: f"{os.getpid()}:{psutil.Process().create_time()}"}
+    return {OWNER_VARIABLE: f"{os.getpid()}:{psutil.Process().create_time()}:{socket.gethostname()}"}
 
 
 def leave_with_owner(grace_s: float = 0.0, last: Callable[[], object] | None = None) -> None:
@@ -34,8 +36,10 @@ def leave_with_owner(grace_s: float = 0.0, last: Callable[[], object] | None = N
     owner = os.environ.get(OWNER_VARIABLE)
     if not owner or _watching_in == os.getpid():
         return
+    pid, created, host = owner.split(":")
+    if host != socket.gethostname():  # on another node srun, which the owner started, ends what it began there
+        return
     _watching_in = os.getpid()
-    pid, _, created = owner.partition(":")
     threading.Thread(
         target=_watch, args=(int(pid), float(created), grace_s, last), name="leave-with-owner", daemon=True
     ).start()
@@ -56,6 +60,10 @@ def _watch(pid: int, created: float, grace_s: float, last: Callable[[], object] 
     if grace_s > 0:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(grace_s)
+    # Children of this process may be too young to watch: vLLM's engine waits five minutes for a server that is gone.
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
     if last is not None:
         last()
     os._exit(1)

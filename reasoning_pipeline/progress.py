@@ -118,7 +118,7 @@ def summary(result: dict[str, Any]) -> str:
         if f"{name}_last" in result:
             label = "KL" if name == "kl" else name
             return f": {label} " + form.format(result[f"{name}_first"], result[f"{name}_last"])
-    if "accuracy" in result:
+    if "accuracy" in result and "rollouts" in result:
         return f": {result['rollouts']:,} rollouts, {result['accuracy']:.1%} right"
     return ""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,20 @@ from reasoning_pipeline.errors import PipelineError, as_storage_error
 from reasoning_pipeline.hardware import HardwareProfile
 from reasoning_pipeline.jsonl import read_rows
 from reasoning_pipeline.ownership import leave_with_owner
-from reasoning_pipeline.provenance import provenance
+from reasoning_pipeline.problem_list import ProblemList
+from reasoning_pipeline.provenance import provenance, without_places, write_code_diff
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.registry.record import Record, now
 from reasoning_pipeline.registry.store import Artifact, Registry
 from reasoning_pipeline.rollouts.client import RolloutClient
+from reasoning_pipeline.rollouts.fleet import RolloutFleet
+from reasoning_pipeline.run_lock import step_lock
 from reasoning_pipeline.stage import stage_module
-from reasoning_pipeline.training.context import StageContext, StageOutcome
+from reasoning_pipeline.training.context import STOP_VARIABLE, StageContext, StageOutcome
 
 CONTEXT_FILE = "context.json"
+TEACHER_KEY_VARIABLE = "REASONING_PIPELINE_TEACHER_KEY"
+"""Environment variable with the key of the teacher's server."""
 PROBLEMS_FILE = "problems.jsonl"
 GRACE_SECONDS = 60.0
 """After the runner is gone, how long a step may take to save its resume point."""
@@ -47,8 +53,11 @@ class StepContext(BaseModel):
     prompt: PromptConfig
     profile: HardwareProfile
     config: dict[str, Any]
-    server_url: str | None = None
+    server_urls: list[str] = []
+    """Their key comes through the environment."""
     transfer_folder: Path | None = None
+    teacher_url: str | None = None
+    """Of the frozen teacher's server; its key comes through TEACHER_KEY_VARIABLE."""
     record: dict[str, Any]
     """The record as far as the plan knows it: identity, inputs, label spend."""
 
@@ -57,10 +66,24 @@ class StepContext(BaseModel):
         path.write_text(self.model_dump_json(indent=2), encoding="utf-8")
         return path
 
-    def client(self) -> RolloutClient | None:
-        if self.server_url is None:
+    def client(self) -> RolloutClient | RolloutFleet | None:
+        """Of one server or of several; None where rollouts are written in the trainer's process."""
+        server = self.profile.server
+        clients = [
+            RolloutClient(url, timeout_s=server.request_timeout_s, silence_s=server.silence_timeout_s)
+            for url in self.server_urls
+        ]
+        if len(clients) > 1:
+            return RolloutFleet(clients)
+        return clients[0] if clients else None
+
+    def teacher_client(self) -> RolloutClient | None:
+        if self.teacher_url is None:
             return None
-        return RolloutClient(self.server_url, timeout_s=self.profile.server.request_timeout_s)
+        server, key = self.profile.server, os.environ.get(TEACHER_KEY_VARIABLE)
+        return RolloutClient(
+            self.teacher_url, key=key, timeout_s=server.request_timeout_s, silence_s=server.silence_timeout_s
+        )
 
     def problems(self) -> list[Problem]:
         path = self.work / PROBLEMS_FILE
@@ -71,12 +94,17 @@ class StepContext(BaseModel):
 
 def publish(step: StepContext, outcome: StageOutcome, seconds: float) -> Artifact:
     """Make the outcome an artifact, with a record that says how it came about."""
+    write_code_diff(outcome.folder)
+    if problems := step.problems():
+        ProblemList.of(problems).save(outcome.folder)
     record = Record.model_validate(
         {
             **step.record,
+            "config": without_places(step.record["config"]),
+            "inputs": without_places(step.record["inputs"]),
             "prompt": step.prompt.model_dump(mode="json"),
-            "result": outcome.result,
-            "provenance": provenance(step.profile.name, seconds),
+            "result": without_places(outcome.result),
+            "provenance": provenance(step.profile.name, seconds, step.profile.processes),
             "created": now(),
             "files": {},
         }
@@ -104,11 +132,15 @@ def execute(step: StepContext, config: Any, run: Callable[[Any, StageContext], S
         work=step.work,
         client=step.client(),
         transfer_folder=step.transfer_folder,
+        teacher_client=step.teacher_client(),
+        stop_file=Path(os.environ[STOP_VARIABLE]) if STOP_VARIABLE in os.environ else None,
     )
     try:
-        with context.watching_signals():
+        with _alone(step) as published, context.watching_signals():
+            if published:
+                return 0
             outcome = run(config, context)
-            if int(os.environ.get("RANK", "0")) == 0:
+            if _rank() == 0:
                 artifact = publish(step, outcome, time.monotonic() - started)
                 print(f"published {artifact.name}")
     except PipelineError as error:
@@ -121,6 +153,30 @@ def execute(step: StepContext, config: Any, run: Callable[[Any, StageContext], S
         print(f"error: {storage}", file=sys.stderr, flush=True)
         return storage.exit_status
     return 0
+
+
+@contextmanager
+def _alone(step: StepContext) -> Iterator[bool]:
+    """Hold the work folder. The step of a killed runner lives on for a while, to save a resume point or to publish;
+    two processes must not write here. Yields whether it has published meanwhile."""
+    if _rank() != 0:
+        yield False
+        return
+    with step_lock(step.work / "process", _said):
+        found = Registry(step.root).find(step.record["stage"], step.record["fingerprint"])
+        alone = int(os.environ.get("WORLD_SIZE", "1")) == 1  # of several processes all would have to know
+        if found is not None and alone:
+            print(f"published {found.name} (by the process that an earlier run left behind)")
+        yield found is not None and alone
+
+
+def _said(text: str) -> AbstractContextManager[None]:
+    print(text, flush=True)
+    return nullcontext()
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
 
 
 if __name__ == "__main__":

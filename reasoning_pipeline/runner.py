@@ -8,34 +8,41 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
+from reasoning_pipeline import gate_judging
 from reasoning_pipeline.compatibility import check_distillations
 from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed, Stopped
+from reasoning_pipeline.estimates.steps import check_fit
 from reasoning_pipeline.hardware import HardwareProfile
 from reasoning_pipeline.jsonl import lines
 from reasoning_pipeline.ownership import owner_environment
-from reasoning_pipeline.plan import EVALUATE, Plan, PlannedInput, PlannedStep, external_folder, make_plan
+from reasoning_pipeline.plan import Plan, PlannedInput, PlannedStep, make_plan
+from reasoning_pipeline.planning import external_folder
 from reasoning_pipeline.progress import Progress
-from reasoning_pipeline.recipe import Recipe
+from reasoning_pipeline.provenance import COMMAND_VARIABLE, command_line
+from reasoning_pipeline.recipe import MAIN, Recipe
+from reasoning_pipeline.registry.outside import UNFETCHED
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import write_json
+from reasoning_pipeline.rollouts import server_files
 from reasoning_pipeline.rollouts.client import KEY_VARIABLE
-from reasoning_pipeline.rollouts.server import RolloutServer, tail
-from reasoning_pipeline.run_lock import run_lock
-from reasoning_pipeline.run_step import PROBLEMS_FILE, StepContext
-from reasoning_pipeline.server_pool import ServerPool
+from reasoning_pipeline.rollouts.server import tail
+from reasoning_pipeline.run_lock import held_elsewhere, run_lock, step_lock
+from reasoning_pipeline.run_step import PROBLEMS_FILE, TEACHER_KEY_VARIABLE, StepContext
+from reasoning_pipeline.server_pool import Pool, ServerPool, Servers, server_pool
+from reasoning_pipeline.step_command import launched, step_command
+from reasoning_pipeline.teacher_servers import TeacherServers, asks_a_server
+from reasoning_pipeline.training.context import STOP_VARIABLE
 from reasoning_pipeline.validation import suggestion
 
 LOG_LINES_SHOWN = 20
-STOP_GRACE_SECONDS = 60.0
 POLL_SECONDS = 0.2
-ACCELERATE_CONFIGS = Path(__file__).resolve().parent.parent / "launch" / "accelerate"
 
 
 class Runner:
@@ -49,22 +56,47 @@ class Runner:
         self.recipe, self.profile, self.root, self.console = recipe, profile, root, console
         self.folder = root / recipe.name
         self.progress = Progress(console)
+        self._teachers: TeacherServers | None = None
 
-    def run(self, *, only: str | None = None, until: str | None = None) -> tuple[Plan, int]:
+    def run(
+        self,
+        *,
+        arms: Sequence[str] = (MAIN,),
+        seeds: Sequence[int] = (),
+        only: str | None = None,
+        until: str | None = None,
+    ) -> tuple[Plan, int]:
         """Run what is not complete; returns the plan as it stands afterwards, and how many steps ran.
+
+        Args:
+            arms: Names of arms, or `all`. What they share is run once.
+            seeds: Everything once under each of these; the recipe's own seed where none is given.
 
         Raises:
             StepFailed: With the step's name, the end of its log and the log's path.
             Stopped: On Ctrl-C or SIGTERM, after the step has saved a resume point.
         """
-        plan = make_plan(self.recipe, self.root)
+        whole = make_plan(self.recipe, self.root, seeds)
+        if unfetched := unfetched_models(whole):
+            # Which commit a branch means is part of an identity, and known before anything runs.
+            for reference in unfetched:
+                with self.progress.waiting(f"fetching {reference} from the hub"):
+                    resolve_model(reference, self.root)
+            whole = make_plan(self.recipe, self.root, seeds)
+        plan = whole if only or until else whole.of_arms(arms)  # a step's name says which arm it belongs to
         wanted = selected(plan, only, until)
         todo = [step for step in wanted if not step.complete]
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._clear_work(plan)
         if not todo:
-            return plan, 0
+            return plan.of_arms(arms), 0
+        gate_judging.enforce(plan)
         check_distillations(plan)
-        with run_lock(self.folder), _terminable(), self._servers(plan) as servers:
+        check_fit(plan, self.profile, todo)
+        # Steps of one recipe may run side by side, each in a job of its own; a step itself is made by one at a time.
+        lock = run_lock(self.folder) if only is None else nullcontext()
+        logs = self.folder / "logs" / (only or "")
+        with lock, _terminable(), self._servers(plan, logs) as servers:
             write_json(self.folder / "plan.json", plan.as_json())
             left = list(todo)
             while left:
@@ -72,25 +104,48 @@ class Runner:
                 step = self._next(plan, left, servers)
                 left.remove(step)
                 self._run_step(plan, step, servers, f"[{len(todo) - len(left)}/{len(todo)}]")
-                plan = make_plan(self.recipe, self.root)
+                plan = plan.refreshed()
+                self._judge(plan, step)
                 left = [step for step in left if not plan.step(step.name).complete]  # equal steps are done once
             write_json(self.folder / "plan.json", plan.as_json())
-        return plan, len(todo)
+        return plan.of_arms(arms), len(todo)
+
+    def _clear_work(self, plan: Plan) -> None:
+        """Work folders of complete steps: what a runner leaves that is killed right after a step has published."""
+        for step in plan.steps:
+            work = self.root / "work" / step.output
+            if step.complete and work.is_dir() and held_elsewhere(work.with_name(f"{work.name}.lock")) is None:
+                shutil.rmtree(work, ignore_errors=True)
 
     @contextmanager
-    def _servers(self, plan: Plan) -> Iterator[ServerPool | None]:
+    def _servers(self, plan: Plan, logs: Path) -> Iterator[Pool | None]:
         if self.profile.engine != "vllm":
             yield None
             return
-        pool = ServerPool(
-            self.profile, self.folder / "logs", plan.registry.folder, max_model_len=longest_sequence(self.recipe)
+        pool = server_pool(
+            self.profile,
+            logs,
+            plan.registry.folder,
+            max_model_len=longest_sequence(plan),
+            register=self.root / server_files.FOLDER,
+        )
+        self._teachers = TeacherServers(
+            self.profile,
+            lambda profile: ServerPool(
+                profile,
+                logs / "teacher",
+                plan.registry.folder,
+                max_model_len=longest_sequence(plan) + 1,  # scoring a sequence writes one token
+                register=self.root / server_files.FOLDER,
+            ),
         )
         try:
             yield pool
         finally:
             pool.stop()
+            self._teachers.stop()
 
-    def _start_servers_ahead(self, plan: Plan, steps: list[PlannedStep], servers: ServerPool | None) -> None:
+    def _start_servers_ahead(self, plan: Plan, steps: list[PlannedStep], servers: Pool | None) -> None:
         """A server takes half a minute to start; do that while steps that need none are training."""
         if servers is None:
             return
@@ -99,14 +154,26 @@ class Runner:
             if folder is not None and folder.is_dir():
                 servers.prestart(folder)
 
-    def _next(self, plan: Plan, left: list[PlannedStep], servers: ServerPool | None) -> PlannedStep:
+    def _next(self, plan: Plan, left: list[PlannedStep], servers: Pool | None) -> PlannedStep:
         """The first step whose inputs are complete, passing over those whose server is still starting."""
-        ready = [step for step in left if self._missing_input(plan, step) is None]
+        ready = [
+            step
+            for step in left
+            if self._missing_input(plan, step) is None and not gate_judging.overtakes(plan, step, left)
+        ]
         for step in ready:
             folder = self._generator_folder(plan, step)
             if servers is None or folder is None or servers.answers(folder):
                 return step
         return ready[0] if ready else left[0]
+
+    def _judge(self, plan: Plan, step: PlannedStep) -> None:
+        """Say what a measurement means for its gate. Raises GateFailed where the recipe says that it ends the run."""
+        judged = gate_judging.judge(plan, plan.step(step.name))
+        if judged is not None:
+            gate_judging.enforce(plan)
+            warning = "warning: " if judged.held is False else ""
+            self.console.print(f"  {warning}{judged.sentence}", highlight=False, soft_wrap=True)
 
     @staticmethod
     def _missing_input(plan: Plan, step: PlannedStep) -> PlannedInput | None:
@@ -117,8 +184,12 @@ class Runner:
 
     def _generator_folder(self, plan: Plan, step: PlannedStep) -> Path | None:
         """The folder of the model a step generates with, or None where it generates nothing."""
-        field = type(step.config).generates_with
+        field = step.config.generator
         return self._input_folder(plan, step, field) if field is not None else None
+
+    def _teacher_folder(self, plan: Plan, step: PlannedStep) -> Path | None:
+        """The folder of the frozen teacher, or None where no server holds it."""
+        return self._input_folder(plan, step, "teacher") if asks_a_server(step.config, self.profile) else None
 
     def _input_folder(self, plan: Plan, step: PlannedStep, field: str) -> Path:
         entry = step.input(field)
@@ -126,33 +197,51 @@ class Runner:
             return plan.registry.folder / entry.artifact
         return external_folder(entry.reference, self.recipe) or resolve_model(entry.reference, self.root).folder
 
-    def _run_step(self, plan: Plan, step: PlannedStep, servers: ServerPool | None, prefix: str) -> None:
+    def _run_step(self, plan: Plan, step: PlannedStep, servers: Pool | None, prefix: str) -> None:
         if (missing := self._missing_input(plan, step)) is not None:
             raise RecipeError(
                 step.name, [f"needs {missing.reference}, which is not complete; run it first (drop --only)"]
             )
         work = self.root / "work" / step.output
+        with step_lock(work, self.progress.waiting):
+            if plan.registry.find(step.config.stage, step.fingerprint) is not None:
+                self.console.print(f"{prefix} {step.name}: another run has made it meanwhile", highlight=False)
+                return
+            self._make(plan, step, work, servers, prefix)
+
+    def _make(self, plan: Plan, step: PlannedStep, work: Path, servers: Pool | None, prefix: str) -> None:
         work.mkdir(parents=True, exist_ok=True)
         log = self.folder / "logs" / f"{step.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         generator = self._generator_folder(plan, step)
+        advisor = self._teacher_folder(plan, step)
+        server: Servers | None = None
+        teacher: Servers | None = None
         for attempt in (1, 2):
-            server = None
+            restart = attempt == 2 and (teacher is None or teacher.alive)
+            if advisor is not None and self._teachers is not None:
+                self._teachers.prestart(advisor)
             if servers is not None and generator is not None:
                 with self.progress.waiting(f"{prefix} {step.name}: waiting for the rollout server"):
-                    server = servers.ready(generator) if attempt == 1 else servers.restart(generator)
-            status = self._process(plan, step, work, log, server, servers, prefix)
-            lost = status == ServerLost.exit_status or (server is not None and not server.alive and status != 0)
+                    server = servers.restart(generator) if restart else servers.ready(generator)
+            if advisor is not None and self._teachers is not None:
+                with self.progress.waiting(f"{prefix} {step.name}: waiting for the teacher's server"):
+                    teacher = self._teachers.ready(advisor)
+            status = self._process(plan, step, work, log, server, teacher, servers, prefix)
+            dead = [one for one in (server, teacher) if one is not None and not one.alive]
+            lost = status == ServerLost.exit_status or (bool(dead) and status != 0)
             if not lost:
                 break
             if attempt == 1:
+                which = "teacher's" if teacher in dead else "rollout"
                 self.console.print(
-                    f"{prefix} {step.name}: the rollout server was lost; restarting it, the step resumes"
+                    f"{prefix} {step.name}: the {which} server was lost; restarting it, the step resumes"
                 )
         if status == Stopped.exit_status:
             raise Stopped(f"{step.name} was stopped; its resume point is kept", remedy=self._how_to_continue())
         if status != 0:
-            server_lines = f"\n  the server's log ended with\n{server.log_tail()}" if lost and server else ""
+            told = (dead or [one for one in (server,) if one is not None]) if lost else []
+            server_lines = "".join(f"\n  the server's log ended with\n{one.log_tail()}" for one in told)
             raise StepFailed(
                 f"step {step.name} failed ({_ending(status)}); its log ended with\n"
                 f"{tail(log, LOG_LINES_SHOWN)}{server_lines}",
@@ -168,16 +257,24 @@ class Runner:
         step: PlannedStep,
         work: Path,
         log: Path,
-        server: RolloutServer | None,
-        servers: ServerPool | None,
+        server: Servers | None,
+        teacher: Servers | None,
+        servers: Pool | None,
         prefix: str,
     ) -> int:
-        context = self._context(plan, step, work, server)
+        context = self._context(plan, step, work, server, teacher)
         environment = {**os.environ, **self.profile.environment, **owner_environment(), "PYTHONUNBUFFERED": "1"}
         environment |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        environment[COMMAND_VARIABLE] = command_line(sys.argv)
+        stop = Path(os.environ.get(STOP_VARIABLE) or work / "stop")  # a job's script watches over one of its own
+        if STOP_VARIABLE not in os.environ:
+            stop.unlink(missing_ok=True)
+        environment[STOP_VARIABLE] = str(stop.resolve())
         if server is not None:
             environment[KEY_VARIABLE] = server.key
-        elif servers is None or not servers.starting:
+        if teacher is not None:
+            environment[TEACHER_KEY_VARIABLE] = teacher.key
+        if server is None and teacher is None and (servers is None or not servers.starting):
             environment |= self.profile.environment_without_server
         if self.profile.trainer_devices is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self.profile.trainer_devices
@@ -196,13 +293,17 @@ class Runner:
                 while (status := process.poll()) is None:
                     shown.refresh()
                     time.sleep(POLL_SECONDS)
-                    if server is not None and not server.alive:
+                    if any(one is not None and not one.alive for one in (server, teacher)):
                         # The step notices by itself when it next asks; one that never asks would wait for its timeout.
                         self._wait_or_kill(process, grace_s=20.0)
         except KeyboardInterrupt:
             with self.progress.waiting(f"{prefix} {step.name}: stopping; saving a resume point"):
-                process.terminate()
-                self._wait_or_kill(process, grace_s=STOP_GRACE_SECONDS)
+                stop.touch()
+                if not launched(step, self.profile):  # a launcher would hurry its workers; the file reaches them
+                    process.terminate()
+                self._wait_or_kill(process, grace_s=self.profile.stop_grace_s)
+            return Stopped.exit_status
+        if status != 0 and stop.exists():  # behind a launcher every failure is 1
             return Stopped.exit_status
         if status == 0:
             self.progress.done(prefix, step.name, step.config.stage, time.monotonic() - started, plan, step)
@@ -216,12 +317,11 @@ class Runner:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def _context(self, plan: Plan, step: PlannedStep, work: Path, server: RolloutServer | None) -> StepContext:
-        problems = plan.ledger.problems(tuple(spend.pool for spend in step.spends)) or self._prompt_problems(plan, step)
-        if problems:
+    def _context(
+        self, plan: Plan, step: PlannedStep, work: Path, server: Servers | None, teacher: Servers | None
+    ) -> StepContext:
+        if problems := step.problems():
             (work / PROBLEMS_FILE).write_text(lines(map(asdict, problems)), encoding="utf-8")
-        subject = step.input("checkpoint").step if step.config.stage == EVALUATE else step.name
-        spends = plan.ledger.spent_by_lineage(subject) if subject in self.recipe.steps else []
         return StepContext(
             name=step.name,
             label=step.output,
@@ -231,8 +331,9 @@ class Runner:
             prompt=self.recipe.prompt,
             profile=self.profile,
             config=self._config(step),
-            server_url=server.url if server is not None else None,
+            server_urls=server.urls if server is not None else [],
             transfer_folder=server.transfer_folder if server is not None else None,
+            teacher_url=teacher.urls[0] if teacher is not None else None,
             record={
                 "kind": type(step.config).publishes,
                 "stage": step.config.stage,
@@ -249,7 +350,7 @@ class Runner:
                     }
                     for entry in step.inputs
                 },
-                "label_spend": [asdict(spend) for spend in spends],
+                "label_spend": [asdict(spend) for spend in step.lineage],
             },
         )
 
@@ -260,30 +361,8 @@ class Runner:
             values["data"] = {suite: str(base / path) for suite, path in values["data"].items()}
         return values
 
-    def _prompt_problems(self, plan: Plan, step: PlannedStep) -> list:
-        pools = getattr(step.config, "prompts", ())
-        if pools:
-            return plan.ledger.problems(pools)
-        data = getattr(step.config, "data", None)
-        return plan.ledger.data(data) if isinstance(data, str) else []
-
     def _how_to_continue(self) -> str:
         return f"continue with `python -m reasoning_pipeline run {self.recipe.path}`"
-
-
-def step_command(step: PlannedStep, profile: HardwareProfile, context: Path) -> list[str]:
-    """The command line of a step's program."""
-    if step.config.stage == EVALUATE:
-        return [sys.executable, "-m", "evals", "step", str(context)]
-    program = ["-m", "reasoning_pipeline.run_step", str(context)]
-    if profile.accelerate_config is None or not type(step.config).heavy:
-        return [sys.executable, *program]
-    config = Path(profile.accelerate_config)
-    config = config if config.is_file() else ACCELERATE_CONFIGS / profile.accelerate_config
-    if not config.is_file():
-        raise RecipeError(profile.name, [f"accelerate_config: no file {profile.accelerate_config!r}"])
-    launch = ["-m", "accelerate.commands.launch", "--config_file", str(config)]
-    return [sys.executable, *launch, "--num_processes", str(profile.processes), *program]
 
 
 def selected(plan: Plan, only: str | None, until: str | None) -> list[PlannedStep]:
@@ -299,18 +378,28 @@ def selected(plan: Plan, only: str | None, until: str | None) -> list[PlannedSte
         for step in reversed(plan.steps[: last + 1]):
             if step.name in names:
                 names.update(entry.step for entry in step.inputs if entry.step is not None)
+        names |= gate_judging.asked_of(plan, names)
         return [step for step in plan.steps if step.name in names]
     return list(plan.steps)
 
 
-def longest_sequence(recipe: Recipe) -> int:
-    """Prompt plus completion tokens of the longest request any step makes."""
-    lengths = [
-        getattr(config, "max_prompt_tokens", 0) + getattr(config, "max_completion_tokens", 0)
-        for config in recipe.steps.values()
-    ]
-    prompt = max((getattr(config, "max_prompt_tokens", 0) for config in recipe.steps.values()), default=0)
-    evaluation = recipe.evaluate.max_tokens + max(prompt, 2048) if recipe.evaluate is not None else 0
+def unfetched_models(plan: Plan) -> list[str]:
+    """Hub models of steps to be run whose revision has never been fetched to this machine."""
+    found = {
+        entry.reference
+        for step in plan.steps
+        for entry in step.inputs
+        if step.identity.get("outside", {}).get(entry.field, {}).get("commit", "").endswith(UNFETCHED)
+    }
+    return sorted(found)
+
+
+def longest_sequence(plan: Plan) -> int:
+    """Prompt plus completion tokens of the longest request any step of any arm makes."""
+    configs, evaluate = [step.config for step in plan.steps], plan.recipe.evaluate
+    lengths = [getattr(c, "max_prompt_tokens", 0) + getattr(c, "max_completion_tokens", 0) for c in configs]
+    prompt = max((getattr(c, "max_prompt_tokens", 0) for c in configs), default=0)
+    evaluation = evaluate.max_tokens + max(prompt, 2048) if evaluate is not None else 0
     return max(*lengths, evaluation, 64)
 
 

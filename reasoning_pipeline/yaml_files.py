@@ -75,20 +75,20 @@ def read_with_parents(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]
         raise RecipeError(
             str(path), [f"extends: no file {parent_name!r} (a relative path starts at this file's folder)"]
         )
-    return _merged(read_with_parents(parent, (*seen, path.resolve())), values)
+    return merged(read_with_parents(parent, (*seen, path.resolve())), values)
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """`changes` over `base`, mapping by mapping; a null removes a key."""
-    merged = dict(base)
+    result = dict(base)
     for key, value in changes.items():
         if value is None:
-            merged.pop(key, None)
-        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = _merged(merged[key], value)
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merged(result[key], value)
         else:
-            merged[key] = value
-    return merged
+            result[key] = value
+    return result
 
 
 def apply_override(values: dict[str, Any], override: str, problems: list[str]) -> None:

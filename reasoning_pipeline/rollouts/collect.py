@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.jsonl import lines, read_rows
 from reasoning_pipeline.records import Decoding, Problem, Rollout
 from reasoning_pipeline.rewards import shared_verifier
-from reasoning_pipeline.rollouts.client import Completion, GenerationRequest
+from reasoning_pipeline.rollouts.generation import Completion, GenerationRequest
 
 if TYPE_CHECKING:
     from reasoning_pipeline.stages.teacher_rollouts import Config
     from reasoning_pipeline.training.context import StageContext, StageOutcome
+    from reasoning_pipeline.training.metrics import Metrics
+    from reasoning_pipeline.training.teachers import ServerTeacher
 
-PROBLEMS_AT_ONCE = 256
+METRICS_SECONDS = 1.0
 
 
 def collect_rollouts(config: Config, context: StageContext) -> StageOutcome:
@@ -32,27 +38,30 @@ def collect_rollouts(config: Config, context: StageContext) -> StageOutcome:
     todo = [p for p in context.problems if p.id not in done and len(prompts[p.id]) <= config.max_prompt_tokens]
     too_long = sum(len(ids) > config.max_prompt_tokens for ids in prompts.values())
     metrics = context.start_metrics(total_steps=len(context.problems) - too_long, resumed_at=len(done))
-    with kept.open("a", encoding="utf-8") as file, sampler_for(context, "teacher") as sampler:
-        for start in range(0, len(todo), PROBLEMS_AT_ONCE):
+    requests = [
+        GenerationRequest(prompt_ids=prompts[p.id], n=config.rollouts_per_prompt, seed=_problem_seed(context.seed, p))
+        for p in todo
+    ]
+    with (
+        kept.open("a", encoding="utf-8") as file,
+        sampler_for(context, "teacher") as sampler,
+        _Keeper(file, rows, metrics, resumed_at=len(done), teacher=_scoring_teacher(config, context)) as keeper,
+    ):
+
+        def finished(index: int, group: list[Completion]) -> None:
             context.stop_if_asked()
-            part = todo[start : start + PROBLEMS_AT_ONCE]
-            requests = [
-                GenerationRequest(
-                    prompt_ids=prompts[p.id], n=config.rollouts_per_prompt, seed=_problem_seed(context.seed, p)
-                )
-                for p in part
-            ]
-            groups = sampler.generate(requests, decoding, stop_ids=renderer.stop_ids)
-            new = [
-                _row(problem, sample, prompts[problem.id], completion, renderer.decode(completion.token_ids))
-                for problem, group in zip(part, groups, strict=True)
-                for sample, completion in enumerate(group)
-            ]
-            _judge(new, {p.id: p for p in part})
-            file.write(lines(new))
-            file.flush()
-            rows += new
-            metrics.write(len(done) + start + len(part), reward=sum(row["correct"] for row in new) / len(new))
+            problem = todo[index]
+            if keeper.teacher is not None:
+                keeper.teacher.begin(prompts[problem.id], group)
+            keeper.keep(
+                problem,
+                [
+                    _row(problem, sample, prompts[problem.id], completion, renderer.decode(completion.token_ids))
+                    for sample, completion in enumerate(group)
+                ],
+            )
+
+        sampler.generate(requests, decoding, stop_ids=renderer.stop_ids, on_result=finished)
     metrics.close()
     order = {p.id: position for position, p in enumerate(context.problems)}
     rows.sort(key=lambda row: (order[row["problem_id"]], row["sample"]))
@@ -73,6 +82,90 @@ def collect_rollouts(config: Config, context: StageContext) -> StageOutcome:
     )
 
 
+class _Keeper:
+    """Judges finished groups in a thread of its own, while others are being written, and puts each on the disk.
+
+    Leaving the context waits until everything that was given is there; a kill loses what is not.
+    """
+
+    def __init__(
+        self,
+        file: IO[str],
+        rows: list[dict[str, Any]],
+        metrics: Metrics,
+        *,
+        resumed_at: int,
+        teacher: ServerTeacher | None = None,
+    ) -> None:
+        self.file, self.rows, self.metrics, self.groups = file, rows, metrics, resumed_at
+        self.teacher = teacher
+        """Adds its distribution at each position, where the set is to hold it."""
+        self._given: queue.SimpleQueue[tuple[Problem, list[dict[str, Any]]] | None] = queue.SimpleQueue()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="judge-rollouts")
+
+    def __enter__(self) -> _Keeper:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._given.put(None)
+        self._thread.join()
+        if self._failure is not None and error is None:
+            raise self._failure
+
+    def keep(self, problem: Problem, group: list[dict[str, Any]]) -> None:
+        """Hand over one problem's rollouts; returns at once. Raises what went wrong with earlier ones."""
+        if self._failure is not None:
+            raise self._failure
+        self._given.put((problem, group))
+
+    def _work(self) -> None:
+        try:
+            self._judge_and_write()
+        except BaseException as error:  # told to the thread that generates
+            self._failure = error
+
+    def _judge_and_write(self) -> None:
+        since: list[dict[str, Any]] = []
+        told = time.monotonic()
+        more = True
+        while more:
+            given = [self._given.get()]
+            while not self._given.empty():
+                given.append(self._given.get())
+            more = given[-1] is not None
+            groups = [entry for entry in given if entry is not None]
+            new = [row for _, group in groups for row in group]
+            _judge(new, {problem.id: problem for problem, _ in groups})
+            if self.teacher is not None and new:
+                pairs = [(row["prompt_ids"], row["completion_ids"]) for row in new]
+                for row, scores in zip(new, self.teacher.scores(pairs), strict=True):
+                    row["teacher"] = scores.encoded()
+            self.file.write(lines(new))
+            self.file.flush()
+            self.rows += new
+            self.groups += len(groups)
+            since += new
+            if since and (not more or time.monotonic() - told >= METRICS_SECONDS):
+                self.metrics.write(self.groups, reward=sum(row["correct"] for row in since) / len(since))
+                since, told = [], time.monotonic()
+
+
+def _scoring_teacher(config: Config, context: StageContext) -> ServerTeacher | None:
+    """The server that wrote the rollouts, asked once more for its `top_k` best words at each position."""
+    from reasoning_pipeline.training.teachers import ServerTeacher
+
+    if config.top_k == 0:
+        return None
+    if context.client is None:
+        raise PipelineError(
+            f"top_k: {config.top_k} asks for distributions, which the engine {context.profile.engine!r} does not give",
+            remedy="set top_k: 0, or engine: vllm in the hardware profile",
+        )
+    return ServerTeacher(context.client, version=context.label, top_k=config.top_k)
+
+
 def _row(problem: Problem, sample: int, prompt_ids: list[int], completion: Completion, text: str) -> dict[str, Any]:
     return Rollout(
         problem_id=problem.id,
@@ -87,6 +180,8 @@ def _row(problem: Problem, sample: int, prompt_ids: list[int], completion: Compl
 
 
 def _judge(rows: list[dict[str, Any]], problems: dict[str, Problem]) -> None:
+    if not rows:
+        return
     verdicts = shared_verifier("strict").judge(
         [problems[row["problem_id"]].answer for row in rows],
         [row["text"] for row in rows],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -26,6 +27,11 @@ def architecture(folder: Path) -> str:
     """Two folders with equal values can take turns in one server. Canonical JSON of what shapes the weights."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return json.dumps({k: v for k, v in config.items() if k not in _NOT_ARCHITECTURE}, sort_keys=True)
+
+
+def architecture_digest(folder: Path) -> str:
+    """A short name for `architecture(folder)`; servers tell theirs on /status."""
+    return hashlib.sha256(architecture(folder).encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -89,7 +95,9 @@ def rollout_session(
     """
     profile = load_profile(hardware)
     if server is not None:
-        client = RolloutClient(server, timeout_s=profile.server.request_timeout_s)
+        client = RolloutClient(
+            server, timeout_s=profile.server.request_timeout_s, silence_s=profile.server.silence_timeout_s
+        )
         try:
             yield CheckpointSampler(folder, profile, client)
         finally:

@@ -1,8 +1,9 @@
-"""What vLLM loads into each of its processes: the `safetensors` weight-transfer engine. Nothing else imports this.
+"""What vLLM loads into each of its processes: our weight-transfer engines.
 
-vLLM finds `register` through the entry-point group `vllm.general_plugins` (see pyproject.toml). The trainer writes a
-safetensors file into a folder both sides see (shared memory on one machine), names it in `/update_weights`, and the
-engine loads it with the model's own checkpoint loader, so fused and tied parameters need no special case.
+vLLM finds `register` through the entry-point group `vllm.general_plugins` (see pyproject.toml). With `safetensors` the
+trainer writes files into a folder both sides see (shared memory on one machine), names them in `/update_weights`, and
+the engine loads them with the model's own checkpoint loader, so fused and tied parameters need no special case. `nccl`
+is vLLM's own; `ipc` is vLLM's own but for the form in which the handles travel.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from pathlib import Path
 
 from reasoning_pipeline.ownership import leave_with_owner
 
-ENGINE_NAME = "safetensors"
+BACKENDS = {"safetensors": "safetensors", "nccl": "nccl", "ipc": "plain_ipc"}
+"""`server.transport` of a hardware profile -> the name of vLLM's weight-transfer backend."""
+WORKER_EXTENSION = "reasoning_pipeline.rollouts.vllm_worker.WorkerExtension"
 TRANSFER_PREFIX = "reasoning-pipeline-"
 """Begins the name of a transfer folder, the first of the folders below."""
 FOLDERS_VARIABLE = "REASONING_PIPELINE_WEIGHT_FOLDERS"
@@ -24,10 +27,11 @@ def register() -> None:
     """Called by vLLM in every process it starts."""
     from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
-    if ENGINE_NAME not in WeightTransferEngineFactory._registry:
-        WeightTransferEngineFactory.register_engine(
-            ENGINE_NAME, "reasoning_pipeline.rollouts.vllm_weight_engine", "SafetensorsWeightTransferEngine"
-        )
+    module = "reasoning_pipeline.rollouts.vllm_weight_engine"
+    ours = {"safetensors": "SafetensorsWeightTransferEngine", "ipc": "PlainIPCWeightTransferEngine"}
+    for transport, engine in ours.items():
+        if BACKENDS[transport] not in WeightTransferEngineFactory._registry:
+            WeightTransferEngineFactory.register_engine(BACKENDS[transport], module, engine)
     # vLLM's engine is a grandchild of whoever started the server; a SIGKILL there would leave it running.
     leave_with_owner(last=_remove_transfer_folder)
     if _is_cpu_build():

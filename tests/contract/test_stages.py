@@ -44,8 +44,8 @@ def test_its_smoke_recipe_plans_and_uses_it(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_smoke_recipes_run_with_a_real_server(smoke_root: Path) -> None:
-    # extra_rl.yaml extends all of the others but one, so two runs do every stage once.
-    for recipe in ("extra_rl", "teacher_sft"):
+    # extra_rl.yaml extends all of the others but two, so three runs do every stage once.
+    for recipe in ("extra_rl", "teacher_sft", "measure_divergence"):
         status, output = Run("run", SMOKE / f"{recipe}.yaml", "--root", smoke_root).finish()
         assert status == 0, output
 

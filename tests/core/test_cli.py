@@ -62,9 +62,9 @@ def test_one_artifact_shows_where_it_comes_from(bench: Bench, capsys: pytest.Cap
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     names = [line.lstrip("│├└─ ") for line in lines]
     output = {step.name: step.output for step in plan.steps}
-    assert names[0] == f"{output['polish']}  small/polish"
-    assert names[1] == f"policy: {output['distill']}  small/distill"
-    assert names[2] == f"policy: {output['warmup']}  small/warmup"
+    assert names[0] == f"{output['polish']} (small/polish)"
+    assert names[1] == f"policy: {output['distill']} (small/distill)"
+    assert names[2] == f"policy: {output['warmup']} (small/warmup)"
     assert names[3] == f"policy: {output['student_base']} (not here)"
     assert f"folder   {bench.root / 'registry' / output['polish']}" in lines
 
@@ -109,12 +109,12 @@ def test_a_plan_shows_order_inputs_labels_and_what_is_done(bench: Bench, capsys:
     assert main(["plan", str(plan.recipe.path), "--root", str(bench.root)]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "small on cpu"
-    assert "5 teacher_rl sparse_grpo policy teacher_base 12 complete" in lines
-    assert "7 rollouts teacher_rollouts teacher teacher_rl, 12 questions – would run" in lines
+    assert "3 teacher_rl sparse_grpo ← teacher_base 12 complete to do" in lines
+    assert "4 rollouts teacher_rollouts ← teacher teacher_rl; 12 questions – would run" in lines
     assert (
-        "8 warmup forward_kl_warmup policy student_base, teacher teacher_rl, rollouts rollouts – would resume" in lines
+        "5 warmup forward_kl_warmup ← student_base, teacher teacher_rl, rollouts rollouts – would resume to do" in lines
     )
-    assert "2 of 13 steps complete; 11 would run" in lines
+    assert "2 of 13 steps complete, evaluations included; 11 would run" in lines
     assert lines[-1] == "labels in play: 16 (first 12, second 4)"
 
 
@@ -126,7 +126,8 @@ def test_no_name_is_cut_where_the_output_is_narrow(
     assert main(["plan", str(plan.recipe.path), "--root", str(bench.root)]) == 0
     out = capsys.readouterr().out
     for name in plan.names():
-        assert f" {name} " in out
+        assert f" {name} " in out or name.endswith(".evaluate")  # which stand in the row of what they score
+    assert max(len(line) for line in out.splitlines()) <= 80
     artifacts = bench.publish(plan)
     assert show(bench) == 0
     out += capsys.readouterr().out

@@ -19,14 +19,14 @@ SMOKE = PROJECT / "recipes" / "smoke"
 class Run:
     """One `python -m reasoning_pipeline …` process."""
 
-    def __init__(self, *arguments: str | Path) -> None:
+    def __init__(self, *arguments: str | Path, environment: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "reasoning_pipeline", *map(str, arguments)],
             cwd=PROJECT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **(environment or {})},
         )
         self.tree = psutil.Process(self.process.pid)
 

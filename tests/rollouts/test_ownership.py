@@ -22,6 +22,24 @@ time.sleep(600)
 """
 
 
+def test_a_child_takes_along_its_own_children_that_do_not_watch_yet() -> None:
+    sleeper = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    starting = OWNER.replace(
+        "print('watching', flush=True)", f"import subprocess, sys; print({sleeper}.pid, flush=True)"
+    )
+    starting = starting.replace("child.stdout.readline()\nprint(child.pid", "print(int(child.stdout.readline())")
+    owner = subprocess.Popen([sys.executable, "-c", starting], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    grandchild = psutil.Process(int(owner.stdout.readline()))
+    owner.kill()
+    owner.wait()
+    try:
+        grandchild.wait(timeout=10)
+    except psutil.TimeoutExpired:
+        grandchild.kill()
+        pytest.fail("a child's child outlived the owner")
+
+
 def test_a_child_leaves_when_its_owner_is_killed() -> None:
     owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None

@@ -46,7 +46,7 @@ def test_a_sampled_logprob_is_the_score_of_its_token(server: RolloutServer) -> N
 
 
 def test_a_prompt_beyond_the_context_is_refused_and_the_server_lives_on(server: RolloutServer) -> None:
-    with pytest.raises(ServerError, match="refused a prompt of 300 tokens"):
+    with pytest.raises(ServerError, match="the longest has 300 tokens, the context is 128"):
         server.client.generate([GenerationRequest(prompt_ids=[5] * 300)], DECODING, stop_ids=END)
     assert server.client.healthy()
 

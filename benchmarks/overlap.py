@@ -1,0 +1,158 @@
+"""`python -m benchmarks.overlap`: who stands still during GRPO steps, with overlap off and on.
+
+    --models toy 10M     the demo's teacher (0.25 M parameters) and one of 10 M, random weights, float32
+    --steps 20           optimizer steps measured of each, after three to warm up
+    --rounds 2           each setting this often, taking turns; the fastest round is reported
+    --problems 16        in a step, with 8 rollouts of up to 32 tokens each: the demo's batch
+    --hardware cpu       hardware profile
+
+Trains with the stage's own code against a real server and reads what it measures. `generating` is the server at work on
+the batch, `waiting` the trainer standing still for it, `pushing` weights and proof, `optimizing` the rest of the step.
+A trainer is idle while it waits; a server while it does not generate. With max_staleness 1 the two work at once, so
+generation takes longer where they share cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import itertools
+import os
+import statistics
+import tempfile
+from datetime import date
+from pathlib import Path
+
+from benchmarks.limits import processor
+
+SHAPES = {"toy": (112, 96, 2), "10M": (16384, 256, 8)}
+"""Name -> (vocabulary, width, layers)."""
+GROUP, TOKENS, WARMUP = 8, 32, 3
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--problems", type=int, default=16)
+    parser.add_argument("--hardware", default="cpu")
+    arguments = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"{date.today()}, {os.cpu_count()} cores, {processor()}, load {load}, profile {arguments.hardware}\n")
+    columns = ["step s", "generating", "waiting", "pushing", "optimizing", "trainer idle", "server idle"]
+    print(f"| model | max_staleness | {' | '.join(columns)} |\n{'|---' * 9}|", flush=True)
+    for model in arguments.models:
+        for line in measured(model, arguments):
+            print(line, flush=True)
+    return 0
+
+
+def measured(model: str, arguments: argparse.Namespace) -> list[str]:
+    """The rows of one model."""
+    from reasoning_pipeline.hardware import load_profile
+    from reasoning_pipeline.rollouts.server import RolloutServer
+
+    rounds: dict[int, list[list[dict[str, float]]]] = {0: [], 1: []}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = make_model(Path(temporary) / "model", model)
+        server = RolloutServer(
+            folder, load_profile(arguments.hardware), Path(temporary) / "server.log", max_model_len=96
+        )
+        try:
+            server.start()
+            server.wait_ready()
+            for number in range(arguments.rounds):
+                for max_staleness, found in rounds.items():
+                    work = Path(temporary) / f"{number}-{max_staleness}"
+                    found.append(train(folder, server, work, max_staleness, arguments))
+        finally:
+            server.stop()
+    return [row(model, staleness, min(found, key=step_seconds)) for staleness, found in rounds.items()]
+
+
+def train(
+    folder: Path, server: object, work: Path, max_staleness: int, arguments: argparse.Namespace
+) -> list[dict[str, float]]:
+    """The metrics of each step after the warm-up, with its duration as `step_seconds`."""
+    from typing import Any
+
+    from reasoning_pipeline.data import arithmetic
+    from reasoning_pipeline.data.prompts import PromptConfig
+    from reasoning_pipeline.hardware import load_profile
+    from reasoning_pipeline.stages import sparse_grpo
+    from reasoning_pipeline.training.context import StageContext
+    from reasoning_pipeline.training.grpo import grpo_trainer
+    from reasoning_pipeline.training.metrics import read_metrics
+
+    serving: Any = server
+    steps = arguments.steps + WARMUP
+    config = sparse_grpo.Config(
+        policy="p", spends="first", seed=0, steps=steps, save_every=steps + 1, learning_rate=1e-5,
+        problems_per_step=arguments.problems, group_size=GROUP, max_completion_tokens=TOKENS, max_prompt_tokens=TOKENS,
+        max_staleness=max_staleness,
+    )  # fmt: skip
+    context = StageContext(
+        config=config,
+        label=f"overlap-{max_staleness}",
+        problems=arithmetic.problems("pool", arguments.problems * 4),
+        inputs={"policy": folder},
+        prompt=PromptConfig(),
+        profile=load_profile(arguments.hardware),
+        work=work,
+        client=serving.client,
+        transfer_folder=serving.transfer_folder,
+    )
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        context.train(grpo_trainer(config, context))
+    rows = read_metrics(work / "metrics.jsonl")
+    timed = [
+        {**later, "step_seconds": later["seconds"] - earlier["seconds"]} for earlier, later in itertools.pairwise(rows)
+    ]
+    return timed[WARMUP - 1 :]
+
+
+def step_seconds(rows: list[dict[str, float]]) -> float:
+    return statistics.median(row["step_seconds"] for row in rows)
+
+
+def row(model: str, max_staleness: int, rows: list[dict[str, float]]) -> str:
+    """One line of the table: medians of the parts, shares of the whole time."""
+
+    def median(name: str) -> float:
+        return statistics.median(row[name] for row in rows)
+
+    def share(name: str) -> float:
+        return sum(row[name] for row in rows) / sum(row["step_seconds"] for row in rows)
+
+    optimizing = statistics.median(r["step_seconds"] - r["wait_seconds"] - r["push_seconds"] for r in rows)
+    parts = [step_seconds(rows), median("generation_seconds"), median("wait_seconds"), median("push_seconds")]
+    shown = " | ".join(f"{value:.3f}" for value in [*parts, optimizing])
+    idle_server = max(0.0, 1 - share("generation_seconds"))
+    return f"| {model} | {max_staleness} | {shown} | {share('wait_seconds'):.0%} | {idle_server:.0%} |"
+
+
+def make_model(folder: Path, name: str) -> Path:
+    """Random weights and the character tokenizer of the arithmetic world."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
+
+    vocabulary, width, layers = SHAPES[name]
+    save_character_tokenizer(folder)
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=vocabulary, hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers,
+        num_attention_heads=width // 32, num_key_value_heads=width // 32, head_dim=32, max_position_embeddings=128,
+        tie_word_embeddings=True, eos_token_id=2, pad_token_id=0, bos_token_id=None,
+    )  # fmt: skip
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,182 @@
+"""`python -m benchmarks.push`: what a push of weights costs by model size, against a checkpoint and a restart.
+
+    --sizes 1M 10M 100M 500M    float32 parameters of the models to push (random Qwen3s)
+    --pushes 5                  timed pushes of each, after two to warm up; every push changes the model first
+    --hardware cpu              hardware profile: its server, its precision
+    --transport nccl            overrides the profile's transport (nccl and ipc need GPUs)
+    --sleep                     the server sleeps before each push (needs a GPU)
+    --no-restart                leave the alternative out: writing a checkpoint and starting a server on it
+
+Prints a table: seconds of the whole push and its parts (best and median), and of the alternative. Writing and loading
+overlap, so `load` is what remains after the last byte was written; `proof` is what remains after the last server had
+loaded. `restart` is the alternative; `limit` is the time this machine needs to copy the same bytes into shared memory
+and out again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import astuple
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from benchmarks.limits import processor
+
+SHAPES = {
+    "1M": (4096, 96, 6),
+    "10M": (16384, 256, 8),
+    "100M": (32768, 640, 16),
+    "500M": (65536, 1280, 20),
+}
+"""Name -> (vocabulary, width, layers) of a Qwen3 with about that many parameters, head and embedding tied."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--pushes", type=int, default=5)
+    parser.add_argument("--hardware", default="cpu")
+    parser.add_argument("--transport", choices=["safetensors", "nccl", "ipc"])
+    parser.add_argument("--sleep", action="store_true")
+    parser.add_argument("--no-restart", action="store_true")
+    arguments = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"{date.today()}, {os.cpu_count()} cores, {processor()}, load {load}, profile {arguments.hardware}\n")
+    print("| parameters | push s, best (median) | write | load | proof | limit s | restart s | probe nats |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    for size in arguments.sizes:
+        print(measured(size, arguments), flush=True)
+    return 0
+
+
+def measured(size: str, arguments: argparse.Namespace) -> str:
+    """One row of the table."""
+    import torch
+    from accelerate import Accelerator
+
+    from reasoning_pipeline.hardware import load_profile
+    from reasoning_pipeline.rollouts.server import RolloutServer
+    from reasoning_pipeline.rollouts.weight_sync import WeightPush
+
+    profile = load_profile(arguments.hardware)
+    server_profile = profile.server.model_copy(
+        update={
+            "transport": arguments.transport or profile.server.transport,
+            "sleep": arguments.sleep or profile.server.sleep,
+        }
+    )
+    profile = type(profile).model_validate(profile.model_dump() | {"server": server_profile.model_dump()})
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
+        model = random_model(SHAPES[size])
+        save(model, folder)
+        server = RolloutServer(folder, profile, Path(temporary) / "server.log", readable=(folder,), max_model_len=256)
+        try:
+            server.start()
+            server.wait_ready()
+            accelerator = Accelerator(cpu=profile.device == "cpu")
+            model.to(accelerator.device)
+            push = WeightPush(
+                server.client,
+                accelerator,
+                server.transfer_folder,
+                profile.precision,
+                transport=profile.server.transport,
+                sleep=profile.server.sleep,
+            )
+            rows = []
+            for number in range(arguments.pushes + 2):
+                with torch.no_grad():
+                    for parameter in model.parameters():
+                        parameter.mul_(1.001)
+                push.rest()
+                push.push(model, f"bench:{number}")
+                rows.append((push.seconds, *astuple(push.parts)))
+            best = min(rows[2:])
+            middle = statistics.median(row[0] for row in rows[2:])
+            parameters = sum(parameter.numel() for parameter in model.parameters())
+            limit = copy_seconds(parameters * (2 if profile.precision == "bfloat16" else 4))
+            if push.full_pushes:
+                raise SystemExit(f"{push.full_pushes} of the pushes had to be repeated in full")
+            alternative = "" if arguments.no_restart else f"{restart(server, model, folder):.1f}"
+            parts = " | ".join(f"{seconds:.3f}" for seconds in best[1:])
+            return (
+                f"| {parameters / 1e6:,.1f} M | {best[0]:.3f} ({middle:.3f}) | {parts} | {limit:.3f} | {alternative} "
+                f"| {push.difference:.1e} |"
+            )
+        finally:
+            server.stop()
+
+
+def random_model(shape: tuple[int, int, int]) -> Any:
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    vocabulary, width, layers = shape
+    torch.manual_seed(0)
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=vocabulary,
+            hidden_size=width,
+            intermediate_size=3 * width,
+            num_hidden_layers=layers,
+            num_attention_heads=max(1, width // 64),
+            num_key_value_heads=max(1, width // 128),
+            head_dim=64,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=2,
+            pad_token_id=0,
+        )
+    )
+
+
+def save(model: Any, folder: Path) -> None:
+    from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
+
+    save_character_tokenizer(folder)
+    model.save_pretrained(folder)
+
+
+def restart(server: Any, model: Any, folder: Path) -> float:
+    """Seconds of the alternative: write a checkpoint, stop the server, start it on the checkpoint, wait for it."""
+    started = time.perf_counter()
+    save(model, folder)
+    server.stop()
+    again = type(server)(folder, server.profile, server.log, readable=(folder,), max_model_len=256)
+    try:
+        again.start()
+        again.wait_ready()
+        return time.perf_counter() - started
+    finally:
+        again.stop()
+
+
+def copy_seconds(count: int) -> float:
+    """Best of three: `count` bytes into warm shared memory and out again, one thread, nothing else; by 256 MiB."""
+    import mmap
+
+    import numpy as np
+
+    piece = min(count, 2**28)
+    memory = np.frombuffer(mmap.mmap(-1, piece), dtype=np.uint8)
+    source, target = np.ones(piece, dtype=np.uint8), np.ones(piece, dtype=np.uint8)
+    seconds = []
+    for _ in range(4):
+        started = time.perf_counter()
+        np.copyto(memory, source)
+        np.copyto(target, memory)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:]) * count / piece
+
+
+if __name__ == "__main__":
+    sys.exit(main())

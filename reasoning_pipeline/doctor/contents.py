@@ -1,0 +1,321 @@
+"""Checks of the recipe's contents: models, tokenizers, prompt, sampling, lengths, data, distances between models."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from reasoning_pipeline.compatibility import check_distillations
+from reasoning_pipeline.data.prompts import PromptRenderer
+from reasoning_pipeline.doctor.subject import Finding, Subject
+from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.plan import EvaluateStep
+from reasoning_pipeline.registry.resolve import require_weights
+from reasoning_pipeline.stage import GroupRelative
+from reasoning_pipeline.training.models import check_compatible
+from reasoning_pipeline.unread_data import SketchedPools
+
+PROBE_TEXTS = (
+    "What is 12345 + 678.90?",
+    "Let $f(x)=\\frac{x^2-1}{x+1}$. Find $\\lim_{x\\to 1} f(x)$.\n\n",
+    "The answer is \\boxed{-\\frac{3}{4}}.",
+    "  two  spaces,\ttab,\r\nline end ",
+    "求 $x$ 的值。 Größe, naïve, 😀 ∑∫√",
+    "<think>\n\n</think>\n\n",
+)
+"""What tokenizers of one family have been seen to cut differently: digits, TeX, white space, other scripts, tags."""
+
+PROBE_BYTES = 2 * 2**30
+"""Models up to this size are loaded for the distance probe without being asked."""
+PROBE_TIMEOUT_S = 600
+SHOWN_PROMPT = 240
+WRAPPER_CHARACTERS = 40
+"""A beginning or end this long that all questions share is an instruction, not mathematics."""
+AUDITED = 200
+
+
+def models(subject: Subject) -> Iterator[Finding]:
+    """Every model from outside: on this machine, with weights."""
+    for model in subject.models():
+        used = f"(for {', '.join(model.steps[:3])}{', …' if len(model.steps) > 3 else ''})"
+        if model.folder is not None:
+            require_weights(model.folder)
+            yield Finding(level="ok", check="models", message=f"{model.reference} is here {used}")
+            continue
+        yield Finding(
+            level="error" if subject.offline else "warning",
+            check="models",
+            message=f"{model.reference} is not on this machine {used}"
+            + ("" if subject.offline else "; its step would download it"),
+            remedy=f"python -m launch prefetch {subject.plan.recipe.path}",
+        )
+
+
+def tokenizers(subject: Subject) -> Iterator[Finding]:
+    """Teacher and student agree on token ids, special and end tokens, template and how probe texts are cut."""
+    check_distillations(subject.plan)
+    seen: set[tuple[Path, Path]] = set()
+    for step in subject.plan.steps:
+        inputs = {entry.field: entry for entry in step.inputs}
+        if not {"policy", "teacher"} <= inputs.keys():
+            continue
+        student, teacher = (subject.origin(inputs[field]) for field in ("policy", "teacher"))
+        if student is None or teacher is None or student == teacher or (student, teacher) in seen:
+            continue
+        seen.add((student, teacher))
+        try:
+            check_compatible(student, teacher, subject.plan.recipe.prompt)
+        except PipelineError as error:
+            yield Finding(level="error", check="tokenizers", message=error.message, remedy=error.remedy)
+            continue
+        yield _probe_finding(subject, student, teacher)
+    if not seen:
+        yield Finding(level="ok", check="tokenizers", message="no two models from outside to compare here")
+
+
+def _probe_finding(subject: Subject, student: Path, teacher: Path) -> Finding:
+    ours, theirs = (PromptRenderer.from_folder(folder, subject.plan.recipe.prompt) for folder in (student, teacher))
+    for text in PROBE_TEXTS:
+        cut = [r.tokenizer.encode(text, add_special_tokens=False).ids for r in (ours, theirs)]
+        if cut[0] != cut[1]:
+            return Finding(
+                level="error",
+                check="tokenizers",
+                message=f"{student.name} and {teacher.name} cut {text!r} differently: {cut[0][:8]} and {cut[1][:8]} …",
+                remedy="give both the same tokenizer.json",
+            )
+    return Finding(
+        level="ok",
+        check="tokenizers",
+        message=f"{student.name} and {teacher.name}: same ids, end tokens {ours.stop_ids}, template and probe texts; "
+        "servers are sent token ids and cut nothing themselves",
+    )
+
+
+def prompt(subject: Subject) -> Iterator[Finding]:
+    """The prompt as a model reads it, shown once; whether its template knows a thinking mode."""
+    folder = next((model.folder for model in subject.models() if model.folder is not None), None)
+    if folder is None:
+        yield Finding(level="ok", check="prompt", message="no model from outside is here to render it with")
+        return
+    config = subject.plan.recipe.prompt
+    renderer = PromptRenderer.from_folder(folder, config)
+    question = next(
+        (p.question for step in subject.plan.steps for p in step.problems()[:1] if p.question), "What is 1+1?"
+    )
+    text = renderer.prompt(question)
+    shown = text if len(text) <= SHOWN_PROMPT else f"{text[: SHOWN_PROMPT // 2]} … {text[-SHOWN_PROMPT // 2 :]}"
+    switches = "enable_thinking" in renderer.chat_template
+    if config.thinking and not switches:
+        yield Finding(
+            level="warning",
+            check="prompt",
+            message=f"prompt.thinking is on, but the template of {folder.name} has no such switch",
+            remedy="leave prompt.thinking out, or choose a model that has the mode",
+        )
+    mode = f"thinking {'on' if config.thinking else 'off'}" if switches else "no thinking mode"
+    yield Finding(level="ok", check="prompt", message=f"{len(renderer.prompt_ids(question))} tokens, {mode}: {shown!r}")
+
+
+def sampling(subject: Subject) -> Iterator[Finding]:
+    """Whether what is sampled is what importance ratios assume, and arms sample alike."""
+    learning = [(step.name, step.config) for step in subject.plan.steps if isinstance(step.config, GroupRelative)]
+    wrong = False
+    for name, config in learning:
+        if not config.correct_sampler_mismatch and subject.profile.precision != "float32":
+            wrong = True
+            yield Finding(
+                level="warning",
+                check="sampling",
+                message=f"{name}: correct_sampler_mismatch is off; in {subject.profile.precision} trainer and server "
+                "do not agree",
+                remedy="leave correct_sampler_mismatch on",
+            )
+        if config.lora is not None and config.lora.dropout > 0:
+            wrong = True
+            yield Finding(
+                level="warning",
+                check="sampling",
+                message=f"{name}: lora.dropout {config.lora.dropout} makes the trainer another policy than the one "
+                "that was sampled",
+                remedy="set lora.dropout to 0",
+            )
+    temperatures = {config.temperature: name for name, config in learning}
+    if len(temperatures) > 1:
+        wrong = True
+        said = ", ".join(f"{name} at {value:g}" for value, name in temperatures.items())
+        yield Finding(
+            level="warning",
+            check="sampling",
+            message=f"rewarded steps sample at different temperatures: {said}",
+            remedy="give all arms the same temperature, or do not compare them",
+        )
+    if not wrong:
+        temperature = f"temperature {next(iter(temperatures)):g}, " if temperatures else ""
+        message = (
+            f"{temperature}top-p 1 and top-k off go with every training request; generation_config.json is not asked"
+        )
+        yield Finding(level="ok", check="sampling", message=message)
+
+
+def lengths(subject: Subject) -> Iterator[Finding]:
+    """Prompt and completion limits against the positions that a model has."""
+    longest: dict[Path, tuple[int, str]] = {}
+    for step in subject.plan.steps:
+        config: Any = step.config
+        field = config.generator
+        folder = subject.origin(step.input(field)) if field is not None else None
+        if folder is None:
+            continue
+        limit = (
+            config.max_tokens if isinstance(config, EvaluateStep)
+            else getattr(config, "max_prompt_tokens", 0) + getattr(config, "max_completion_tokens", 0)
+        )  # fmt: skip
+        longest[folder] = max(longest.get(folder, (0, "")), (limit, step.name))
+    for folder, (limit, name) in longest.items():
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        positions = values.get("text_config", values).get("max_position_embeddings")
+        if positions is not None and limit > positions:
+            yield Finding(
+                level="error",
+                check="lengths",
+                message=f"{name} may write rows of {limit:,} tokens, {folder.name} has {positions:,} positions",
+                remedy="lower max_completion_tokens, or choose a model with a longer context",
+            )
+        else:
+            yield Finding(
+                level="ok", check="lengths", message=f"{limit:,} of {positions or 0:,} positions ({folder.name})"
+            )
+
+
+def data(subject: Subject) -> Iterator[Finding]:
+    """Every data set: readable, counted, without repetitions, wrappers and benchmark problems."""
+    pools = subject.plan.ledger.pools
+    for name, config in subject.plan.recipe.data.items():
+        found = pools.set(name)
+        if isinstance(pools, SketchedPools) and name in pools.not_read:
+            yield Finding(
+                level="error" if subject.offline else "warning",
+                check="data",
+                message=f"{name} was not read: {pools.not_read[name]}",
+                remedy=f"python -m launch prefetch {subject.plan.recipe.path}",
+            )
+            continue
+        loaded = found.loaded
+        held = ", ".join(f"{pool} {len(problems):,}" for pool, problems in found.pools.items())
+        notes = [f"{len(found.problems):,} problems ({held})"]
+        notes += [f"{loaded.repeated:,} repetitions merged"] if loaded.repeated else []
+        notes += [f"{loaded.without_answer:,} without an answer left out"] if loaded.without_answer else []
+        out = {suite: len({o.train_id for o in overlaps}) for suite, overlaps in found.overlaps.items() if overlaps}
+        notes += [f"{count:,} that stand in {suite} left out" for suite, count in out.items()]
+        yield Finding(level="ok", check="data", message=f"{name}: {', '.join(notes)}")
+        if loaded.conflicts:
+            first = loaded.conflicts[0]
+            yield Finding(
+                level="warning",
+                check="data",
+                message=f"{name}: {len(loaded.conflicts):,} questions have several answers and were set aside, "
+                f"the first at {', '.join(first.places)}",
+                remedy="mend the rows, or leave it so: they teach nothing",
+            )
+        for suite, why in found.unknown.items():
+            yield Finding(
+                level="warning",
+                check="data",
+                message=f"{name}: nobody looked whether problems stand in {suite}",
+                remedy=why,
+            )
+        if config.source != "arithmetic":
+            yield from _wrapper(name, [problem.question for problem in found.problems])
+            yield from _references(name, found.problems[:AUDITED])
+
+
+def _wrapper(name: str, questions: list[str]) -> Iterator[Finding]:
+    if len(questions) < 2:
+        return
+    for where, texts in (("begin", questions), ("end", [question[::-1] for question in questions])):
+        shared = _common_beginning(min(texts), max(texts))  # sorted, all others lie between these two
+        if len(shared) >= WRAPPER_CHARACTERS:
+            words = shared if where == "begin" else shared[::-1]
+            yield Finding(
+                level="warning",
+                check="data",
+                message=f"{name}: all questions {where} with {words[:80]!r}",
+                remedy="instructions belong in `prompt.suffix`; take a copy of the data without them",
+            )
+
+
+def _common_beginning(one: str, other: str) -> str:
+    length = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return one[:length]
+
+
+def _references(name: str, problems: list[Any]) -> Iterator[Finding]:
+    from reasoning_pipeline.rewards.audit import audit_references
+
+    unread = audit_references(problems).set_aside
+    if unread:
+        identity, reason = unread[0]
+        yield Finding(
+            level="warning",
+            check="data",
+            message=f"{name}: of the first {len(problems)} answers the verifier cannot read {len(unread)}, "
+            f"the first {identity}: {reason}",
+            remedy="these problems are set aside and counted when their labels are spent",
+        )
+
+
+def distances(subject: Subject) -> Iterator[Finding]:
+    """KL(teacher, teacher) about zero and KL(student, teacher) above it, on a probe, where both are here."""
+    seen: set[tuple[Path, Path]] = set()
+    for step in subject.plan.steps:
+        inputs = {entry.field: entry for entry in step.inputs}
+        if not {"policy", "teacher"} <= inputs.keys():
+            continue
+        student, teacher = (subject.origin(inputs[field]) for field in ("policy", "teacher"))
+        if student is None or teacher is None or student == teacher or (student, teacher) in seen:
+            continue
+        seen.add((student, teacher))
+        size = sum(path.stat().st_size for folder in (student, teacher) for path in folder.glob("*.safetensors"))
+        if size > PROBE_BYTES and not subject.with_models:
+            yield Finding(
+                level="ok",
+                check="distances",
+                message=f"not measured: {student.name} and {teacher.name} are {size / 2**30:.1f} GiB "
+                "(--models loads them)",
+            )
+            continue
+        yield _distance(student, teacher)
+
+
+def _distance(student: Path, teacher: Path) -> Finding:
+    program = [sys.executable, "-m", "reasoning_pipeline.doctor.distance", str(student), str(teacher)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["it said nothing"]
+        return Finding(
+            level="error",
+            check="distances",
+            message=f"{student.name} and {teacher.name} cannot be compared: {lines[-1]}",
+            remedy="load them with transformers by hand; weights or configuration are damaged",
+        )
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    to_itself, to_student = found["teacher"], found["student"]
+    message = (
+        f"KL({student.name}, {teacher.name}) {to_student:.3g} nats a token on the probe, "
+        f"KL({teacher.name}, itself padded) {to_itself:.1g}"
+    )
+    if not to_itself < found["tolerance"]:
+        remedy = "padding or positions change what this model says: distillation would learn noise"
+        return Finding(level="error", check="distances", message=message, remedy=remedy)
+    if not to_student > found["tolerance"]:
+        remedy = "student and teacher are the same model; check `policy` and `teacher`"
+        return Finding(level="warning", check="distances", message=message, remedy=remedy)
+    return Finding(level="ok", check="distances", message=message)
+
+
+CHECKS = (models, tokenizers, prompt, sampling, lengths, data, distances)

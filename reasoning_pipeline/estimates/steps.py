@@ -1,0 +1,359 @@
+"""Each step of a plan on a hardware profile: device memory, tokens, operations, hours, disk, and what cannot fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from reasoning_pipeline.errors import RecipeError
+from reasoning_pipeline.estimates.layout import Layout, layout_of
+from reasoning_pipeline.estimates.memory import Placement, ServerMemory, TrainingTask, resident, trainer_parts
+from reasoning_pipeline.estimates.shapes import ModelShape, lora_parameters, shape_of_input
+from reasoning_pipeline.estimates.work import forward_flops, training_flops
+from reasoning_pipeline.hardware import HardwareProfile, accumulation
+from reasoning_pipeline.plan import EvaluateStep, Plan, PlannedStep
+from reasoning_pipeline.recipe_checks import SUITES_FOLDER
+from reasoning_pipeline.stage import GroupRelative
+from reasoning_pipeline.stages import forward_kl_warmup, on_policy_distillation, teacher_rollouts, teacher_sft
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GIB = 2**30
+ASSUMED_PROMPT_TOKENS = 200
+"""Mean length of a prompt where only its limit is known; competition problems have 50 to 300 tokens."""
+ASSUMED_COMPLETION_SHARE = 0.25
+"""Mean length of a completion as a share of its limit, likewise: a guess that `--mean-completion` replaces."""
+BYTES_PER_ROLLOUT_TOKEN = 25
+"""Of rollouts.jsonl: a token id, its log-probability, its share of the text."""
+BYTES_PER_SAMPLE_TOKEN = 6
+"""Of an evaluation's samples: text."""
+RESUME_POINTS = 2
+"""On disk at a time: the last one goes when the next one is whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEstimate:
+    """What one step takes. None and empty mean: does not apply, or cannot be known here."""
+
+    step: str
+    trainer: dict[str, int] = field(default_factory=dict)
+    """Part -> bytes of one trainer device at its fullest."""
+    server: ServerMemory | None = None
+    tokens_written: float = 0.0
+    """Completion tokens that servers generate."""
+    tokens_trained: float = 0.0
+    """Prompt and completion tokens through the backward pass."""
+    flops: float = 0.0
+    """Of the trainers; what servers compute is in the hours."""
+    hours: float | None = None
+    disk: int = 0
+    """Bytes that stay."""
+    disk_while_running: int = 0
+    """Bytes on top, until it is published."""
+    problems: tuple[str, ...] = ()
+    """Why it cannot run there, each with a number and what to change."""
+
+    @property
+    def trainer_bytes(self) -> int:
+        return sum(self.trainer.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What a step does, in the terms of an estimate."""
+
+    rows: int = 0
+    """Rollouts of one optimizer step; of the whole step where nothing is trained."""
+    steps: float = 1
+    prompt_limit: int = 0
+    completion_limit: int = 0
+    policy: ModelShape | None = None
+    teacher: ModelShape | None = None
+    scorings: int = 0
+    """Forward passes of the policy besides the trained one: old log-probabilities, reference."""
+    reference: bool = False
+    generates: bool = False
+    trains: bool = False
+    what: str = ""
+    """Names the global batch in messages."""
+    lora: Any = None
+
+
+def estimate_plan(plan: Plan, profile: HardwareProfile, mean_completion: int | None = None) -> list[StepEstimate]:
+    """Every step, in the plan's order.
+
+    Args:
+        mean_completion: Tokens of a completion on average; a quarter of its limit where None.
+    """
+    layout = layout_of(profile)
+    return [_estimate(plan, step, profile, layout, mean_completion) for step in plan.steps]
+
+
+def what_cannot_fit(estimates: list[StepEstimate]) -> list[str]:
+    """Every problem once, after the names of the steps that have it."""
+    steps: dict[str, list[str]] = {}
+    for estimate in estimates:
+        for problem in estimate.problems:
+            steps.setdefault(problem, []).append(estimate.step)
+    return [f"{', '.join(names)}: {problem}" for problem, names in steps.items()]
+
+
+def refuse_what_cannot_fit(estimates: list[StepEstimate], profile: HardwareProfile) -> None:
+    """Raises RecipeError where a device is too small for a step."""
+    problems = what_cannot_fit(estimates)
+    if problems:
+        raise RecipeError(profile.name, problems)
+
+
+def check_fit(plan: Plan, profile: HardwareProfile, steps: list[PlannedStep]) -> None:
+    """The same for the steps that are about to run. Raises RecipeError; nothing where the profile names no memory."""
+    if profile.device_memory_gib is not None:
+        names = {step.name for step in steps}
+        refuse_what_cannot_fit([e for e in estimate_plan(plan, profile) if e.step in names], profile)
+
+
+def _estimate(
+    plan: Plan, step: PlannedStep, profile: HardwareProfile, layout: Layout, mean_completion: int | None
+) -> StepEstimate:
+    work = _work(plan, step)
+    if work is None or work.policy is None:
+        return StepEstimate(step=step.name)
+    mean = float(min(mean_completion or work.completion_limit * ASSUMED_COMPLETION_SHARE, work.completion_limit))
+    prompt = float(min(ASSUMED_PROMPT_TOKENS, work.prompt_limit))
+    rollouts = work.rows * work.steps
+    problems: list[str] = []
+    trainer = _trainer(work, profile, layout, problems) if work.trains else {}
+    server = _server(work, layout, problems) if work.generates else None
+    written = rollouts * mean if work.generates else 0.0
+    trained = rollouts * (prompt + mean) if work.trains else 0.0
+    flops = _flops(work, trained, prompt + mean, profile) if work.trains else 0.0
+    return StepEstimate(
+        step=step.name,
+        trainer=trainer,
+        server=server,
+        tokens_written=written,
+        tokens_trained=trained,
+        flops=flops,
+        hours=_hours(work, flops, mean, prompt, server, profile, layout),
+        disk=_disk(step, work, written),
+        disk_while_running=RESUME_POINTS * 12 * work.policy.parameters if work.trains else 0,
+        problems=tuple(problems),
+    )
+
+
+# What a step does
+
+
+def _work(plan: Plan, step: PlannedStep) -> _Work | None:
+    """None for a step that this arithmetic does not describe."""
+    config: Any = step.config
+    if isinstance(config, GroupRelative):
+        labels = sum(spend.labels for spend in step.spends)
+        return _Work(
+            rows=config.problems_per_step * config.group_size,
+            steps=config.steps or (config.epochs or 0) * labels // config.problems_per_step,
+            prompt_limit=config.max_prompt_tokens,
+            completion_limit=config.max_completion_tokens,
+            policy=shape_of_input(plan, step, "policy"),
+            scorings=config.correct_sampler_mismatch + (config.kl_coefficient > 0),
+            reference=config.kl_coefficient > 0 and config.lora is None,
+            generates=True,
+            trains=True,
+            what="problems_per_step x group_size",
+            lora=config.lora,
+        )
+    if isinstance(config, on_policy_distillation.Config):
+        prompts_per_step = config.rollouts_per_step // config.rollouts_per_prompt
+        return _Work(
+            rows=config.rollouts_per_step,
+            steps=config.steps or (config.epochs or 0) * step.prompts // prompts_per_step,
+            prompt_limit=config.max_prompt_tokens,
+            completion_limit=config.max_completion_tokens,
+            policy=shape_of_input(plan, step, "policy"),
+            teacher=shape_of_input(plan, step, "teacher"),
+            generates=True,
+            trains=True,
+            what="rollouts_per_step",
+            lora=config.lora,
+        )
+    if isinstance(config, forward_kl_warmup.Config | teacher_sft.Config):
+        count, prompt_limit, completion_limit = _cached_rollouts(plan, step)
+        return _Work(
+            rows=config.rollouts_per_step,
+            steps=config.steps or (config.epochs or 0) * count // config.rollouts_per_step,
+            prompt_limit=prompt_limit,
+            completion_limit=completion_limit,
+            policy=shape_of_input(plan, step, "policy"),
+            teacher=shape_of_input(plan, step, "teacher") if hasattr(config, "teacher") else None,
+            trains=True,
+            what="rollouts_per_step",
+            lora=config.lora,
+        )
+    if isinstance(config, teacher_rollouts.Config):
+        return _Work(
+            rows=step.prompts * config.rollouts_per_prompt,
+            prompt_limit=config.max_prompt_tokens,
+            completion_limit=config.max_completion_tokens,
+            policy=shape_of_input(plan, step, "teacher"),
+            generates=True,
+        )
+    if isinstance(config, EvaluateStep):
+        problems = sum(min(_suite_rows(name), config.limit or 10**9) for name in config.suites)
+        return _Work(
+            rows=problems * config.samples,
+            prompt_limit=2048,
+            completion_limit=config.max_tokens,
+            policy=shape_of_input(plan, step, "checkpoint"),
+            generates=True,
+        )
+    return None
+
+
+def _cached_rollouts(plan: Plan, step: PlannedStep) -> tuple[int, int, int]:
+    """(rollouts, prompt limit, completion limit) of the rollout set that a step learns from."""
+    source = step.input("rollouts").step
+    if source is None:
+        return 0, 0, 0
+    parent = plan.step(source)
+    config: Any = parent.config
+    return parent.prompts * config.rollouts_per_prompt, config.max_prompt_tokens, config.max_completion_tokens
+
+
+def _suite_rows(name: str) -> int:
+    path = SUITES_FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        return 0
+    return int(yaml.safe_load(path.read_text(encoding="utf-8")).get("rows") or 0)
+
+
+# Memory
+
+
+def _trainer(work: _Work, profile: HardwareProfile, layout: Layout, problems: list[str]) -> dict[str, int]:
+    try:
+        micro, _ = accumulation(profile, work.rows, what=work.what)
+    except RecipeError as error:
+        problems += error.problems
+        micro = profile.micro_batch or 1
+    assert work.policy is not None
+    task = TrainingTask(
+        policy=work.policy,
+        loss="divergence" if work.teacher is not None else "log_probabilities",
+        micro_batch=micro,
+        tokens=work.prompt_limit + work.completion_limit,
+        teacher=work.teacher if layout.teacher_beside_trainer else None,
+        reference=work.reference,
+        lora_parameters=lora_parameters(work.policy, work.lora) if work.lora is not None else None,
+    )
+    parts = trainer_parts(task, layout.placement)
+    problems += _trainer_problems(task, parts, layout)
+    return parts
+
+
+def _trainer_problems(task: TrainingTask, parts: dict[str, int], layout: Layout) -> Iterator[str]:
+    if layout.device_bytes is None:
+        return
+    room = layout.trainer_room
+    total = sum(parts.values())
+    if total > room:
+        largest = sorted(parts, key=lambda name: -parts[name])[:3]
+        shares = ", ".join(f"{name} {parts[name] / GIB:.1f}" for name in largest)
+        yield (
+            f"a trainer device would hold {total / GIB:.1f} GiB and has {room / GIB:.1f} "
+            f"({shares}): {_way_out(task, layout)}"
+        )
+    elif layout.colocated and layout.sleeps:
+        beside = resident(parts) + layout.server_share
+        if beside > layout.device_bytes:
+            yield (
+                f"while rollouts are written, the trainer's {resident(parts) / GIB:.1f} GiB and the server's "
+                f"{layout.server_share / GIB:.1f} GiB share {layout.device_bytes / GIB:.1f}: lower "
+                "server.gpu_memory_utilization, or give the server devices of its own"
+            )
+
+
+def _way_out(task: TrainingTask, layout: Layout) -> str:
+    """What would make it fit, tried out: each change alone, then all of them together."""
+    room, place = layout.trainer_room, layout.placement
+    shards = max(place.processes, 1)
+
+    def fits(task: TrainingTask, place: Placement) -> bool:
+        return sum(trainer_parts(task, place).values()) <= room
+
+    changes: dict[str, tuple[TrainingTask, Placement]] = {}
+    if task.micro_batch > 1:
+        changes["micro_batch: 1"] = replace(task, micro_batch=1), place
+    if not place.checkpointing:
+        changes["gradient_checkpointing: true"] = task, replace(place, checkpointing=True)
+    if shards > 1 and place.sharding not in ("zero3", "fsdp2"):
+        changes["accelerate_config: fsdp2.yaml"] = task, replace(place, sharding="fsdp2")
+    if task.teacher is not None and not layout.colocated:
+        changes["teacher: server"] = replace(task, teacher=None), place
+    alone = [name for name, (changed, where) in changes.items() if fits(changed, where)]
+    if alone:
+        return f"{' or '.join(alone)} makes it fit"
+    least = replace(task, micro_batch=1, teacher=None)
+    densest = replace(place, checkpointing=True, sharding="fsdp2" if shards > 1 else place.sharding)
+    if changes and fits(least, densest):
+        return f"{' with '.join(changes)} makes it fit"
+    for tokens in (task.tokens // 2, task.tokens // 4):
+        if fits(replace(least, tokens=tokens), densest):
+            return f"{' with '.join([*changes, f'rows of {tokens:,} tokens (max_completion_tokens)'])} makes it fit"
+    return "more devices (processes) with accelerate_config: fsdp2.yaml, or `lora` on the step"
+
+
+def _server(work: _Work, layout: Layout, problems: list[str]) -> ServerMemory | None:
+    if layout.device_bytes is None:
+        return None
+    assert work.policy is not None
+    server = layout.server_of(work.policy)
+    longest = work.prompt_limit + work.completion_limit
+    if server.tokens < longest:
+        needed = server.weights + longest * server.kv_bytes_per_token
+        problems.append(
+            f"a server device needs {needed / GIB:.1f} GiB for the weights and one rollout of {longest:,} tokens, and "
+            f"has {(layout.server_share - layout.server_reserve) / GIB:.1f}: raise server.tensor_parallel or "
+            "server.gpu_memory_utilization, or lower max_completion_tokens"
+        )
+    return server
+
+
+# Work and disk
+
+
+def _flops(work: _Work, tokens: float, length: float, profile: HardwareProfile) -> float:
+    assert work.policy is not None
+    flops = training_flops(work.policy, tokens, length, checkpointing=profile.gradient_checkpointing)
+    flops += work.scorings * forward_flops(work.policy, tokens, length)
+    if work.teacher is not None:
+        flops += forward_flops(work.teacher, tokens, length)
+    return flops
+
+
+def _hours(
+    work: _Work,
+    flops: float,
+    mean: float,
+    prompt: float,
+    server: ServerMemory | None,
+    profile: HardwareProfile,
+    layout: Layout,
+) -> float | None:
+    """None where the profile does not say how fast its devices are."""
+    if profile.peak_tflops is None or (work.generates and profile.memory_bandwidth_gbs is None):
+        return None
+    seconds = flops / (profile.processes * profile.peak_tflops * 1e12 * profile.utilisation)
+    if work.generates and server is not None and work.policy is not None and work.rows:
+        decoder = layout.decoder(work.policy, server)
+        seconds += work.steps * decoder.seconds(work.rows, mean, work.completion_limit, prompt)
+    return seconds / 3600
+
+
+def _disk(step: PlannedStep, work: _Work, written: float) -> int:
+    kind = type(step.config).publishes
+    if kind == "checkpoint" and work.policy is not None:
+        return 4 * work.policy.parameters  # published in the trainer's float32
+    return int(written * (BYTES_PER_ROLLOUT_TOKEN if kind == "rollouts" else BYTES_PER_SAMPLE_TOKEN))

@@ -1,0 +1,124 @@
+"""`python -m reasoning_pipeline serve`: one server in the foreground, for a person or for other runs to adopt."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from reasoning_pipeline.errors import PipelineError, ServerError
+from reasoning_pipeline.hardware import HardwareProfile, load_profile
+from reasoning_pipeline.registry.resolve import ResolvedModel, resolve_model
+from reasoning_pipeline.rollouts import server_files
+from reasoning_pipeline.rollouts.client import KEY_VARIABLE
+from reasoning_pipeline.rollouts.server import RolloutServer, Service
+from reasoning_pipeline.rollouts.session import bounded_length
+
+SHORTEST_KEY = 16
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Start, say how to use it, wait for Ctrl-C. Exit status 0 when asked to stop, 1 when the server died."""
+    profile = load_profile(arguments.hardware)
+    model = resolve_model(arguments.checkpoint, arguments.root)
+    key, source = find_key(arguments.key_file, host=arguments.host)
+    service = Service(
+        host=arguments.host,
+        port=arguments.port,
+        name=model.folder.name,
+        development=arguments.as_rollout_server,
+        **({"key": key} if key else {}),
+    )
+    folder = arguments.root / server_files.FOLDER
+    server = RolloutServer(
+        model.folder.resolve(),
+        profile,
+        folder / f"serve-{os.getpid()}.log",
+        readable=(model.folder, *(folder.resolve() for folder in arguments.readable)),
+        max_model_len=bounded_length(model.folder, arguments.max_model_len),
+        service=service,
+        devices=profile.server.devices_of(0),
+        register=folder,
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        print(f"starting {model.name} in {profile.precision}; its log: {server.log}", flush=True)
+        server.start()
+        server.wait_ready()
+        print(_usage(server, model, profile, source), flush=True)
+        while server.alive:
+            time.sleep(0.5)
+        raise ServerError(f"the server ended by itself\n{server.log_tail()}", remedy=f"full log: {server.log}")
+    except KeyboardInterrupt:
+        print("stopping", flush=True)
+        return 0
+    finally:
+        server.stop()
+
+
+def find_key(file: Path | None, *, host: str) -> tuple[str | None, str | None]:
+    """(key, where it came from); (None, None) where a random one is to be made and shown.
+
+    Raises:
+        PipelineError: A random key would have to be shown, and standard output is no terminal; or the server is to
+            listen beyond loopback, where whoever uses it must have been given a key.
+    """
+    if file is not None:
+        key, source = file.read_text(encoding="utf-8").strip(), str(file)
+    else:
+        key, source = os.environ.get(KEY_VARIABLE, ""), f"${KEY_VARIABLE}"
+    if key:
+        if len(key) < SHORTEST_KEY:
+            raise PipelineError(
+                f"the key in {source} has {len(key)} characters, fewer than {SHORTEST_KEY}",
+                remedy="make one with `openssl rand -hex 24`",
+            )
+        return key, source
+    if not _loopback(host):
+        raise PipelineError(
+            f"--host {host} listens beyond this machine and no key is given",
+            remedy=f"put one into a file for --key-file, or into {KEY_VARIABLE}; `openssl rand -hex 24` makes one",
+        )
+    if not sys.stdout.isatty():
+        raise PipelineError(
+            "a random key is shown on a terminal only, and this output goes elsewhere",
+            remedy=f"put a key into a file for --key-file, or into {KEY_VARIABLE}; `openssl rand -hex 24` makes one",
+        )
+    return None, None
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _usage(server: RolloutServer, model: ResolvedModel, profile: HardwareProfile, source: str | None) -> str:
+    """What a person needs to use the server. The key itself only where it was made here, and goes to a terminal."""
+    lines = [f"{model.name} answers at {server.url} (and as model `policy`)"]
+    if source is None:
+        lines.append(f"its key, shown this once:\n\n    export {KEY_VARIABLE}={server.key}\n")
+    else:
+        lines.append(f"its key is the one in {source}")
+    lines.append(
+        "try it:\n\n"
+        f"    curl {server.url}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
+        f'        -H "Authorization: Bearer ${KEY_VARIABLE}" \\\n'
+        f'        -d \'{{"model": "policy", "messages": [{{"role": "user", "content": "1+1"}}]}}\'\n'
+    )
+    if server.service.development:
+        lines.append(
+            f"weights may be pushed to it through {server.transfer_folder} (precision {profile.precision});\n"
+            f"a profile adopts it with `server: {{urls: [{server.url}]}}`"
+        )
+    lines.append("Ctrl-C stops it")
+    return "\n".join(lines)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt

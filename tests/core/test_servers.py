@@ -1,0 +1,225 @@
+"""`serve` and `status` before a server runs, the pool with servers that are none, keeping rollouts as they come."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from reasoning_pipeline import server_pool as pool_module
+from reasoning_pipeline.__main__ import main
+from reasoning_pipeline.errors import PipelineError, ServerError
+from reasoning_pipeline.hardware import HardwareProfile, ServerProfile
+from reasoning_pipeline.records import Problem
+from reasoning_pipeline.rollouts import server_files
+from reasoning_pipeline.rollouts.adopted import AdoptedServers
+from reasoning_pipeline.rollouts.client import KEY_VARIABLE
+from reasoning_pipeline.rollouts.collect import _Keeper
+from reasoning_pipeline.rollouts.server_status import _duration
+from reasoning_pipeline.rollouts.serving import find_key
+from reasoning_pipeline.server_pool import ServerPool
+
+LONG_KEY = "0123456789abcdef"
+
+
+def test_status_without_servers_says_so_fast_and_without_heavy_imports(tmp_path: Path) -> None:
+    program = (
+        "import sys; from reasoning_pipeline.__main__ import main; status = main(sys.argv[1:]);"
+        "assert not {'torch', 'transformers', 'vllm', 'httpx'} & set(sys.modules); sys.exit(status)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program, "status", "--root", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, found.stdout) == (0, f"no rollout server of {tmp_path} is running\n"), found.stderr
+
+
+def test_the_file_of_a_server_that_is_gone_is_removed_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    folder = tmp_path / server_files.FOLDER
+    server_files.write(folder, child.pid, url="http://127.0.0.1:1", model="tiny", log=tmp_path / "x.log")
+    elsewhere = json.loads((folder / f"{child.pid}.json").read_text()) | {"host": "another-node"}
+    (folder / "7.json").write_text(json.dumps(elsewhere))
+    assert [entry.model for entry in server_files.read(folder)[0]] == ["tiny", "tiny"]
+    child.kill()
+    child.wait()
+    running, gone = server_files.read(folder)
+    assert [entry.host for entry in running] == ["another-node"], "of another machine nobody here can say"
+    assert [entry.pid for entry in gone] == [child.pid] and server_files.read(folder)[1] == []
+    (folder / "7.json").write_text("not a record")
+    assert server_files.read(folder) == ([], []) and not list(folder.iterdir())
+
+
+def test_a_server_that_does_not_answer_is_told_and_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server_files.write(
+        tmp_path / server_files.FOLDER, os.getpid(), url="http://127.0.0.1:9", model="tiny", log=tmp_path / "x.log"
+    )
+    assert main(["status", "--root", str(tmp_path), "--json"]) == 1
+    (row,) = json.loads(capsys.readouterr().out)
+    assert "is gone" in row["error"] and row["model"] == "tiny"
+
+
+def test_a_key_is_made_for_a_terminal_only_and_never_beyond_loopback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: False))
+    with pytest.raises(PipelineError, match="a random key is shown on a terminal only"):
+        find_key(None, host="127.0.0.1")
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
+    assert find_key(None, host="127.0.0.1") == (None, None)
+    for host in ("0.0.0.0", "::", "10.0.0.3", "node3"):
+        with pytest.raises(PipelineError, match=f"--host {host} listens beyond this machine and no key is given"):
+            find_key(None, host=host)
+    file = tmp_path / "key"
+    file.write_text(LONG_KEY + "\n")
+    assert find_key(file, host="0.0.0.0") == (LONG_KEY, str(file))
+    monkeypatch.setenv(KEY_VARIABLE, "short")
+    with pytest.raises(PipelineError, match="has 5 characters, fewer than 16"):
+        find_key(None, host="127.0.0.1")
+
+
+def test_a_profile_gives_each_server_devices_of_its_own() -> None:
+    assert ServerProfile(count=2, devices=("0", "1")).devices_of(1) == "1"
+    assert ServerProfile(devices="0,1").devices_of(0) == "0,1"
+    for wrong, sentence in (
+        ({"count": 2, "devices": "0"}, "2 servers would share devices '0'"),
+        ({"count": 2, "devices": ("0",)}, "devices names 1 servers, count is 2"),
+        ({"count": 2, "urls": ("http://a",)}, "leave one out"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            ServerProfile(**wrong)  # type: ignore[arg-type]
+
+
+class NoServer:
+    """Stands where the pool would start vLLM."""
+
+    def __init__(self, folder: Path, profile: Any, log: Path, **options: Any) -> None:
+        self.folder, self.log, self.options = folder, log, options
+        self.url, self.key = f"http://{log.stem}", options["service"].key
+        self.transfer_folder = options["transfer_folder"]
+        self.alive = self.answers = self.warm = False
+        self.stopped = 0
+
+    def start(self) -> None:
+        self.alive = True
+
+    def wait_ready(self) -> None:
+        self.answers = self.warm = True
+
+    def stop(self) -> None:
+        self.alive = self.answers = False
+        self.stopped += 1
+
+    def log_tail(self) -> str:
+        return f"the end of {self.log.name}"
+
+
+@pytest.fixture
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerPool:
+    monkeypatch.setattr(pool_module, "RolloutServer", NoServer)
+    for name, width in (("a", 8), ("b", 16), ("c", 32)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"hidden_size": width}))
+    profile = HardwareProfile(device="cuda", server=ServerProfile(count=2, devices=("0", "1"), max_servers=2))
+    return ServerPool(profile, tmp_path / "logs", tmp_path, 64)
+
+
+def test_a_group_has_one_key_one_transfer_folder_and_devices_for_each(pool: ServerPool, tmp_path: Path) -> None:
+    group: Any = pool.ready(tmp_path / "a")
+    assert group.urls == ["http://server-1", "http://server-2"]
+    assert [server.options["devices"] for server in group.servers] == ["0", "1"]
+    assert (
+        len({server.key for server in group.servers}) == len({server.transfer_folder for server in group.servers}) == 1
+    )
+    assert group.transfer_folder.is_dir()
+    pool.stop()
+    assert not group.transfer_folder.exists() and [server.stopped for server in group.servers] == [1, 1]
+
+
+def test_a_dead_or_silent_server_is_replaced_when_the_next_step_starts(pool: ServerPool, tmp_path: Path) -> None:
+    group: Any = pool.ready(tmp_path / "a")
+    dead, living = group.servers
+    dead.alive = dead.answers = False
+    assert group.alive, "a step goes on with what is left"
+    assert group.log_tail().endswith("the end of server-1.log") and "server-2" not in group.log_tail()
+    assert pool.ready(tmp_path / "a").urls == ["http://server-3", "http://server-2"]
+    assert (dead.stopped, living.stopped) == (1, 0)
+    living.answers = False  # its process is there, frozen
+    assert pool.ready(tmp_path / "a").urls == ["http://server-3", "http://server-4"]
+    assert pool.restart(tmp_path / "a").urls == ["http://server-5", "http://server-6"], "none looks lost: all are"
+    pool.stop()
+
+
+def test_the_group_used_longest_ago_makes_room(pool: ServerPool, tmp_path: Path) -> None:
+    groups: dict[str, Any] = {name: pool.ready(tmp_path / name) for name in ("a", "b")}
+    pool.ready(tmp_path / "a")
+    pool.ready(tmp_path / "c")
+    assert [server.stopped for name in ("a", "b") for server in groups[name].servers] == [0, 0, 1, 1]
+    pool.stop()
+
+
+def test_adopting_without_a_key_says_where_it_belongs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    profile = HardwareProfile(server=ServerProfile(urls=("http://127.0.0.1:1",)))
+    with pytest.raises(ServerError, match=KEY_VARIABLE):
+        AdoptedServers(profile, tmp_path, 64)
+
+
+class SlowFile(io.StringIO):
+    """Notes when something was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.groups: list[float] = []
+
+    def write(self, text: str) -> int:
+        self.groups.append(time.monotonic())
+        return super().write(text)
+
+
+def group_of(problem: Problem, answer: str) -> list[dict[str, Any]]:
+    return [{"problem_id": problem.id, "text": f"\\boxed{{{answer}}}", "finish": "stop", "sample": 0}]
+
+
+def test_a_finished_group_is_judged_and_on_the_disk_while_others_are_written() -> None:
+    file, rows, told = SlowFile(), [], []
+    metrics: Any = SimpleNamespace(write=lambda step, reward: told.append((step, reward)))
+    problems = [Problem(id=str(i), question="1+1", answer="2") for i in range(3)]
+    with _Keeper(file, rows, metrics, resumed_at=5) as keeper:
+        keeper.keep(problems[0], group_of(problems[0], "2"))
+        deadline = time.monotonic() + 20
+        while not file.groups and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert [json.loads(line)["correct"] for line in file.getvalue().splitlines()] == [True]
+        keeper.keep(problems[1], group_of(problems[1], "3"))
+        keeper.keep(problems[2], group_of(problems[2], "2"))
+    assert [row["correct"] for row in rows] == [True, False, True] and len(file.getvalue().splitlines()) == 3
+    assert told[-1][0] == 8, "5 groups were there before"
+
+
+def test_what_goes_wrong_while_judging_reaches_the_one_who_generates() -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError("No space left on device")
+
+    problem, kept = Problem(id="0", question="1+1", answer="2"), 0
+    with pytest.raises(OSError, match="No space left"), _Keeper(Full(), [], None, resumed_at=0) as keeper:  # type: ignore[arg-type]
+        for _ in range(1000):
+            keeper.keep(problem, group_of(problem, "2"))
+            kept += 1
+            time.sleep(0.01)
+    assert kept < 1000, "at once, not when everything is written"
+
+
+def test_durations_are_read_at_a_glance() -> None:
+    assert [_duration(s) for s in (0, 59, 61, 3723)] == ["0 s", "59 s", "1 min 01 s", "1 h 02 min"]
