@@ -113,7 +113,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _cancel(arguments: argparse.Namespace) -> int:
     from launch import queue
-    from reasoning_pipeline.runner import selected
+    from reasoning_pipeline.selection import selected
 
     plan, ledger = _submitted(arguments)
     alive = queue.mine()

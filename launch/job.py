@@ -20,7 +20,8 @@ from reasoning_pipeline.hardware import HardwareProfile
 from reasoning_pipeline.plan import make_plan
 from reasoning_pipeline.recipe import Recipe
 from reasoning_pipeline.registry.store import write_json
-from reasoning_pipeline.runner import Runner, selected
+from reasoning_pipeline.runner import Runner
+from reasoning_pipeline.selection import selected
 from reasoning_pipeline.training.resume import COMPLETE, step_of
 
 STARTS = "starts.json"

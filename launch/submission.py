@@ -17,7 +17,7 @@ from reasoning_pipeline.errors import PipelineError, RecipeError
 from reasoning_pipeline.hardware import HardwareProfile
 from reasoning_pipeline.plan import Plan
 from reasoning_pipeline.run_lock import run_lock
-from reasoning_pipeline.runner import selected
+from reasoning_pipeline.selection import selected
 
 
 @dataclass(frozen=True)

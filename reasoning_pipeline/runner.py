@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -20,29 +15,20 @@ from reasoning_pipeline.compatibility import check_distillations
 from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed, Stopped
 from reasoning_pipeline.estimates.steps import check_fit
 from reasoning_pipeline.hardware import HardwareProfile
-from reasoning_pipeline.jsonl import lines
-from reasoning_pipeline.ownership import owner_environment
 from reasoning_pipeline.plan import Plan, PlannedInput, PlannedStep, make_plan
-from reasoning_pipeline.planning import external_folder
 from reasoning_pipeline.progress import Progress
-from reasoning_pipeline.provenance import COMMAND_VARIABLE, command_line
 from reasoning_pipeline.recipe import MAIN, Recipe
-from reasoning_pipeline.registry.outside import UNFETCHED
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import write_json
 from reasoning_pipeline.rollouts import server_files
-from reasoning_pipeline.rollouts.client import KEY_VARIABLE
 from reasoning_pipeline.rollouts.server import tail
 from reasoning_pipeline.run_lock import held_elsewhere, run_lock, step_lock
-from reasoning_pipeline.run_step import PROBLEMS_FILE, TEACHER_KEY_VARIABLE, StepContext
+from reasoning_pipeline.selection import selected, unfetched_models
 from reasoning_pipeline.server_pool import Pool, ServerPool, Servers, server_pool
-from reasoning_pipeline.step_command import launched, step_command
+from reasoning_pipeline.step_process import StepProcess, input_folder
 from reasoning_pipeline.teacher_servers import TeacherServers, asks_a_server
-from reasoning_pipeline.training.context import STOP_VARIABLE
-from reasoning_pipeline.validation import suggestion
 
 LOG_LINES_SHOWN = 20
-POLL_SECONDS = 0.2
 
 
 class Runner:
@@ -56,6 +42,7 @@ class Runner:
         self.recipe, self.profile, self.root, self.console = recipe, profile, root, console
         self.folder = root / recipe.name
         self.progress = Progress(console)
+        self._process = StepProcess(recipe, profile, root, self.progress)
         self._teachers: TeacherServers | None = None
 
     def run(
@@ -185,17 +172,11 @@ class Runner:
     def _generator_folder(self, plan: Plan, step: PlannedStep) -> Path | None:
         """The folder of the model a step generates with, or None where it generates nothing."""
         field = step.config.generator
-        return self._input_folder(plan, step, field) if field is not None else None
+        return input_folder(plan, step, field) if field is not None else None
 
     def _teacher_folder(self, plan: Plan, step: PlannedStep) -> Path | None:
         """The folder of the frozen teacher, or None where no server holds it."""
-        return self._input_folder(plan, step, "teacher") if asks_a_server(step.config, self.profile) else None
-
-    def _input_folder(self, plan: Plan, step: PlannedStep, field: str) -> Path:
-        entry = step.input(field)
-        if entry.artifact is not None:
-            return plan.registry.folder / entry.artifact
-        return external_folder(entry.reference, self.recipe) or resolve_model(entry.reference, self.root).folder
+        return input_folder(plan, step, "teacher") if asks_a_server(step.config, self.profile) else None
 
     def _run_step(self, plan: Plan, step: PlannedStep, servers: Pool | None, prefix: str) -> None:
         if (missing := self._missing_input(plan, step)) is not None:
@@ -227,7 +208,7 @@ class Runner:
             if advisor is not None and self._teachers is not None:
                 with self.progress.waiting(f"{prefix} {step.name}: waiting for the teacher's server"):
                     teacher = self._teachers.ready(advisor)
-            status = self._process(plan, step, work, log, server, teacher, servers, prefix)
+            status = self._process.run(plan, step, work, log, server, teacher, servers, prefix)
             dead = [one for one in (server, teacher) if one is not None and not one.alive]
             lost = status == ServerLost.exit_status or (bool(dead) and status != 0)
             if not lost:
@@ -251,147 +232,8 @@ class Runner:
             raise StepFailed(f"step {step.name} ended without publishing {step.output}", remedy=f"full log: {log}")
         shutil.rmtree(work, ignore_errors=True)
 
-    def _process(
-        self,
-        plan: Plan,
-        step: PlannedStep,
-        work: Path,
-        log: Path,
-        server: Servers | None,
-        teacher: Servers | None,
-        servers: Pool | None,
-        prefix: str,
-    ) -> int:
-        context = self._context(plan, step, work, server, teacher)
-        environment = {**os.environ, **self.profile.environment, **owner_environment(), "PYTHONUNBUFFERED": "1"}
-        environment |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
-        environment[COMMAND_VARIABLE] = command_line(sys.argv)
-        stop = Path(os.environ.get(STOP_VARIABLE) or work / "stop")  # a job's script watches over one of its own
-        if STOP_VARIABLE not in os.environ:
-            stop.unlink(missing_ok=True)
-        environment[STOP_VARIABLE] = str(stop.resolve())
-        if server is not None:
-            environment[KEY_VARIABLE] = server.key
-        if teacher is not None:
-            environment[TEACHER_KEY_VARIABLE] = teacher.key
-        if server is None and teacher is None and (servers is None or not servers.starting):
-            environment |= self.profile.environment_without_server
-        if self.profile.trainer_devices is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = self.profile.trainer_devices
-        started = time.monotonic()
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                step_command(step, self.profile, context.save()),
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches the runner alone, which asks the step to save and leave
-            )
-        try:
-            with self.progress.step(prefix, step.name, step.config.stage, work) as shown:
-                while (status := process.poll()) is None:
-                    shown.refresh()
-                    time.sleep(POLL_SECONDS)
-                    if any(one is not None and not one.alive for one in (server, teacher)):
-                        # The step notices by itself when it next asks; one that never asks would wait for its timeout.
-                        self._wait_or_kill(process, grace_s=20.0)
-        except KeyboardInterrupt:
-            with self.progress.waiting(f"{prefix} {step.name}: stopping; saving a resume point"):
-                stop.touch()
-                if not launched(step, self.profile):  # a launcher would hurry its workers; the file reaches them
-                    process.terminate()
-                self._wait_or_kill(process, grace_s=self.profile.stop_grace_s)
-            return Stopped.exit_status
-        if status != 0 and stop.exists():  # behind a launcher every failure is 1
-            return Stopped.exit_status
-        if status == 0:
-            self.progress.done(prefix, step.name, step.config.stage, time.monotonic() - started, plan, step)
-        return status
-
-    @staticmethod
-    def _wait_or_kill(process: subprocess.Popen[bytes], grace_s: float) -> None:
-        try:
-            process.wait(timeout=grace_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-    def _context(
-        self, plan: Plan, step: PlannedStep, work: Path, server: Servers | None, teacher: Servers | None
-    ) -> StepContext:
-        if problems := step.problems():
-            (work / PROBLEMS_FILE).write_text(lines(map(asdict, problems)), encoding="utf-8")
-        return StepContext(
-            name=step.name,
-            label=step.output,
-            root=self.root.resolve(),
-            work=work.resolve(),
-            inputs={entry.field: self._input_folder(plan, step, entry.field).resolve() for entry in step.inputs},
-            prompt=self.recipe.prompt,
-            profile=self.profile,
-            config=self._config(step),
-            server_urls=server.urls if server is not None else [],
-            transfer_folder=server.transfer_folder if server is not None else None,
-            teacher_url=teacher.urls[0] if teacher is not None else None,
-            record={
-                "kind": type(step.config).publishes,
-                "stage": step.config.stage,
-                "step": step.name,
-                "recipe": self.recipe.name,
-                "fingerprint": step.fingerprint,
-                "config": step.config.model_dump(mode="json"),
-                "identity": step.identity,
-                "inputs": {
-                    entry.field: {
-                        "reference": entry.reference,
-                        "fingerprint": entry.fingerprint,
-                        "artifact": entry.artifact,
-                    }
-                    for entry in step.inputs
-                },
-                "label_spend": [asdict(spend) for spend in step.lineage],
-            },
-        )
-
-    def _config(self, step: PlannedStep) -> dict[str, object]:
-        values = step.config.model_dump(mode="json")
-        if isinstance(values.get("data"), dict):  # suite files: the step's program runs in another folder
-            base = Path(self.recipe.path).resolve().parent
-            values["data"] = {suite: str(base / path) for suite, path in values["data"].items()}
-        return values
-
     def _how_to_continue(self) -> str:
         return f"continue with `python -m reasoning_pipeline run {self.recipe.path}`"
-
-
-def selected(plan: Plan, only: str | None, until: str | None) -> list[PlannedStep]:
-    """The steps a command line asks for. Raises RecipeError for a name that does not exist."""
-    for name in (only, until):
-        if name is not None and name not in plan.names():
-            raise RecipeError(str(plan.recipe.path), [f"no step is called {name!r}{suggestion(name, plan.names())}"])
-    if only is not None:
-        return [plan.step(only)]
-    if until is not None:
-        last = plan.names().index(until)
-        names = {until}
-        for step in reversed(plan.steps[: last + 1]):
-            if step.name in names:
-                names.update(entry.step for entry in step.inputs if entry.step is not None)
-        names |= gate_judging.asked_of(plan, names)
-        return [step for step in plan.steps if step.name in names]
-    return list(plan.steps)
-
-
-def unfetched_models(plan: Plan) -> list[str]:
-    """Hub models of steps to be run whose revision has never been fetched to this machine."""
-    found = {
-        entry.reference
-        for step in plan.steps
-        for entry in step.inputs
-        if step.identity.get("outside", {}).get(entry.field, {}).get("commit", "").endswith(UNFETCHED)
-    }
-    return sorted(found)
 
 
 def longest_sequence(plan: Plan) -> int:

@@ -46,18 +46,19 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
     )
     ordered = repeat_in_epochs(problems, steps * config.problems_per_step, context.seed)
     reward = VerifiedReward(group_size=config.group_size, stop_ids=renderer.stop_ids)
+    tokenizer = load_tokenizer(context.inputs["policy"])
     trainer = PolicyTrainer(
         model=load_model(context.inputs["policy"]),
         args=arguments,
         train_dataset=Dataset.from_list(problem_rows(ordered, renderer)),
         reward_funcs=reward,
-        processing_class=load_tokenizer(context.inputs["policy"]),
+        processing_class=tokenizer,
         peft_config=adapters(config),
     )
     asked_by = {tuple(renderer.prompt_ids(problem.question)): problem for problem in problems}
 
     def decode(completion_ids: list[list[int]]) -> list[str]:
-        texts: Any = trainer.processing_class.batch_decode(completion_ids, skip_special_tokens=True)
+        texts: Any = tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
         return list(texts)
 
     def judge(prompt_ids: list[int], group: list[Completion]) -> None:
@@ -73,4 +74,4 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
         rollouts_per_step=rollouts_per_step,
         on_group=judge,
     )
-    return generate_with(trainer, engine, renderer)  # type: ignore[no-any-return]
+    return generate_with(trainer, engine, renderer)

@@ -27,7 +27,7 @@ def adapters(config: Optimization) -> LoraConfig | None:
     set_seed(getattr(config, "seed", None) or 0)
     return LoraConfig(
         r=config.lora.rank,
-        lora_alpha=config.lora.alpha,
+        lora_alpha=config.lora.alpha,  # type: ignore[arg-type] # PEFT divides it by the rank; a float is as good
         lora_dropout=config.lora.dropout,
         target_modules=list(config.lora.targets),
         task_type="CAUSAL_LM",

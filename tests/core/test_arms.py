@@ -13,7 +13,7 @@ from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.labels import distinct_labels
 from reasoning_pipeline.plan import Plan, make_plan
 from reasoning_pipeline.recipe import Recipe
-from reasoning_pipeline.runner import selected
+from reasoning_pipeline.selection import selected
 from reasoning_pipeline.sharing import savings
 
 from .conftest import Bench, Change

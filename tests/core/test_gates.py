@@ -10,7 +10,7 @@ from reasoning_pipeline import gate_judging
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.gate_judging import GateFailed, enforce, judgements
 from reasoning_pipeline.plan import Plan
-from reasoning_pipeline.runner import selected
+from reasoning_pipeline.selection import selected
 from tests.core.conftest import Bench, Change
 
 BOTH = {"c1": {"problems": "second"}, "c2": {"prompts": "first", "rollouts": 8}}

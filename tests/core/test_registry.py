@@ -428,7 +428,7 @@ def test_a_branch_is_fetched_before_anything_is_planned_to_run(
 ):
     import huggingface_hub.constants
 
-    from reasoning_pipeline.runner import unfetched_models
+    from reasoning_pipeline.selection import unfetched_models
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
 
