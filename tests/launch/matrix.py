@@ -81,7 +81,9 @@ def run(folder: Path, mode: str, until: str, device: str = "cpu") -> dict[str, A
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    if done.returncode != 0:
+        logs = sorted((root / "smoke" / "logs").glob("*.log"), key=lambda path: path.stat().st_mtime)
+        raise SystemExit(f"{mode}: {done.stdout}{done.stderr}\n{logs[-1].name}:\n{logs[-1].read_text()[-20_000:]}")
     made = {artifact.record.step: artifact for artifact in Registry(root).artifacts()}
     if not bases.is_dir():
         for artifact in made.values():
