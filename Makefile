@@ -3,6 +3,8 @@ PYTHON ?= python3
 ACCELERATOR ?= auto
 READY := .venv/.ready
 RUN := .venv/bin/python
+# Two workers: most of a slow test is waiting for a server to start.
+WORKERS ?= -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help setup demo test quick check smoke torture bench slurm clean
 
@@ -12,9 +14,9 @@ setup: $(READY) ## .venv with pinned dependencies; ACCELERATOR=cpu|cuda override
 demo: $(READY) ## the four stages in a small world on a CPU, with a real vLLM server; continues where it was stopped
 	@$(RUN) -m reasoning_pipeline run recipes/arithmetic.yaml
 test: check ## everything: style, types, quick tests, real servers, real training
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(WORKERS)
 quick: $(READY) ## style and the tests that take under a minute together
-	@.venv/bin/ruff check . && $(RUN) -m pytest -m "not slow"
+	@.venv/bin/ruff check . && $(RUN) -m pytest $(WORKERS) -m "not slow"
 check: $(READY) ## ruff and mypy
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 smoke: $(READY) ## each stage's smoke recipe, for real

@@ -12,6 +12,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+_SHARED = {"smoke_root": "smoke", "server": "rollouts"}
+"""Fixture -> the tests that must run in one worker, because they share what took minutes to make."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in two workers: long ones first, and those of one file (or one expensive fixture) together."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # stable: the order within is kept
+    for item in items:
+        shared = next((name for fixture, name in _SHARED.items() if fixture in item.fixturenames), None)  # type: ignore[attr-defined]
+        item.add_marker(pytest.mark.xdist_group(shared or item.path.stem))
+
+
 def make_tiny_model(folder: Path, *, seed: int, hidden_size: int = 32, layers: int = 2, vocabulary: int = 112) -> Path:
     """Random weights, the character tokenizer, the arithmetic chat template."""
     import torch
