@@ -233,9 +233,6 @@ def short_name(reference: str) -> str:
 
 def gate_problems(recipe: Recipe) -> Iterator[str]:
     """One sentence per problem, with its place."""
-    from reasoning_pipeline.recipe_model import lineage
-    from reasoning_pipeline.stage import Spends
-
     gates, pools = recipe.gates, recipe.pools()
     if gates is None:
         return
@@ -246,13 +243,6 @@ def gate_problems(recipe: Recipe) -> Iterator[str]:
         if pool not in pools:
             hint = "; a whole data set is a pool of share 1" if pool in recipe.data else suggestion(pool, pools)
             yield f"gates.c1.problems: no pool is called {pool!r}{hint}"
-        for teacher in sorted(_trained_teachers(recipe)):
-            for step in (*lineage(recipe, teacher), teacher):
-                if pool in recipe.pools_of(step, Spends):
-                    yield (
-                        f"gates.c1.problems: the pool {pool!r} is spent by {step!r}, so the teacher {teacher!r} has "
-                        "learned from its labels; name a pool that is spent later or not at all"
-                    )
     if gates.c2 is not None:
         if not any(_distils(config) for config in recipe.steps.values()):
             yield "gates.c2: no step distils a teacher into a student, so there is no distance to measure"
@@ -261,6 +251,23 @@ def gate_problems(recipe: Recipe) -> Iterator[str]:
                 yield f"gates.c2.prompts: no pool is called {pool!r}{suggestion(pool, pools)}"
         if gates.c2.on_failure == "extend":
             yield from _extension_problems(recipe)
+
+
+def learned_from_measured(recipe: Recipe) -> Iterator[str]:
+    """Where a teacher has learned from the labels that C1 measures it by. Asked of every arm: each is its own world."""
+    from reasoning_pipeline.recipe_model import lineage
+    from reasoning_pipeline.stage import Spends
+
+    if recipe.gates is None or recipe.gates.c1 is None:
+        return
+    pool = recipe.gates.c1.problems
+    for teacher in sorted(_trained_teachers(recipe)):
+        for step in (*lineage(recipe, teacher), teacher):
+            if pool in recipe.pools_of(step, Spends):
+                yield (
+                    f"gates.c1.problems: the pool {pool!r} is spent by {step!r}, so the teacher {teacher!r} has "
+                    "learned from its labels; name a pool that is spent later or not at all"
+                )
 
 
 def _extension_problems(recipe: Recipe) -> Iterator[str]:

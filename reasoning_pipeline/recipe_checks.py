@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from reasoning_pipeline.gates import gate_problems
+from reasoning_pipeline.gates import gate_problems, learned_from_measured
 from reasoning_pipeline.recipe_model import STEP, Recipe, lineage
 from reasoning_pipeline.stage import Prompts, Spends, fields_marked
 from reasoning_pipeline.validation import suggestion
@@ -52,6 +52,7 @@ def step_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
                     if named.count(pool) > 1:
                         yield f"steps.{name}.{field}: names the pool {pool!r} {named.count(pool)} times"
     yield from _spending_problems(recipe)
+    yield from learned_from_measured(recipe)
     for name, config in recipe.steps.items():
         data = getattr(config, "data", None)
         if data is not None and data not in recipe.data:

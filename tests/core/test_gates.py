@@ -169,3 +169,12 @@ def test_mistakes_are_found_when_the_recipe_is_read(bench: Bench, changes: tuple
 
 def test_a_pool_that_is_spent_later_may_measure(bench: Bench) -> None:
     bench.plan(with_gates({"problems": "second"}))  # polish spends it, and the teacher does not come from polish
+
+
+def test_an_arm_whose_teacher_spends_the_measuring_pool_is_named(bench: Bench) -> None:
+    def upstream(recipe: dict[str, Any]) -> None:
+        recipe["arms"] = {"upstream": {"drop": "polish", "steps": {"teacher_rl": {"spends": ["first", "second"]}}}}
+
+    with pytest.raises(RecipeError) as failure:
+        bench.plan(with_gates({"problems": "second"}), upstream)
+    assert "arms.upstream.gates.c1.problems: the pool 'second' is spent by 'teacher_rl'" in str(failure.value)
