@@ -4,7 +4,7 @@ ACCELERATOR ?= auto
 READY := .venv/.ready
 RUN := .venv/bin/python
 # Two workers: most of a slow test is waiting for a server to start.
-WORKERS ?= -n 2 --dist loadgroup --no-loadscope-reorder
+WORKERS ?= -n 2 --no-loadscope-reorder
 
 .PHONY: help setup demo test quick check smoke torture bench slurm clean
 

@@ -75,6 +75,7 @@ def score(config: EvaluateStep, context: StageContext) -> StageOutcome:
         "suites": {name: headline(summary) for name, summary in result.summaries.items()},
         "verifier": verifier_versions(),
         "seconds": round(metrics.seconds, 2),
+        "tokens_generated": sum(summary.tokens for summary in result.summaries.values()),
     }
     return StageOutcome(output, figures)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,17 +13,26 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
-_SHARED = {"smoke_root": "smoke", "server": "rollouts"}
-"""Fixture -> the tests that must run in one worker, because they share what took minutes to make."""
+_TOGETHER = {"contract": "runs", "pipeline": "runs", "rollouts": "servers"}
+"""Folder -> the tests that run in one worker, because they share what took minutes to make."""
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where tests run in two workers, those of one file, or of the folders above, run in the same."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByWhatTheyShare(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return _TOGETHER.get(Path(path).parent.name, path)
+
+    return ByWhatTheyShare(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in two workers: long ones first, and those of one file (or one expensive fixture) together."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # stable: the order within is kept
-    for item in items:
-        shared = next((name for fixture, name in _SHARED.items() if fixture in item.fixturenames), None)  # type: ignore[attr-defined]
-        item.add_marker(pytest.mark.xdist_group(shared or item.path.stem))
+    """Long tests first, so that no worker waits for the other's last one. Stable: the order within is kept."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def make_tiny_model(folder: Path, *, seed: int, hidden_size: int = 32, layers: int = 2, vocabulary: int = 112) -> Path:

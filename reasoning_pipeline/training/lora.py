@@ -35,11 +35,14 @@ def adapters(config: Optimization) -> LoraConfig | None:
 
 
 def save_whole_model(trainer: Any, output: Path) -> None:
-    """The trainer's model as a plain checkpoint, adapters merged as the weight push merges them. Collective."""
+    """The trainer's model as a plain checkpoint, whatever it trains in: adapters are merged and shards gathered as the
+    weight push does it. Collective."""
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
-    if not hasattr(model, "peft_config"):
+    adapted = hasattr(model, "peft_config")
+    if not adapted and not trainer.is_deepspeed_enabled:
         trainer.save_model(str(output))
         return
+    # DeepSpeed's own saving writes a tied head a second time, as a tensor that a single process does not publish.
     main = trainer.accelerator.is_main_process
     # Every process gathers; only the first keeps what it sees, on the CPU.
     tensors = {name: tensor.cpu().clone() for name, tensor in whole_tensors(model) if main}
@@ -47,7 +50,7 @@ def save_whole_model(trainer: Any, output: Path) -> None:
         return
     from huggingface_hub import save_torch_state_dict
 
-    base = model.get_base_model()
+    base = model.get_base_model() if adapted else model
     base.config.save_pretrained(output)
     if base.can_generate():
         base.generation_config.save_pretrained(output)

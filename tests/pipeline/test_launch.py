@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from reasoning_pipeline.registry.store import Registry
 from tests.pipeline.conftest import SMOKE, Run
@@ -25,3 +26,5 @@ def test_zero3_on_two_processes_trains_and_its_pushes_are_proved(smoke_root: Pat
     assert [row["step"] for row in rows] == [1, 2]
     assert all(row["probe_error"] < 1e-4 for row in rows)
     assert artifact.record.result["tokens_generated"] > 0
+    with safe_open(artifact.folder / "model.safetensors", framework="np") as weights:
+        assert "lm_head.weight" not in weights.keys(), "a tied head is published once"  # noqa: SIM118
