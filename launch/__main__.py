@@ -62,6 +62,7 @@ def _slurm(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.hardware import load_profile, profile_path
     from reasoning_pipeline.plan import make_plan
     from reasoning_pipeline.recipe import MAIN, load_recipe
+    from reasoning_pipeline.unread_data import SketchedPools
 
     profile = load_profile(arguments.hardware)
     own = {name: getattr(arguments, name) for name in ("partition", "account", "qos", "time_limit")}
@@ -70,7 +71,8 @@ def _slurm(arguments: argparse.Namespace) -> int:
         profile = profile.model_copy(update={"slurm": profile.slurm.changed(own)})
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     seeds = seeds_of(arguments, recipe)
-    plan = make_plan(recipe, arguments.root, seeds).of_arms(arguments.arms or (MAIN,))
+    pools = SketchedPools(recipe) if arguments.dry_run else None  # a dry run downloads nothing
+    plan = make_plan(recipe, arguments.root, seeds, pools).of_arms(arguments.arms or (MAIN,))
     target = make_target(plan, profile_path(arguments.hardware), arguments.overrides, seeds)
     which = {"only": arguments.only, "until": arguments.until}
     if arguments.dry_run:
@@ -79,6 +81,8 @@ def _slurm(arguments: argparse.Namespace) -> int:
             words = dependency(entry.job, {parent: f"<{parent}>" for parent in entry.job.parents})
             print(f"### sbatch {f'--dependency={words} ' if words else ''}{target.script(entry.job)}\n{entry.script}")
         print(f"### {len(prepared)} jobs; nothing was submitted")
+        for why in pools.not_read.values() if pools is not None else ():
+            print(f"### {why}: `python -m launch prefetch {arguments.recipe}` before submitting")
         return 0
     done = submit(plan, profile, target, arms=arguments.arms or (MAIN,), **which)
     for made in done:

@@ -1,8 +1,10 @@
-"""What can be known to be wrong before anything is queued: batches that do not divide, launchers that do not exist."""
+"""What can be known to be wrong before anything is queued: batches that do not divide, launchers that do not exist,
+models that do not fit."""
 
 from __future__ import annotations
 
 from reasoning_pipeline.errors import RecipeError
+from reasoning_pipeline.estimates.steps import check_fit
 from reasoning_pipeline.hardware import HardwareProfile, accumulation
 from reasoning_pipeline.plan import Plan, PlannedStep
 from reasoning_pipeline.step_command import accelerate_file
@@ -23,6 +25,7 @@ def check(plan: Plan, profile: HardwareProfile, steps: list[PlannedStep]) -> Non
             problems += error.problems
     if problems:
         raise RecipeError(f"{plan.recipe.path} on {profile.name}", problems)
+    check_fit(plan, profile, steps)
 
 
 def global_batch(step: PlannedStep) -> int | None:

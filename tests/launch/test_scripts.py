@@ -14,7 +14,7 @@ from launch.submission import dependency
 from reasoning_pipeline.cluster import Setup, SlurmProfile
 from reasoning_pipeline.hardware import HardwareProfile
 from tests.launch import golden
-from tests.launch.conftest import Bench
+from tests.launch.conftest import PROJECT, Bench, launch
 
 
 @pytest.mark.parametrize("name", list(golden.cases()))
@@ -44,6 +44,14 @@ def test_a_dry_run_writes_nothing_and_loads_no_torch(bench: Bench) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("2 jobs; nothing was submitted\n[]\n")
     assert not bench.root.exists()
+
+
+def test_a_dry_run_downloads_nothing_and_names_what_jobs_will_need() -> None:
+    status, printed = launch(
+        "slurm", PROJECT / "recipes/qwen3_1.7b_math.yaml", "--hardware", "two_nodes", "--dry-run"
+    )  # fmt: skip
+    assert status == 0
+    assert "is not in this machine's cache of data sets: `python -m launch prefetch" in printed.splitlines()[-1]
 
 
 def test_a_task_of_an_array_waits_for_its_own_seed_alone() -> None:
