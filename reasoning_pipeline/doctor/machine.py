@@ -1,4 +1,4 @@
-"""Checks of the machine: packages, devices, memory, disk, shared memory, ports, launcher, Slurm."""
+"""Checks of the machine: packages, devices, memory, disk, shared memory, ports."""
 
 from __future__ import annotations
 
@@ -16,11 +16,8 @@ import psutil
 
 from reasoning_pipeline.doctor.subject import Finding, Subject
 from reasoning_pipeline.estimates.display import amount
-from reasoning_pipeline.estimates.layout import sharding
 from reasoning_pipeline.estimates.shapes import shape_of_input
 from reasoning_pipeline.estimates.steps import GIB, estimate_plan, what_cannot_fit
-from reasoning_pipeline.step_command import accelerate_file
-from reasoning_pipeline.yaml_files import read_yaml
 
 PROGRAM_TIMEOUT_S = 10
 SHARED_MEMORY = Path("/dev/shm")
@@ -247,65 +244,6 @@ def ports(subject: Subject) -> Iterator[Finding]:
     yield Finding(level="ok", check="ports", message="servers can listen on loopback")
 
 
-def launcher(subject: Subject) -> Iterator[Finding]:
-    """The accelerate configuration against the profile: accelerate falls back in silence."""
-    profile = subject.profile
-    if profile.accelerate_config is None:
-        yield Finding(level="ok", check="launcher", message="one trainer process, none needed")
-        return
-    kind = read_yaml(accelerate_file(profile)).get("distributed_type")
-    if kind == "FSDP" and profile.device == "cpu":
-        yield Finding(
-            level="error",
-            check="launcher",
-            message=f"{profile.accelerate_config} asks for FSDP, which accelerate switches on for GPUs only",
-            remedy="on CPUs take zero2.yaml, zero3.yaml or ddp.yaml",
-        )
-        return
-    if kind == "DEEPSPEED":
-        try:
-            metadata.version("deepspeed")
-        except metadata.PackageNotFoundError:
-            yield Finding(
-                level="error",
-                check="launcher",
-                message=f"{profile.accelerate_config} asks for DeepSpeed, which is not installed",
-                remedy="make setup, or take fsdp2.yaml",
-            )
-            return
-    message = f"{profile.accelerate_config}: {sharding(profile)} over {profile.processes} processes"
-    yield Finding(level="ok", check="launcher", message=message)
-
-
-def slurm(subject: Subject) -> Iterator[Finding]:
-    """Whether Slurm answers and knows the partition, where the profile has a slurm block."""
-    wanted = subject.profile.slurm
-    if wanted is None:
-        return
-    try:
-        query = ["sinfo", "--noheader", "--format=%R"]
-        done = subprocess.run(query, capture_output=True, text=True, timeout=PROGRAM_TIMEOUT_S, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or getattr(error, "strerror", None) or str(error)
-        yield Finding(
-            level="error",
-            check="slurm",
-            message=f"sinfo does not answer: {' '.join(str(said).split())}",
-            remedy="run this on a login node, or take a profile without `slurm:`",
-        )
-        return
-    partitions = sorted(set(done.stdout.split()))
-    if wanted.partition is not None and wanted.partition not in partitions:
-        yield Finding(
-            level="error",
-            check="slurm",
-            message=f"no partition is called {wanted.partition!r} (there are: {', '.join(partitions) or 'none'})",
-            remedy="set slurm.partition, or give --partition to `python -m launch slurm`",
-        )
-        return
-    yield Finding(level="ok", check="slurm", message=f"answers; partitions: {', '.join(partitions)}")
-
-
 def secrets(subject: Subject) -> Iterator[Finding]:
     """Variables that the profile's `setup.secrets` names."""
     for name in subject.profile.setup.secrets:
@@ -318,4 +256,4 @@ def secrets(subject: Subject) -> Iterator[Finding]:
             )
 
 
-CHECKS = (packages, gpus, memory, disk, registry, shared_memory, ports, launcher, slurm, secrets)
+CHECKS = (packages, gpus, memory, disk, registry, shared_memory, ports, secrets)

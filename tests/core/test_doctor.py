@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from reasoning_pipeline.__main__ import main
-from reasoning_pipeline.doctor import contents, distance, machine
+from reasoning_pipeline.doctor import contents, distance, launching, machine
 from reasoning_pipeline.doctor.examine import CHECKS, examine
 from reasoning_pipeline.doctor.subject import Check, Finding, Subject
 from reasoning_pipeline.errors import DataError
@@ -362,23 +362,37 @@ def test_a_rendezvous_port_that_is_taken(bench: Bench):
 
 def test_launchers_that_would_fall_back_in_silence(bench: Bench):
     def level(**fields: Any) -> str:
-        return only(machine.launcher, subject(bench, profile=HardwareProfile(processes=2, **fields)))[0]
+        return only(launching.launcher, subject(bench, profile=HardwareProfile(processes=2, **fields)))[0]
 
     assert level(accelerate_config="zero2.yaml") == level(accelerate_config="fsdp2.yaml", device="cuda") == "ok"
     assert level(accelerate_config="fsdp2.yaml") == "error"  # on a CPU
     assert level(accelerate_config="none.yaml") == "error"
 
 
+def test_a_lock_that_a_killed_build_left_is_found(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    lock = tmp_path / "py311_cpu" / "deepspeed_shm_comm" / "lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    profile = HardwareProfile(processes=2, accelerate_config="zero3.yaml")
+    levels = [level for level, _ in found(launching.launcher, subject(bench, profile=profile))]
+    assert levels == ["ok"], "somebody may be building now"
+    an_hour_ago = lock.stat().st_mtime - 3600
+    os.utime(lock, (an_hour_ago, an_hour_ago))
+    (level, message), _ = found(launching.launcher, subject(bench, profile=profile))
+    assert level == "warning" and "deepspeed_shm_comm/lock of torch's extensions is 60 min old" in message
+
+
 def test_slurm_that_answers_and_a_partition_that_is_not_there(bench: Bench, monkeypatch: pytest.MonkeyPatch):
     def about(**fields: Any) -> Subject:
         return subject(bench, profile=HardwareProfile.model_validate({"slurm": fields}))
 
-    assert found(machine.slurm, subject(bench)) == []
+    assert found(launching.slurm, subject(bench)) == []
     program(bench.folder, "sinfo", "echo gpu; echo short", monkeypatch)
-    assert only(machine.slurm, about(partition="gpu")) == ("ok", "answers; partitions: gpu, short")
-    assert "no partition is called 'gpus' (there are: gpu, short)" in only(machine.slurm, about(partition="gpus"))[1]
+    assert only(launching.slurm, about(partition="gpu")) == ("ok", "answers; partitions: gpu, short")
+    assert "no partition is called 'gpus' (there are: gpu, short)" in only(launching.slurm, about(partition="gpus"))[1]
     program(bench.folder, "sinfo", "echo 'Unable to contact controller' >&2; exit 1", monkeypatch)
-    assert only(machine.slurm, about()) == ("error", "sinfo does not answer: Unable to contact controller")
+    assert only(launching.slurm, about()) == ("error", "sinfo does not answer: Unable to contact controller")
 
 
 def test_secrets_that_the_shell_does_not_have(bench: Bench, monkeypatch: pytest.MonkeyPatch):
