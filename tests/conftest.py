@@ -16,6 +16,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 _TOGETHER = {"contract": "runs", "pipeline": "runs", "rollouts": "servers"}
 """Folder -> the tests that run in one worker, because they share what took minutes to make."""
 
+_BY_ITSELF = ("test_arms_run.py",)
+"""In one of these folders, yet sharing nothing."""
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
@@ -24,8 +27,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByWhatTheyShare(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            path = nodeid.partition("::")[0]
-            return _TOGETHER.get(Path(path).parent.name, path)
+            path = Path(nodeid.partition("::")[0])
+            return path.name if path.name in _BY_ITSELF else _TOGETHER.get(path.parent.name, str(path))
 
     return ByWhatTheyShare(config, log)
 
