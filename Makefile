@@ -3,7 +3,7 @@ PYTHON ?= python3
 ACCELERATOR ?= auto
 READY := .venv/.ready
 RUN := .venv/bin/python
-# Two workers: most of a slow test is waiting for a server to start.
+# Of the quick tests. Slow ones kill and freeze servers against deadlines, and run one after the other.
 WORKERS ?= -n 2 --no-loadscope-reorder
 
 .PHONY: help setup demo test quick check smoke torture bench slurm clean
@@ -14,7 +14,8 @@ setup: $(READY) ## .venv with pinned dependencies; ACCELERATOR=cpu|cuda override
 demo: $(READY) ## the four stages in a small world on a CPU, with a real vLLM server; continues where it was stopped
 	@$(RUN) -m reasoning_pipeline run recipes/arithmetic.yaml
 test: check ## everything: style, types, quick tests, real servers, real training
-	@$(RUN) -m pytest $(WORKERS)
+	@$(RUN) -m pytest $(WORKERS) -m "not slow"
+	@$(RUN) -m pytest -m slow
 quick: $(READY) ## style and the tests that take under a minute together
 	@.venv/bin/ruff check . && $(RUN) -m pytest $(WORKERS) -m "not slow"
 check: $(READY) ## ruff and mypy
