@@ -4,7 +4,7 @@ ACCELERATOR ?= auto
 READY := .venv/.ready
 RUN := .venv/bin/python
 # Of the quick tests. Slow ones kill and freeze servers against deadlines, and run one after the other.
-WORKERS ?= -n 2 --no-loadscope-reorder
+WORKERS ?= -n 2 --dist loadfile
 
 .PHONY: help setup demo test quick check smoke torture bench slurm clean
 

@@ -15,16 +15,14 @@ import json
 import os
 import platform
 import shutil
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.limits import Figure, call, processor
+from benchmarks.limits import Figure, call, median, processor
 from reasoning_pipeline.plan import Plan, make_plan
 from reasoning_pipeline.recipe import load_recipe
 from reasoning_pipeline.registry.files import sync
@@ -66,9 +64,9 @@ def commands(folder: Path) -> list[Figure]:
         fill(Registry(root), plan, count)
         changed = ["--root", str(root), "--set", "steps.teacher_base.learning_rate=1e-2"]
         for words in (["plan", str(RECIPE)], ["why", str(RECIPE), "polish.evaluate"]):
-            seconds = median(lambda words=words, changed=changed: call([*program, *words, *changed]))
+            seconds = median(lambda words=words, changed=changed: call([*program, *words, *changed]), runs=5)
             figures.append(Figure(f"`{words[0]}`, {count:,} artifacts", seconds, limit, "s"))
-        seconds = median(lambda root=root: call([*program, "show", "polish", "--root", str(root)]))
+        seconds = median(lambda root=root: call([*program, "show", "polish", "--root", str(root)]), runs=5)
         figures.append(Figure(f"`show STEP`, {count:,} artifacts", seconds, 2 * limit, "s"))
         shutil.rmtree(root)
     return figures
@@ -164,16 +162,6 @@ def publishing(folder: Path, size: int) -> Figure:
     plain, whole = (min(seconds[name]) for name in ("plainly", "published"))
     what = f"publishing {size / 2**30:g} GiB ({whole:.2f} s) beyond writing and syncing it ({plain:.2f} s)"
     return Figure(what, 100 * (whole / plain - 1), 25, "%")
-
-
-def median(action: Callable[[], object], runs: int = 5) -> float:
-    """Seconds."""
-    seconds = []
-    for _ in range(runs):
-        started = time.perf_counter()
-        action()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
 
 
 if __name__ == "__main__":

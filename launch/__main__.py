@@ -6,9 +6,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from reasoning_pipeline.commands import run_command
 from reasoning_pipeline.commands.arm_options import add_arm_options, seed_list, seeds_of
 from reasoning_pipeline.commands.recipes import recipe_command
-from reasoning_pipeline.errors import PipelineError, as_storage_error
+from reasoning_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from launch.ledger import Ledger
@@ -17,20 +18,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done; 1 refused or failed; 2 bad input; 99 (of `job`) to be queued again; 130 stopped."""
-    arguments = _parser().parse_args(argv)
-    try:
-        return int(arguments.command(arguments))
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
-    except OSError as error:
-        print(f"error: {as_storage_error(error) or error}", file=sys.stderr)
-        return 1
+    return run_command(_parser(), argv, stopped=None)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,38 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 # One thread a process: two cores are shared by trainer, server and tests.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-
-_TOGETHER = {"contract": "runs", "pipeline": "runs", "rollouts": "servers"}
-"""Folder -> the tests that run in one worker, because they share what took minutes to make."""
-
-_BY_ITSELF = ("test_arms_run.py",)
-"""In one of these folders, yet sharing nothing."""
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where tests run in two workers, those of one file, or of the folders above, run in the same."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByWhatTheyShare(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            path = Path(nodeid.partition("::")[0])
-            return path.name if path.name in _BY_ITSELF else _TOGETHER.get(path.parent.name, str(path))
-
-    return ByWhatTheyShare(config, log)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests first, so that no worker waits for the other's last one. Stable: the order within is kept."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def make_tiny_model(folder: Path, *, seed: int, hidden_size: int = 32, layers: int = 2, vocabulary: int = 112) -> Path:

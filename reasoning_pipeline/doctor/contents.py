@@ -58,23 +58,29 @@ def models(subject: Subject) -> Iterator[Finding]:
 def tokenizers(subject: Subject) -> Iterator[Finding]:
     """Teacher and student agree on token ids, special and end tokens, template and how probe texts are cut."""
     check_distillations(subject.plan)
-    seen: set[tuple[Path, Path]] = set()
-    for step in subject.plan.steps:
-        inputs = {entry.field: entry for entry in step.inputs}
-        if not {"policy", "teacher"} <= inputs.keys():
-            continue
-        student, teacher = (subject.origin(inputs[field]) for field in ("policy", "teacher"))
-        if student is None or teacher is None or student == teacher or (student, teacher) in seen:
-            continue
-        seen.add((student, teacher))
+    pairs = _students_and_teachers(subject)
+    for student, teacher in pairs:
         try:
             check_compatible(student, teacher, subject.plan.recipe.prompt)
         except PipelineError as error:
             yield Finding(level="error", check="tokenizers", message=error.message, remedy=error.remedy)
             continue
         yield _probe_finding(subject, student, teacher)
-    if not seen:
+    if not pairs:
         yield Finding(level="ok", check="tokenizers", message="no two models from outside to compare here")
+
+
+def _students_and_teachers(subject: Subject) -> list[tuple[Path, Path]]:
+    """Each two different models that a step brings together and that both go back to folders on this machine, once."""
+    found: dict[tuple[Path, Path], None] = {}
+    for step in subject.plan.steps:
+        inputs = {entry.field: entry for entry in step.inputs}
+        if not {"policy", "teacher"} <= inputs.keys():
+            continue
+        student, teacher = (subject.origin(inputs[field]) for field in ("policy", "teacher"))
+        if student is not None and teacher is not None and student != teacher:
+            found[student, teacher] = None
+    return list(found)
 
 
 def _probe_finding(subject: Subject, student: Path, teacher: Path) -> Finding:
@@ -271,15 +277,7 @@ def _references(name: str, problems: list[Any]) -> Iterator[Finding]:
 
 def distances(subject: Subject) -> Iterator[Finding]:
     """KL(teacher, teacher) about zero and KL(student, teacher) above it, on a probe, where both are here."""
-    seen: set[tuple[Path, Path]] = set()
-    for step in subject.plan.steps:
-        inputs = {entry.field: entry for entry in step.inputs}
-        if not {"policy", "teacher"} <= inputs.keys():
-            continue
-        student, teacher = (subject.origin(inputs[field]) for field in ("policy", "teacher"))
-        if student is None or teacher is None or student == teacher or (student, teacher) in seen:
-            continue
-        seen.add((student, teacher))
+    for student, teacher in _students_and_teachers(subject):
         size = sum(path.stat().st_size for folder in (student, teacher) for path in folder.glob("*.safetensors"))
         if size > PROBE_BYTES and not subject.with_models:
             yield Finding(

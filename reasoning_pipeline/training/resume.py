@@ -9,10 +9,11 @@ older points removed: whenever the machine dies, the newest marked point is whol
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
+
+from reasoning_pipeline.registry.files import sync
 
 COMPLETE = "complete"
 """Marker inside a resume point, written after everything else."""
@@ -61,12 +62,3 @@ def own_state(point: Path | None, rank: int) -> dict[str, Any]:
 def step_of(point: Path) -> int:
     """Optimizer steps taken at a point: `checkpoint-40` -> 40."""
     return int(point.name.rpartition("-")[2])
-
-
-def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -77,24 +76,7 @@ def left_over(before: set[int], timeout_s: float = 30) -> list[str]:
             if process.pid not in before
             and process.info["status"] != psutil.STATUS_ZOMBIE
             and any(word in " ".join(process.info["cmdline"] or []) for word in ("vllm", "VLLM", "reasoning_pipeline"))
-            and not _of_another_worker(process)
         ]
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.5)
-
-
-def _of_another_worker(process: psutil.Process) -> bool:
-    """Whether a test that runs beside this one has started it: by its ancestors, or by their temporary folder, which
-    stands in the command lines of what Slurm's daemons start."""
-    own = os.environ.get("PYTEST_XDIST_WORKER")
-    if own is None:
-        return False
-    siblings = {child.pid for child in psutil.Process(os.getppid()).children()} - {os.getpid()}
-    try:
-        line = [process, *process.parents()]
-        words = " ".join(word for one in line for word in one.cmdline())
-    except psutil.NoSuchProcess:
-        return False
-    workers = set(re.findall(r"popen-(gw\d+)", words))
-    return any(one.pid in siblings for one in line) or bool(workers - {own})
