@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from reasoning_pipeline.recipe_checks import step_problems
+from reasoning_pipeline.recipe_checks import published_problems, searched_problems, step_problems
 from reasoning_pipeline.recipe_model import MAIN, STEP, Arm, ArmEdit, Recipe
 from reasoning_pipeline.stage import Input, StageConfig, fields_marked
 from reasoning_pipeline.validation import readable_validation, suggestion
@@ -66,10 +66,11 @@ def worlds(recipe: Recipe, seed: int) -> Iterator[World]:
 
 def derive_arms(raw_arms: Any, recipe: Recipe, raw_steps: dict[str, Any], read: ReadStep, problems: list[str]) -> None:
     """Fill `recipe.arms` from what stands in the file; what is wrong is appended to `problems`, naming the arm."""
-    if raw_arms is None:
-        return
-    if not isinstance(raw_arms, dict):
+    if raw_arms is not None and not isinstance(raw_arms, dict):
         problems.append("arms: expected a mapping of arm names")
+        return
+    problems += searched_problems(recipe, [MAIN, *map(str, raw_arms or ())])
+    if raw_arms is None:
         return
     common = set(step_problems(recipe, list(raw_steps)))
     for name, raw in raw_arms.items():
@@ -79,7 +80,7 @@ def derive_arms(raw_arms: Any, recipe: Recipe, raw_steps: dict[str, Any], read: 
         elif not isinstance(raw, dict):
             problems.append(f"{place}: expected drop, steps or outcome, found {type(raw).__name__}")
         elif (edit := readable_validation(ArmEdit, raw, place=place, problems=problems)) is not None:
-            found: list[str] = []
+            found: list[str] = list(published_problems(edit.published, f"{place}.published"))
             arm = _Derivation(place, edit, recipe, raw_steps, read, found).arm()
             if arm is not None:
                 inside = recipe.model_copy(update={"steps": arm.steps})
@@ -138,7 +139,11 @@ class _Derivation:
                 )
         if self.problems:
             return None
-        return Arm(description=self.edit.description, steps={name: kept[name] for name in ordered}, outcome=outcome)
+        return Arm(
+            **self.edit.model_dump(include={"description", "lacks", "published", "curve"}),
+            steps={name: kept[name] for name in ordered},
+            outcome=outcome,
+        )
 
     def _check_names(self) -> None:
         for name in self.edit.drop:

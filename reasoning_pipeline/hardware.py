@@ -91,6 +91,10 @@ class HardwareProfile(BaseModel):
     micro_batch: int | None = Field(None, ge=1)
     """Rollouts per device and forward pass; None takes the whole share of the global batch at once."""
     gradient_checkpointing: bool = False
+    parallel_steps: int = Field(1, ge=1)
+    """Steps run side by side where none waits for another; only without rollout servers, which hold one policy each."""
+    warm_start: bool = False
+    """Fork steps from a process that has imported the libraries, instead of starting each anew (warm_start.py)."""
     teacher: Literal["trainer", "server", "cached"] = "trainer"
     """Where a distillation's frozen teacher is: in the trainer (exact), on a server of its own, or cached with its
     rollouts; see training/distillation.py."""
@@ -124,6 +128,14 @@ class HardwareProfile(BaseModel):
             raise ValueError("engine 'transformers' generates in one process only; use vllm for several")
         if self.teacher == "server" and self.engine == "transformers":
             raise ValueError("teacher 'server' needs engine 'vllm'; use trainer or cached")
+        return self
+
+    @model_validator(mode="after")
+    def _short_steps_on_a_cpu(self) -> HardwareProfile:
+        if self.parallel_steps > 1 and self.engine != "transformers":
+            raise ValueError("parallel_steps needs engine 'transformers': a rollout server holds one policy at a time")
+        if self.warm_start and (self.device != "cpu" or self.accelerate_config is not None):
+            raise ValueError("warm_start is for device 'cpu' without accelerate_config: launchers start programs anew")
         return self
 
     @model_validator(mode="after")

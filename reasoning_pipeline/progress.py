@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.status import Status
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan import Plan, PlannedStep
@@ -19,29 +22,31 @@ LOG_EVERY_SECONDS = 10.0
 
 
 class Progress:
-    """Prints for the runner."""
+    """Prints for the runner. Steps may run side by side: on a terminal each has a line of its own."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._spinners: list[Spinner] = []
+        self._live: Live | None = None
+        self._lock = threading.RLock()
 
     @contextmanager
     def step(self, prefix: str, name: str, stage: str, work: Path) -> Iterator[StepProgress]:
         """Follows a step's progress.json until the step ends."""
-        shown = StepProgress(self.console, f"{prefix} {name} ({stage})", work / "progress.json")
-        with shown:
-            yield shown
+        title = f"{prefix} {name} ({stage})"
+        with self._line(f"{title}: starting") as show:
+            yield StepProgress(
+                title, work / "progress.json", show, 0.0 if self.console.is_terminal else LOG_EVERY_SECONDS
+            )
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """A spinner on a terminal; in a log, a line if it takes longer than a moment."""
         started = time.monotonic()
-        if self.console.is_terminal:
-            with self.console.status(text):
-                yield
-        else:
+        with self._line(text):
             yield
-            if (seconds := time.monotonic() - started) > 1:
-                self.console.print(f"{text} ({clock(seconds)})", highlight=False, soft_wrap=True)
+        if not self.console.is_terminal and (seconds := time.monotonic() - started) > 1:
+            self.console.print(f"{text} ({clock(seconds)})", highlight=False, soft_wrap=True)
 
     def done(self, prefix: str, name: str, stage: str, seconds: float, plan: Plan, step: PlannedStep) -> None:
         artifact = plan.registry.find(step.config.stage, step.fingerprint)
@@ -50,34 +55,41 @@ class Progress:
             f"{prefix} {name} ({stage}) done in {clock(seconds)}{summary(result)}", highlight=False, soft_wrap=True
         )
 
+    @contextmanager
+    def _line(self, text: str) -> Iterator[Callable[[str], None]]:
+        """A live line on a terminal, or printed lines; yields what changes it."""
+        if not self.console.is_terminal:
+            yield lambda new: self.console.print(new, highlight=False, soft_wrap=True)
+            return
+        spinner = Spinner("dots", text)
+        with self._lock:
+            self._spinners.append(spinner)
+            if self._live is None:  # rich has one live display a console
+                self._live = Live(get_renderable=lambda: Group(*self._spinners), console=self.console, transient=True)
+                self._live.start()
+        try:
+            yield lambda new: spinner.update(text=new)
+        finally:
+            with self._lock:
+                self._spinners.remove(spinner)
+                if not self._spinners and self._live is not None:
+                    self._live.stop()
+                    self._live = None
+
 
 class StepProgress:
-    """The live line of one step."""
+    """What is shown of one step."""
 
-    def __init__(self, console: Console, title: str, path: Path) -> None:
-        self.console, self.title, self.path = console, title, path
-        self._status: Status | None = None
-        self._started = self._last = time.monotonic()
+    def __init__(self, title: str, path: Path, show: Callable[[str], None], every_s: float) -> None:
+        self.title, self.path, self._show, self._every_s = title, path, show, every_s
+        self._last = time.monotonic()
         path.unlink(missing_ok=True)
 
-    def __enter__(self) -> StepProgress:
-        if self.console.is_terminal:
-            self._status = self.console.status(f"{self.title}: starting")
-            self._status.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._status is not None:
-            self._status.stop()
-
     def refresh(self) -> None:
-        """Show the newest progress, if any."""
-        text = f"{self.title}: {describe(self._read())}"
-        if self._status is not None:
-            self._status.update(text)
-        elif time.monotonic() - self._last >= LOG_EVERY_SECONDS:
+        """Show the newest progress, if any, unless that was done a moment ago."""
+        if time.monotonic() - self._last >= self._every_s:
             self._last = time.monotonic()
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self._show(f"{self.title}: {describe(self._read())}")
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -85,6 +97,35 @@ class StepProgress:
             return values
         except (OSError, json.JSONDecodeError):
             return {}
+
+
+class TimeLeft:
+    """How long the rest of a plan will take, from what steps of the same kind have taken so far in it."""
+
+    def __init__(self, todo: Sequence[PlannedStep]) -> None:
+        self._left = Counter(step.config.stage for step in todo)
+        self._took: dict[str, list[float]] = {}
+        self._began, self._done = time.monotonic(), 0.0
+
+    def finished(self, step: PlannedStep) -> None:
+        self._left[step.config.stage] -= 1
+        wall = step.artifact.record.provenance.get("wall_seconds") if step.artifact is not None else None
+        if isinstance(wall, int | float):
+            self._took.setdefault(step.config.stage, []).append(wall)
+            self._done += wall
+
+    def sentence(self) -> str:
+        """`, 12:30 left`; empty before enough is known."""
+        took = [seconds for stage in self._took.values() for seconds in stage]
+        if len(took) < 3:
+            return ""
+        overall = sum(took) / len(took)
+        seconds = sum(
+            count * (sum(known) / len(known) if (known := self._took.get(stage)) else overall)
+            for stage, count in self._left.items()
+        )
+        pace = (time.monotonic() - self._began) / self._done  # below 1 where steps run side by side
+        return f", {clock(seconds * pace)} left"
 
 
 def describe(values: dict[str, Any]) -> str:

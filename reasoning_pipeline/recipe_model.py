@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from reasoning_pipeline.data.arithmetic import MOST_PROBLEMS, SPLITS
 from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.gates import GatesConfig
-from reasoning_pipeline.stage import Input, StageConfig, fields_marked
+from reasoning_pipeline.stage import Input, StageConfig, fields_marked, pools_marked
 from reasoning_pipeline.validation import suggestion
 
 STEP = "step:"
@@ -142,6 +142,12 @@ class ArmEdit(BaseModel):
     steps: dict[str, dict[str, Any]] = {}
     """Changed fields of steps, and whole new steps, over the recipe's own as in `extends:`."""
     outcome: str | None = None
+    lacks: str = ""
+    """The stage that this arm does without (`Stage 2a`), for the page that says which stage earned what."""
+    published: str | None = None
+    """The row of the published table that this arm is the counterpart of; published.py lists them."""
+    curve: str = ""
+    """Arms of one curve are joined where accuracy is drawn against labels."""
 
     _one_or_many = field_validator("drop", mode="before")(lambda v: (v,) if isinstance(v, str) else v)
 
@@ -155,6 +161,9 @@ class Arm(BaseModel):
     steps: dict[str, StageConfig]
     outcome: str
     """The step whose checkpoint stands for the arm in comparisons."""
+    lacks: str = ""
+    published: str | None = None
+    curve: str = ""
 
 
 class Recipe(BaseModel):
@@ -172,6 +181,12 @@ class Recipe(BaseModel):
     steps: dict[str, StageConfig] = {}
     outcome: str | None = None
     """The step that stands for the main arm in comparisons; its last checkpoint where it is not given."""
+    published: str | None = None
+    """The row of the published table that the main arm is the counterpart of."""
+    curve: str = ""
+    """The curve of the main arm, as in `arms`."""
+    searched: dict[str, str] = {}
+    """Arm -> the recipe, relative to this one, whose arms were tried on a validation split to settle this arm."""
     arms: dict[str, Arm] = {}
     evaluate: EvaluationConfig | None = None
     gates: GatesConfig | None = None
@@ -219,8 +234,7 @@ class Recipe(BaseModel):
 
     def pools_of(self, step: str, mark: type) -> tuple[str, ...]:
         """Pools a step spends (`Spends`) or only reads the questions of (`Prompts`)."""
-        config = self.steps[step]
-        return tuple(pool for field in fields_marked(type(config), mark) for pool in getattr(config, field))
+        return tuple(pool for pools in pools_marked(self.steps[step], mark).values() for pool in pools)
 
 
 def lineage(recipe: Recipe, step: str) -> list[str]:

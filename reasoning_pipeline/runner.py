@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -16,7 +18,7 @@ from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed, Stopp
 from reasoning_pipeline.estimates.steps import check_fit
 from reasoning_pipeline.hardware import HardwareProfile
 from reasoning_pipeline.plan import Plan, PlannedInput, PlannedStep, make_plan
-from reasoning_pipeline.progress import Progress
+from reasoning_pipeline.progress import Progress, TimeLeft
 from reasoning_pipeline.recipe import MAIN, Recipe
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import write_json
@@ -85,17 +87,35 @@ class Runner:
         logs = self.folder / "logs" / (only or "")
         with lock, _terminable(), self._servers(plan, logs) as servers:
             write_json(self.folder / "plan.json", plan.as_json())
-            left = list(todo)
-            while left:
-                self._start_servers_ahead(plan, left, servers)
-                step = self._next(plan, left, servers)
-                left.remove(step)
-                self._run_step(plan, step, servers, f"[{len(todo) - len(left)}/{len(todo)}]")
-                plan = plan.refreshed()
-                self._judge(plan, step)
-                left = [step for step in left if not plan.step(step.name).complete]  # equal steps are done once
+            plan = self._walk(plan, todo, servers)
             write_json(self.folder / "plan.json", plan.as_json())
         return plan.of_arms(arms), len(todo)
+
+    def _walk(self, plan: Plan, todo: Sequence[PlannedStep], servers: Pool | None) -> Plan:
+        """Run each step once what it reads is complete, as many at a time as the profile says; the plan afterwards."""
+        left, running = list(todo), dict[Future[None], PlannedStep]()
+        time_left = TimeLeft(todo)
+        with _executor(self.profile.parallel_steps) as executor:
+            try:
+                while left or running:
+                    while left and len(running) < self.profile.parallel_steps:
+                        self._start_servers_ahead(plan, left, servers)
+                        if (step := self._next(plan, left, list(running.values()), servers)) is None:
+                            break
+                        left.remove(step)
+                        prefix = f"[{len(todo) - len(left)}/{len(todo)}{time_left.sentence()}]"
+                        running[executor.submit(self._run_step, plan, step, servers, prefix)] = step
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        step = running.pop(future)
+                        future.result()
+                        plan = plan.refreshed()
+                        time_left.finished(plan.step(step.name))
+                        self._judge(plan, step)
+                    left = [step for step in left if not plan.step(step.name).complete]  # equal steps are done once
+            except BaseException:
+                self._process.stopping.set()  # what runs beside saves a resume point and leaves
+                raise
+        return plan
 
     def _clear_work(self, plan: Plan) -> None:
         """Work folders of complete steps: what a runner leaves that is killed right after a step has published."""
@@ -141,18 +161,21 @@ class Runner:
             if folder is not None and folder.is_dir():
                 servers.prestart(folder)
 
-    def _next(self, plan: Plan, left: list[PlannedStep], servers: Pool | None) -> PlannedStep:
-        """The first step whose inputs are complete, passing over those whose server is still starting."""
+    def _next(
+        self, plan: Plan, left: list[PlannedStep], running: list[PlannedStep], servers: Pool | None
+    ) -> PlannedStep | None:
+        """The first step whose inputs are complete, passing over those whose server is still starting; None where all
+        wait for a running one."""
         ready = [
             step
             for step in left
-            if self._missing_input(plan, step) is None and not gate_judging.overtakes(plan, step, left)
+            if self._missing_input(plan, step) is None and not gate_judging.overtakes(plan, step, [*left, *running])
         ]
         for step in ready:
             folder = self._generator_folder(plan, step)
             if servers is None or folder is None or servers.answers(folder):
                 return step
-        return ready[0] if ready else left[0]
+        return ready[0] if ready else None if running else left[0]
 
     def _judge(self, plan: Plan, step: PlannedStep) -> None:
         """Say what a measurement means for its gate. Raises GateFailed where the recipe says that it ends the run."""
@@ -234,6 +257,19 @@ class Runner:
 
     def _how_to_continue(self) -> str:
         return f"continue with `python -m reasoning_pipeline run {self.recipe.path}`"
+
+
+class _InTurn(Executor):
+    """One step at a time, in the main thread, which is where Ctrl-C arrives."""
+
+    def submit(self, function: Callable[..., None], /, *arguments: Any, **named: Any) -> Future[None]:
+        future: Future[None] = Future()
+        future.set_result(function(*arguments, **named))
+        return future
+
+
+def _executor(parallel: int) -> Executor:
+    return ThreadPoolExecutor(parallel, thread_name_prefix="step") if parallel > 1 else _InTurn()
 
 
 def longest_sequence(plan: Plan) -> int:

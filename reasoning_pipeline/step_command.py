@@ -30,7 +30,7 @@ _FIRST_PORT, _PORTS = 20_000, 10_000
 
 def step_command(step: PlannedStep, profile: HardwareProfile, context: Path) -> list[str]:
     """What the runner starts. Raises RecipeError where the profile's launcher cannot work."""
-    if step.config.stage in (EVALUATE, GAIN):
+    if is_evaluation(step):
         return [sys.executable, "-m", "evals", "step", str(context)]
     program = ["-m", "reasoning_pipeline.run_step", str(context)]
     if not launched(step, profile):
@@ -41,6 +41,11 @@ def step_command(step: PlannedStep, profile: HardwareProfile, context: Path) -> 
     if not elsewhere:
         return [sys.executable, *launcher(profile, 1), *program]
     return _on_each_node(profile, nodes, [sys.executable, *launcher(profile, nodes), *program])
+
+
+def is_evaluation(step: PlannedStep) -> bool:
+    """Whether the step's program is that of evals/."""
+    return step.config.stage in (EVALUATE, GAIN)
 
 
 def launched(step: PlannedStep, profile: HardwareProfile) -> bool:

@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from reasoning_pipeline.errors import Stopped
@@ -23,8 +24,9 @@ from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.rollouts.client import KEY_VARIABLE
 from reasoning_pipeline.run_step import PROBLEMS_FILE, TEACHER_KEY_VARIABLE, StepContext
 from reasoning_pipeline.server_pool import Pool, Servers
-from reasoning_pipeline.step_command import launched, step_command
+from reasoning_pipeline.step_command import is_evaluation, launched, step_command
 from reasoning_pipeline.training.context import STOP_VARIABLE
+from reasoning_pipeline.warm_start import EVALUATION, STEP, WarmProcess
 
 POLL_SECONDS = 0.2
 
@@ -46,6 +48,8 @@ class StepProcess:
     profile: HardwareProfile
     root: Path
     progress: Progress
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set to have every running step save a resume point and leave: Ctrl-C reaches only the main thread."""
 
     def run(
         self,
@@ -76,20 +80,13 @@ class StepProcess:
         if self.profile.trainer_devices is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self.profile.trainer_devices
         started = time.monotonic()
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                step_command(step, self.profile, context.save()),
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches the runner alone, which asks the step to save and leave
-            )
+        process = self._start(step, context.save(), environment, log)
         try:
             with self.progress.step(prefix, step.name, step.config.stage, work) as shown:
                 while (status := process.poll()) is None:
                     shown.refresh()
-                    time.sleep(POLL_SECONDS)
+                    if self.stopping.wait(POLL_SECONDS):
+                        raise KeyboardInterrupt
                     if any(one is not None and not one.alive for one in (server, teacher)):
                         # The step notices by itself when it next asks; one that never asks would wait for its timeout.
                         self._wait_or_kill(process, grace_s=20.0)
@@ -106,8 +103,23 @@ class StepProcess:
             self.progress.done(prefix, step.name, step.config.stage, time.monotonic() - started, plan, step)
         return status
 
+    def _start(
+        self, step: PlannedStep, context: Path, environment: dict[str, str], log: Path
+    ) -> subprocess.Popen[bytes] | WarmProcess:
+        if self.profile.warm_start:
+            return WarmProcess(EVALUATION if is_evaluation(step) else STEP, context, environment, log)
+        with log.open("wb") as output:
+            return subprocess.Popen(
+                step_command(step, self.profile, context),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the runner alone, which asks the step to save and leave
+            )
+
     @staticmethod
-    def _wait_or_kill(process: subprocess.Popen[bytes], grace_s: float) -> None:
+    def _wait_or_kill(process: subprocess.Popen[bytes] | WarmProcess, grace_s: float) -> None:
         try:
             process.wait(timeout=grace_s)
         except subprocess.TimeoutExpired:
