@@ -6,13 +6,15 @@ RUN := .venv/bin/python
 # Of the quick tests. Slow ones kill and freeze servers against deadlines, and run one after the other.
 WORKERS ?= -n 2 --dist loadfile
 
-.PHONY: help setup demo test quick check smoke torture bench slurm clean
+.PHONY: help setup demo miniature test quick check smoke torture bench slurm clean
 
 help:      ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
 setup: $(READY) ## .venv with pinned dependencies; ACCELERATOR=cpu|cuda overrides the guess
 demo: $(READY) ## the four stages in a small world on a CPU, with a real vLLM server; continues where it was stopped
 	@$(RUN) -m reasoning_pipeline run recipes/arithmetic.yaml
+miniature: $(READY) ## every arm of the paper under five seeds, on two cores: which stage earned what
+	@$(RUN) -m reasoning_pipeline run recipes/miniature.yaml --arms --seeds all --hardware cpu_side_by_side
 test: check ## everything: style, types, quick tests, real servers, real training
 	@$(RUN) -m pytest $(WORKERS) -m "not slow"
 	@$(RUN) -m pytest -m slow

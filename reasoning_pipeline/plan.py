@@ -8,6 +8,7 @@ once: an arm is the steps that it has for itself, and it shares the rest.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -210,6 +211,7 @@ class Plan:
         """What is written to plan.json: enough for a launcher that has not read the recipe."""
         return {
             "recipe": self.recipe.name,
+            "path": os.path.relpath(self.recipe.path, self.registry.root),
             "arms": [
                 {"arm": arm.name, "seed": arm.seed, "outcome": arm.outcome, "steps": list(arm.steps.values())}
                 for arm in self.arms

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 LOG_EVERY_SECONDS = 10.0
 
+FIRST_STEPS = 3
+"""Finished before the time left is told."""
+
 
 class Progress:
     """Prints for the runner. Steps may run side by side: on a terminal each has a line of its own."""
@@ -29,6 +33,11 @@ class Progress:
         self._spinners: list[Spinner] = []
         self._live: Live | None = None
         self._lock = threading.RLock()
+        self._time_left = TimeLeft([])
+
+    def begin(self, stages: Sequence[str]) -> None:
+        """These are to be done, by stage; from here on the time left is estimated."""
+        self._time_left = TimeLeft(stages)
 
     @contextmanager
     def step(self, prefix: str, name: str, stage: str, work: Path) -> Iterator[StepProgress]:
@@ -51,9 +60,9 @@ class Progress:
     def done(self, prefix: str, name: str, stage: str, seconds: float, plan: Plan, step: PlannedStep) -> None:
         artifact = plan.registry.find(step.config.stage, step.fingerprint)
         result = artifact.record.result if artifact is not None else {}
-        self.console.print(
-            f"{prefix} {name} ({stage}) done in {clock(seconds)}{summary(result)}", highlight=False, soft_wrap=True
-        )
+        self._time_left.finished(stage, seconds)
+        text = f"{prefix} {name} ({stage}) done in {clock(seconds)}{summary(result)}{self._time_left.sentence()}"
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     @contextmanager
     def _line(self, text: str) -> Iterator[Callable[[str], None]]:
@@ -100,32 +109,27 @@ class StepProgress:
 
 
 class TimeLeft:
-    """How long the rest of a plan will take, from what steps of the same kind have taken so far in it."""
+    """How long the rest of a plan will take, from what steps of the same stage have taken in it so far."""
 
-    def __init__(self, todo: Sequence[PlannedStep]) -> None:
-        self._left = Counter(step.config.stage for step in todo)
+    def __init__(self, stages: Sequence[str]) -> None:
+        self._left = Counter(stages)
         self._took: dict[str, list[float]] = {}
-        self._began, self._done = time.monotonic(), 0.0
+        self._began = time.monotonic()
 
-    def finished(self, step: PlannedStep) -> None:
-        self._left[step.config.stage] -= 1
-        wall = step.artifact.record.provenance.get("wall_seconds") if step.artifact is not None else None
-        if isinstance(wall, int | float):
-            self._took.setdefault(step.config.stage, []).append(wall)
-            self._done += wall
+    def finished(self, stage: str, seconds: float) -> None:
+        self._left[stage] -= 1
+        self._took.setdefault(stage, []).append(seconds)
 
     def sentence(self) -> str:
-        """`, 12:30 left`; empty before enough is known."""
+        """`; 12:30 left`. Empty before anything is known, and when nothing is left."""
         took = [seconds for stage in self._took.values() for seconds in stage]
-        if len(took) < 3:
-            return ""
-        overall = sum(took) / len(took)
         seconds = sum(
-            count * (sum(known) / len(known) if (known := self._took.get(stage)) else overall)
-            for stage, count in self._left.items()
+            count * mean(self._took.get(stage) or took) for stage, count in self._left.items() if count > 0 and took
         )
-        pace = (time.monotonic() - self._began) / self._done  # below 1 where steps run side by side
-        return f", {clock(seconds * pace)} left"
+        if len(took) < FIRST_STEPS or not seconds:
+            return ""
+        pace = (time.monotonic() - self._began) / sum(took)  # below 1 where steps run side by side
+        return f"; {clock(seconds * pace)} left"
 
 
 def describe(values: dict[str, Any]) -> str:

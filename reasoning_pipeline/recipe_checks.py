@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from reasoning_pipeline.gates import gate_problems, learned_from_measured
+from reasoning_pipeline.published import ROWS
 from reasoning_pipeline.recipe_model import STEP, Recipe, lineage
-from reasoning_pipeline.stage import Prompts, Spends, fields_marked
+from reasoning_pipeline.stage import Prompts, Spends, fields_marked, pools_marked
 from reasoning_pipeline.validation import suggestion
 
 SUITES_FOLDER = Path(__file__).resolve().parent.parent / "evals" / "suites"
@@ -34,6 +35,21 @@ def recipe_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
     yield from gate_problems(recipe)
     if recipe.outcome is not None:
         yield from _checkpoint_problems(recipe, recipe.outcome, "outcome", "an outcome is a checkpoint", all_names)
+    yield from published_problems(recipe.published, "published")
+
+
+def published_problems(row: str | None, place: str) -> Iterator[str]:
+    """Of the main arm's row and of every arm's."""
+    if row is not None and row not in ROWS:
+        hint = suggestion(row, ROWS)
+        yield f"{place}: the published table has no row {row!r}{hint} (rows: {', '.join(ROWS)})"
+
+
+def searched_problems(recipe: Recipe, arms: Iterable[str]) -> Iterator[str]:
+    """Whose settings a search is said to have settled. Whether it can be read, the report says; no run needs it."""
+    for arm in recipe.searched:
+        if arm not in arms:
+            yield f"searched.{arm}: no arm is called {arm!r}{suggestion(arm, arms)}"
 
 
 def step_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
@@ -89,10 +105,11 @@ def _checkpoint_problems(recipe: Recipe, name: str, place: str, why: str, all_na
 
 def _spending_problems(recipe: Recipe) -> Iterator[str]:
     for name in recipe.steps:
-        for pool in recipe.pools_of(name, Spends):
+        marked = pools_marked(recipe.steps[name], Spends)
+        for field, pool in ((field, pool) for field, pools in marked.items() for pool in pools):
             spender = next((a for a in lineage(recipe, name) if pool in recipe.pools_of(a, Spends)), None)
             if spender is not None and not getattr(recipe.steps[name], "replay", False):
                 yield (
-                    f"steps.{name}.spends: the pool {pool!r} was already spent by {spender!r}, from which this step "
+                    f"steps.{name}.{field}: the pool {pool!r} was already spent by {spender!r}, from which this step "
                     "comes; choose a pool not spent yet, or say `replay: true`"
                 )

@@ -18,7 +18,7 @@ from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed, Stopp
 from reasoning_pipeline.estimates.steps import check_fit
 from reasoning_pipeline.hardware import HardwareProfile
 from reasoning_pipeline.plan import Plan, PlannedInput, PlannedStep, make_plan
-from reasoning_pipeline.progress import Progress, TimeLeft
+from reasoning_pipeline.progress import Progress
 from reasoning_pipeline.recipe import MAIN, Recipe
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import write_json
@@ -94,7 +94,7 @@ class Runner:
     def _walk(self, plan: Plan, todo: Sequence[PlannedStep], servers: Pool | None) -> Plan:
         """Run each step once what it reads is complete, as many at a time as the profile says; the plan afterwards."""
         left, running = list(todo), dict[Future[None], PlannedStep]()
-        time_left = TimeLeft(todo)
+        self.progress.begin([step.config.stage for step in todo])
         with _executor(self.profile.parallel_steps) as executor:
             try:
                 while left or running:
@@ -103,13 +103,12 @@ class Runner:
                         if (step := self._next(plan, left, list(running.values()), servers)) is None:
                             break
                         left.remove(step)
-                        prefix = f"[{len(todo) - len(left)}/{len(todo)}{time_left.sentence()}]"
+                        prefix = f"[{len(todo) - len(left)}/{len(todo)}]"
                         running[executor.submit(self._run_step, plan, step, servers, prefix)] = step
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         step = running.pop(future)
                         future.result()
                         plan = plan.refreshed()
-                        time_left.finished(plan.step(step.name))
                         self._judge(plan, step)
                     left = [step for step in left if not plan.step(step.name).complete]  # equal steps are done once
             except BaseException:

@@ -38,8 +38,9 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
         epsilon=config.clip_ratio,
         loss_type=config.loss,
         scale_rewards=config.scale_advantages,
-        # Also the off-policy correction where max_staleness is 1: pi_now / pi_writer per token, cut at 2.
-        vllm_importance_sampling_correction=config.correct_sampler_mismatch,
+        # Also the off-policy correction where max_staleness is 1: pi_now / pi_writer per token, cut at 2. Without a
+        # server the trainer's own weights write, and a forward pass that finds a ratio of one is saved.
+        vllm_importance_sampling_correction=config.correct_sampler_mismatch and context.client is not None,
         vllm_importance_sampling_mode="token_truncate",
         vllm_importance_sampling_clip_max=2.0,
         shuffle_dataset=False,

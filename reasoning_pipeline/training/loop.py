@@ -30,6 +30,7 @@ _TRL_NAMES = {
     "groups_mixed": "groups_mixed",
     "groups_all_right": "groups_all_right",
     "groups_all_wrong": "groups_all_wrong",
+    "top_k_overlap": "top_k_overlap",
     "reward_lenient": "reward_lenient",
     "verdicts_disagree": "verdicts_disagree",
     "verdicts_timeout": "verdicts_timeout",
@@ -139,8 +140,8 @@ class _Reporter(TrainerCallback):
             return
         values = {ours: logs[theirs] for theirs, ours in _TRL_NAMES.items() if theirs in logs}
         if hasattr(self.trainer, "teacher_model"):
-            # The distillation loss is the divergence itself: mean over the batch's completion tokens, in nats.
-            values["kl"] = values.get("loss")
+            # Mean over the batch's completion tokens, in nats: the distillation loss itself, unless tokens are weighed.
+            values["kl"] = logs.get("kl", values.get("loss"))
         if (
             (watch := _watch(self.trainer)) is not None
             and watch.checks

@@ -36,6 +36,41 @@ def logprobs_at(
     return logits_NK - normaliser_N.unsqueeze(-1), entropy_N
 
 
+@torch.no_grad()
+def top_k_overlap(
+    student_NH: torch.Tensor,
+    student_weight_VH: torch.Tensor,
+    student_bias_V: torch.Tensor | None,
+    teacher_NH: torch.Tensor,
+    teacher_weight_VH: torch.Tensor,
+    teacher_bias_V: torch.Tensor | None,
+    *,
+    top_k: int,
+    gathered: Gathered = lambda *_: nullcontext(),
+    tile_elements: int = TILE_ELEMENTS,
+) -> torch.Tensor:
+    """[N]: the share of the teacher's top-k words that are among the student's (k at most the vocabulary).
+
+    Temperature, a positive scale and soft capping leave the order of logits as it is, so none is asked for.
+    """
+    dtypes = student_NH.dtype, teacher_NH.dtype
+    overlap_N = torch.empty(len(student_NH), device=student_NH.device)
+    with (
+        gathered(student_weight_VH, student_bias_V),
+        gathered(teacher_weight_VH, teacher_bias_V),
+        torch.autocast(student_NH.device.type, enabled=False),
+    ):
+        vocabulary = len(student_weight_VH)
+        k = min(top_k, vocabulary)
+        for rows in _tiles(len(student_NH), vocabulary, tile_elements):
+            ours_NK = _logits(student_NH[rows], student_weight_VH, student_bias_V, dtypes[0], 1.0).topk(k).indices
+            theirs_NV = _logits(teacher_NH[rows], teacher_weight_VH, teacher_bias_V, dtypes[1], 1.0)
+            theirs_NK = theirs_NV.topk(k).indices
+            shared_NK = (theirs_NK.unsqueeze(-1) == ours_NK.unsqueeze(-2)).any(-1)
+            overlap_N[rows] = shared_NK.float().mean(-1)
+    return overlap_N
+
+
 class _LogitsAt(torch.autograd.Function):
     @staticmethod
     def forward(

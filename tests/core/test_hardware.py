@@ -53,6 +53,19 @@ def test_several_processes_need_a_launcher():
     assert HardwareProfile(processes=4, accelerate_config="ddp.yaml").processes == 4
 
 
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"parallel_steps": 2}, "a rollout server holds one policy at a time"),
+        ({"warm_start": True, "device": "cuda"}, "launchers start programs anew"),
+        ({"warm_start": True, "accelerate_config": "ddp.yaml"}, "launchers start programs anew"),
+    ],
+)
+def test_what_only_short_steps_on_a_cpu_can_have(values, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        HardwareProfile.model_validate(values)
+
+
 @pytest.mark.parametrize("path", sorted(PROFILES_FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_profile_that_ships_loads_under_its_name(path: Path):
     assert load_profile(path.stem) == load_profile(path)

@@ -12,6 +12,7 @@ zero, rounding alone moves a weight by as much as the learning rate. Hence two f
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import shutil
 import subprocess
@@ -114,7 +115,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modes", nargs="*", metavar="MODE", default=list(MODES[:-1]))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--csv", type=Path, help="write the table there too")
     arguments = parser.parse_args()
+    found: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         single = run(folder, "one", STAGES[-1], arguments.device)
@@ -127,6 +130,12 @@ def main() -> None:
                 apart = difference(single[step], made[step])
                 cells = (mode, step, made[step].record.stage, *(f"{v:.1e}" for v in vars(apart).values()))
                 print(f"| {' | '.join(cells)} |", flush=True)
+                found.append({"launcher": mode, "step": step, "stage": made[step].record.stage, **vars(apart)})
+    if arguments.csv:
+        with arguments.csv.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(found[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(found)
 
 
 if __name__ == "__main__":
