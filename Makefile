@@ -6,7 +6,7 @@ RUN := .venv/bin/python
 # Of the quick tests. Slow ones kill and freeze servers against deadlines, and run one after the other.
 WORKERS ?= -n 2 --dist loadfile
 
-.PHONY: help setup demo miniature test quick check smoke torture bench slurm clean
+.PHONY: help setup demo miniature test quick check smoke torture bench figures slurm clean
 
 help:      ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -28,6 +28,8 @@ torture: $(READY) ## the plan killed at 100 random moments and continued each ti
 	@$(RUN) -m tests.torture --kills $(or $(KILLS),100) --engine $(or $(ENGINE),transformers) $(if $(SEED),--seed $(SEED))
 bench: $(READY) ## the figures in README, measured on this machine
 	@$(RUN) -m benchmarks.limits
+figures: $(READY) ## what docs/figures holds, put into README and docs
+	@$(RUN) -m benchmarks.figures --write
 slurm: ## Slurm for the tests of launching, where it may be installed (Debian or Ubuntu, root)
 	@requirements/slurm.sh
 clean: ## remove what running made (runs/), not .venv

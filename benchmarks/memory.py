@@ -3,6 +3,7 @@
     --device cuda       measure on a GPU (torch.cuda.max_memory_allocated) instead of this process's resident memory
     --precision bfloat16
     --case NAME         one case alone (may be repeated)
+    --save              write the figures into docs/figures
 
 Each case trains two optimizer steps of a randomly initialised model in a process of its own. The estimate must lie
 between 90 % and 125 % of the measurement: it decides whether a step fits, so too much is better than too little.
@@ -21,6 +22,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.measured import Found, add_option, save
 from reasoning_pipeline.estimates.memory import Placement, TrainingTask, trainer_parts
 from reasoning_pipeline.estimates.shapes import ModelShape
 
@@ -68,6 +70,7 @@ def main() -> int:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--case", action="append", choices=[*CASES, *GPU_CASES])
     parser.add_argument("--child", help=argparse.SUPPRESS)
+    add_option(parser)
     arguments = parser.parse_args()
     if arguments.child:
         print(json.dumps(measure(all_cases()[arguments.child], arguments.device, arguments.precision)))
@@ -75,17 +78,20 @@ def main() -> int:
     print("| case | weights, gradients, moments | activations | teacher | estimated | measured | ratio |")
     print("|---|---|---|---|---|---|---|", flush=True)
     missed = False
+    found: list[Found] = []
     for name in arguments.case or (CASES if arguments.device == "cpu" else GPU_CASES):
         parts = estimate(all_cases()[name], arguments.device, arguments.precision)
         measured = in_child(name, arguments.device, arguments.precision)
         ratio = sum(parts.values()) / measured
         missed |= not LOW <= ratio <= HIGH
+        found.append(Found(name=f"memory.{name}.{arguments.precision}", value=ratio))
         states = parts["weights"] + parts["gradients"] + parts["optimizer"]
         teacher = parts.get("teacher", 0)
         total = sum(parts.values())
         figures = (states, total - states - teacher, teacher, total)
         cells = " | ".join(f"{value / MIB:,.0f}" for value in (*figures, measured))
         print(f"| {name} | {cells} MiB | {ratio:.2f} |{'' if LOW <= ratio <= HIGH else '  <-- off'}", flush=True)
+    save(arguments.save, found)
     return 1 if missed else 0
 
 

@@ -5,6 +5,7 @@
     --rounds 2           each setting this often, taking turns; the fastest round is reported
     --problems 16        in a step, with 8 rollouts of up to 32 tokens each: the demo's batch
     --hardware cpu       hardware profile
+    --save               write the figures into docs/figures
 
 Trains with the stage's own code against a real server and reads what it measures. `generating` is the server at work on
 the batch, `waiting` the trainer standing still for it, `pushing` weights and proof, `optimizing` the rest of the step.
@@ -24,7 +25,7 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from benchmarks.limits import processor
+from benchmarks.measured import Found, add_option, processor, save
 
 SHAPES = {"toy": (112, 96, 2), "10M": (16384, 256, 8)}
 """Name -> (vocabulary, width, layers)."""
@@ -38,6 +39,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--problems", type=int, default=16)
     parser.add_argument("--hardware", default="cpu")
+    add_option(parser)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -45,14 +47,21 @@ def main() -> int:
     print(f"{date.today()}, {os.cpu_count()} cores, {processor()}, load {load}, profile {arguments.hardware}\n")
     columns = ["step s", "generating", "waiting", "pushing", "optimizing", "trainer idle", "server idle"]
     print(f"| model | max_staleness | {' | '.join(columns)} |\n{'|---' * 9}|", flush=True)
+    found: list[Found] = []
     for model in arguments.models:
-        for line in measured(model, arguments):
-            print(line, flush=True)
+        for staleness, parts in measured(model, arguments).items():
+            cells = [f"{value:.0%}" if name.endswith("idle") else f"{value:.3f}" for name, value in parts.items()]
+            print(f"| {model} | {staleness} | {' | '.join(cells)} |", flush=True)
+            found += [
+                Found(name=f"overlap.{model}.{staleness}.{name}", value=v, unit="" if name.endswith("idle") else "s")
+                for name, v in parts.items()
+            ]
+    save(arguments.save, found)
     return 0
 
 
-def measured(model: str, arguments: argparse.Namespace) -> list[str]:
-    """The rows of one model."""
+def measured(model: str, arguments: argparse.Namespace) -> dict[int, dict[str, float]]:
+    """max_staleness -> the parts of a step of one model."""
     from reasoning_pipeline.hardware import load_profile
     from reasoning_pipeline.rollouts.server import RolloutServer
 
@@ -71,7 +80,7 @@ def measured(model: str, arguments: argparse.Namespace) -> list[str]:
                     found.append(train(folder, server, work, max_staleness, arguments))
         finally:
             server.stop()
-    return [row(model, staleness, min(found, key=step_seconds)) for staleness, found in rounds.items()]
+    return {staleness: parts(min(found, key=step_seconds)) for staleness, found in rounds.items()}
 
 
 def train(
@@ -119,8 +128,8 @@ def step_seconds(rows: list[dict[str, float]]) -> float:
     return statistics.median(row["step_seconds"] for row in rows)
 
 
-def row(model: str, max_staleness: int, rows: list[dict[str, float]]) -> str:
-    """One line of the table: medians of the parts, shares of the whole time."""
+def parts(rows: list[dict[str, float]]) -> dict[str, float]:
+    """By name, in the table's order: medians of the parts in seconds, idle times as shares of the whole time."""
 
     def median(name: str) -> float:
         return statistics.median(row[name] for row in rows)
@@ -129,10 +138,15 @@ def row(model: str, max_staleness: int, rows: list[dict[str, float]]) -> str:
         return sum(row[name] for row in rows) / sum(row["step_seconds"] for row in rows)
 
     optimizing = statistics.median(r["step_seconds"] - r["wait_seconds"] - r["push_seconds"] for r in rows)
-    parts = [step_seconds(rows), median("generation_seconds"), median("wait_seconds"), median("push_seconds")]
-    shown = " | ".join(f"{value:.3f}" for value in [*parts, optimizing])
-    idle_server = max(0.0, 1 - share("generation_seconds"))
-    return f"| {model} | {max_staleness} | {shown} | {share('wait_seconds'):.0%} | {idle_server:.0%} |"
+    return {
+        "step": step_seconds(rows),
+        "generating": median("generation_seconds"),
+        "waiting": median("wait_seconds"),
+        "pushing": median("push_seconds"),
+        "optimizing": optimizing,
+        "trainer_idle": share("wait_seconds"),
+        "server_idle": max(0.0, 1 - share("generation_seconds")),
+    }
 
 
 def make_model(folder: Path, name: str) -> Path:

@@ -6,6 +6,7 @@
     --transport nccl            overrides the profile's transport (nccl and ipc need GPUs)
     --sleep                     the server sleeps before each push (needs a GPU)
     --no-restart                leave the alternative out: writing a checkpoint and starting a server on it
+    --save                      write the figures into docs/figures
 
 Prints a table: seconds of the whole push and its parts (best and median), and of the alternative. Writing and loading
 overlap, so `load` is what remains after the last byte was written; `proof` is what remains after the last server had
@@ -26,7 +27,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.limits import processor
+from benchmarks.measured import Found, add_option, processor, save
 
 SHAPES = {
     "1M": (4096, 96, 6),
@@ -35,6 +36,7 @@ SHAPES = {
     "500M": (65536, 1280, 20),
 }
 """Name -> (vocabulary, width, layers) of a Qwen3 with about that many parameters, head and embedding tied."""
+LIMITS_S = {"500M": 2.0}
 
 
 def main() -> int:
@@ -45,19 +47,40 @@ def main() -> int:
     parser.add_argument("--transport", choices=["safetensors", "nccl", "ipc"])
     parser.add_argument("--sleep", action="store_true")
     parser.add_argument("--no-restart", action="store_true")
+    add_option(parser)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{date.today()}, {os.cpu_count()} cores, {processor()}, load {load}, profile {arguments.hardware}\n")
     print("| parameters | push s, best (median) | write | load | proof | limit s | restart s | probe nats |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
+    found: list[Found] = []
     for size in arguments.sizes:
-        print(measured(size, arguments), flush=True)
+        seconds = measured(size, arguments)
+        print(row(seconds), flush=True)
+        for name, value in seconds.items():
+            limit = LIMITS_S.get(size) if name == "push" else None
+            found.append(Found(name=f"push.{size}.{name}", value=value, unit=UNITS.get(name, "s"), limit=limit))
+    save(arguments.save, found)
     return 0
 
 
-def measured(size: str, arguments: argparse.Namespace) -> str:
+UNITS = {"parameters": "", "probe": "nats"}
+"""All else is in seconds."""
+
+
+def row(found: dict[str, float]) -> str:
     """One row of the table."""
+    parts = " | ".join(f"{found[name]:.3f}" for name in ("write", "load", "proof", "copy"))
+    alternative = f"{found['restart']:.1f}" if "restart" in found else ""
+    return (
+        f"| {found['parameters'] / 1e6:,.1f} M | {found['push']:.3f} ({found['push_median']:.3f}) | {parts} "
+        f"| {alternative} | {found['probe']:.1e} |"
+    )
+
+
+def measured(size: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Figures of one size by name: the best push with its parts, the median, and what to compare them with."""
     import torch
     from accelerate import Accelerator
 
@@ -76,7 +99,7 @@ def measured(size: str, arguments: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         model = random_model(SHAPES[size])
-        save(model, folder)
+        save_model(model, folder)
         server = RolloutServer(folder, profile, Path(temporary) / "server.log", readable=(folder,), max_model_len=256)
         try:
             server.start()
@@ -105,12 +128,10 @@ def measured(size: str, arguments: argparse.Namespace) -> str:
             limit = copy_seconds(parameters * (2 if profile.precision == "bfloat16" else 4))
             if push.full_pushes:
                 raise SystemExit(f"{push.full_pushes} of the pushes had to be repeated in full")
-            alternative = "" if arguments.no_restart else f"{restart(server, model, folder):.1f}"
-            parts = " | ".join(f"{seconds:.3f}" for seconds in best[1:])
-            return (
-                f"| {parameters / 1e6:,.1f} M | {best[0]:.3f} ({middle:.3f}) | {parts} | {limit:.3f} | {alternative} "
-                f"| {push.difference:.1e} |"
-            )
+            write, load, proof = best[1:]
+            found = {"parameters": parameters, "push": best[0], "push_median": middle, "copy": limit}
+            found |= {"write": write, "load": load, "proof": proof, "travel": write + load, "probe": push.difference}
+            return found if arguments.no_restart else found | {"restart": restart(server, model, folder)}
         finally:
             server.stop()
 
@@ -139,7 +160,7 @@ def random_model(shape: tuple[int, int, int]) -> Any:
     )
 
 
-def save(model: Any, folder: Path) -> None:
+def save_model(model: Any, folder: Path) -> None:
     from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
 
     save_character_tokenizer(folder)
@@ -149,7 +170,7 @@ def save(model: Any, folder: Path) -> None:
 def restart(server: Any, model: Any, folder: Path) -> float:
     """Seconds of the alternative: write a checkpoint, stop the server, start it on the checkpoint, wait for it."""
     started = time.perf_counter()
-    save(model, folder)
+    save_model(model, folder)
     server.stop()
     again = type(server)(folder, server.profile, server.log, readable=(folder,), max_model_len=256)
     try:

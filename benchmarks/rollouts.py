@@ -7,6 +7,7 @@
     --rounds N          every contender once in each (default 5)
     --without NAME      leave a contender out (may be repeated)
     --json              the figures for programs
+    --save              write the figures into docs/figures
 
 All contenders run at the same time in processes of their own and take turns, so that load from elsewhere hits them
 alike; each round has new prompts. Reported are the best round of each, the median over rounds of the ratio to raw vLLM
@@ -24,6 +25,7 @@ import random
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
@@ -31,7 +33,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.generation_contenders import CONTENDERS, MAX_MODEL_LEN, make_model, profile, scratch
-from benchmarks.limits import processor
+from benchmarks.measured import Found, add_option, processor, save
 from reasoning_pipeline.rollouts.client import KEY_VARIABLE
 from reasoning_pipeline.rollouts.server import RolloutServer
 
@@ -40,6 +42,14 @@ MODELS = {
     "small": {"hidden": 384, "layers": 8, "vocabulary": 8192},
 }
 BASELINE = "raw vLLM, offline"
+NAMES = {
+    "raw vLLM, offline": "raw",
+    "our client": "ours",
+    "TRL's VLLMClient": "trl",
+    "/v1/completions over HTTP": "completions",
+    "transformers.generate": "transformers",
+}
+"""Contender -> what documents call it."""
 WITH_SERVER = ("our client", "TRL's VLLMClient", "/v1/completions over HTTP")
 PROMPT_TOKENS = 64
 
@@ -138,6 +148,7 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--without", action="append", default=[], choices=[name for name in CONTENDERS])
     parser.add_argument("--json", action="store_true")
+    add_option(parser)
     arguments = parser.parse_args()
     parameters, contenders = measure(arguments)
     baseline = next((contender.rates for contender in contenders if contender.name == BASELINE), None)
@@ -166,7 +177,22 @@ def main() -> int:
     for figure in figures:
         share = f"{figure['of_raw']:.0%}" if figure["of_raw"] is not None else ""
         print(f"| {figure['contender']} | {figure['tokens_per_s']:,} | {share} | {figure['us_per_token']:.0f} |")
+    save(arguments.save, list(named(arguments.model, contenders, baseline)))
     return 0
+
+
+def named(model: str, contenders: list[Contender], baseline: list[float] | None) -> Iterator[Found]:
+    """Figures as documents call them: generation.toy.ours.tokens_per_s."""
+    for contender in contenders:
+        name = f"generation.{model}.{NAMES[contender.name]}"
+        yield Found(name=f"{name}.tokens_per_s", value=max(contender.rates))
+        yield Found(name=f"{name}.us_per_token", value=min(contender.costs), unit="µs")
+        if baseline is not None:
+            of_raw = statistics.median(a / b for a, b in zip(contender.rates, baseline, strict=True))
+            yield Found(name=f"{name}.of_raw", value=of_raw)
+    costs = {contender.name: min(contender.costs) for contender in contenders}
+    if BASELINE in costs and "our client" in costs:
+        yield Found(name=f"generation.{model}.ours.more_us", value=costs["our client"] - costs[BASELINE], unit="µs")
 
 
 if __name__ == "__main__":
