@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -27,6 +26,7 @@ from reasoning_pipeline.rollouts.server import tail
 from reasoning_pipeline.run_lock import held_elsewhere, run_lock, step_lock
 from reasoning_pipeline.selection import selected, unfetched_models
 from reasoning_pipeline.server_pool import Pool, ServerPool, Servers, server_pool
+from reasoning_pipeline.step_executor import step_executor
 from reasoning_pipeline.step_process import StepProcess, input_folder
 from reasoning_pipeline.teacher_servers import TeacherServers, asks_a_server
 
@@ -95,7 +95,7 @@ class Runner:
         """Run each step once what it reads is complete, as many at a time as the profile says; the plan afterwards."""
         left, running = list(todo), dict[Future[None], PlannedStep]()
         self.progress.begin([step.config.stage for step in todo])
-        with _executor(self.profile.parallel_steps) as executor:
+        with step_executor(self.profile.parallel_steps) as executor:
             try:
                 while left or running:
                     while left and len(running) < self.profile.parallel_steps:
@@ -256,19 +256,6 @@ class Runner:
 
     def _how_to_continue(self) -> str:
         return f"continue with `python -m reasoning_pipeline run {self.recipe.path}`"
-
-
-class _InTurn(Executor):
-    """One step at a time, in the main thread, which is where Ctrl-C arrives."""
-
-    def submit(self, function: Callable[..., None], /, *arguments: Any, **named: Any) -> Future[None]:
-        future: Future[None] = Future()
-        future.set_result(function(*arguments, **named))
-        return future
-
-
-def _executor(parallel: int) -> Executor:
-    return ThreadPoolExecutor(parallel, thread_name_prefix="step") if parallel > 1 else _InTurn()
 
 
 def longest_sequence(plan: Plan) -> int:
