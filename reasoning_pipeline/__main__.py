@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from reasoning_pipeline.commands import artifacts, doctor, labels, recipes, run_command, servers, stages, why
+from reasoning_pipeline.commands import artifacts, doctor, labels, paper, recipes, run_command, servers, stages, why
 
 DESCRIPTION = "One recipe, four stages: sparse reward on the teacher, dense transfer to the student."
 
@@ -19,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reasoning_pipeline", description=DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    for group in (recipes, doctor, why, labels, artifacts, stages, servers):
+    for group in (recipes, doctor, why, labels, paper, artifacts, stages, servers):
         group.add(commands)
     return parser
 

@@ -6,6 +6,7 @@ time but no memory.
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -94,6 +95,19 @@ def read_answers(suite_folder: Path) -> Answers:
         if row.get("sample", 0) == 0:
             answers.first[problem] = transcript(row)
     return answers
+
+
+def read_means(suite_folder: Path) -> dict[str, float]:
+    """Problem -> mean score, from the evaluation's table of problems; from its samples where that is missing. Reading
+    every sample of a hundred evaluations takes a quarter of a minute, their tables a tenth of a second."""
+    table = suite_folder / "problems.csv"
+    if not table.is_file():
+        return read_answers(suite_folder).means
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            return {row["problem"]: float(row["mean"]) for row in csv.DictReader(file) if row["mean"] != ""}
+    except (KeyError, ValueError, TypeError, csv.Error):  # not a table as evaluations write it
+        return read_answers(suite_folder).means
 
 
 def outcome_of(row: dict[str, Any]) -> Outcome:

@@ -1,4 +1,4 @@
-"""Arms as drawings: every arm's accuracy on one axis, and accuracy against the labels it took. Positions in percent."""
+"""What the page says about arms and seeds, and every arm's accuracy on one axis. Positions in percent."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.report.arms import ArmResult, Cost, arm_results, hours, total_cost
+from reasoning_pipeline.published import published_difference
+from reasoning_pipeline.recipe_model import MAIN
+from reasoning_pipeline.report.arm_text import hours
+from reasoning_pipeline.report.arms import ArmResult, Cost, arm_results, shorter_on_a_curve, total_cost
 from reasoning_pipeline.report.charts import Scale, Tick, accuracy_scale, percent_ticks
 from reasoning_pipeline.report.results import suites
+from reasoning_pipeline.report.scatter import CurveChart, Scatter, by_cpu_time, by_labels, curve_chart
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan import Plan
-
-NAME_GAP = 5.5
-"""Least distance of two names beside one column of points, in percent of the drawing's height."""
-
-TICK_GAP = 12.0
-"""Least distance of two label counts below the drawing, in percent of its width."""
-
-LEFT_MARGIN = 40.0
-"""Points left of this, in percent, have no room for a name on their left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +27,8 @@ class ArmMark:
     low: float | None
     high: float | None
     by_seed: tuple[float, ...]
+    paper: str
+    """`paper −0.7`: the published difference to the main arm's row; empty where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,35 +42,15 @@ class ArmChart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelPoint:
-    """An arm at (labels, accuracy), its interval, and the height at which its name stands."""
-
-    arm: str
-    x: float
-    y: float
-    low: float | None
-    high: float | None
-    name_y: float
-    name_left: bool
-    """Beside its point on the left, where another column follows on the right."""
-    spoken: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelChart:
-    suite: str
-    points: tuple[LabelPoint, ...]
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class ArmSection:
     """What the page says about arms and seeds."""
 
     results: tuple[ArmResult, ...]
     charts: tuple[ArmChart, ...]
-    label_charts: tuple[LabelChart, ...]
+    """Of the arms that ask what a stage is worth; those that only fill a curve are drawn there."""
+    label_charts: tuple[Scatter, ...]
+    cpu_charts: tuple[Scatter, ...]
+    curve_charts: tuple[CurveChart, ...]
     seeds: tuple[int, ...]
     suites: tuple[str, ...]
     total: Cost | None
@@ -83,10 +60,13 @@ class ArmSection:
 
 def arm_section(plan: Plan) -> ArmSection:
     results = arm_results(plan)
+    asking = [result for result in results if not shorter_on_a_curve(result, results)]
     return ArmSection(
         results=tuple(results),
-        charts=tuple(_chart(suite, results) for suite in suites(plan)),
-        label_charts=tuple(_label_chart(suite, results) for suite in suites(plan) if _scored(suite, results)),
+        charts=tuple(_chart(suite, asking, paper=suite == suites(plan)[0]) for suite in suites(plan)),
+        label_charts=tuple(chart for suite in suites(plan) if (chart := by_labels(suite, asking)) is not None),
+        cpu_charts=tuple(chart for suite in suites(plan) if (chart := by_cpu_time(suite, asking)) is not None),
+        curve_charts=tuple(c for suite in suites(plan) if (c := curve_chart(suite, results)) is not None),
         seeds=plan.seeds,
         suites=suites(plan),
         total=total_cost(plan),
@@ -108,83 +88,37 @@ def _shared(plan: Plan) -> str:
     return ", ".join(parts)
 
 
-def _scored(suite: str, results: Sequence[ArmResult]) -> list[ArmResult]:
-    return [result for result in results if suite in result.accuracy]
-
-
-def _chart(suite: str, results: Sequence[ArmResult]) -> ArmChart:
-    estimates = [result.accuracy[suite] for result in _scored(suite, results)]
+def _chart(suite: str, results: Sequence[ArmResult], *, paper: bool) -> ArmChart:
+    """`paper` is asked of one chart alone: the published differences are no suite's of ours."""
+    estimates = [result.accuracy[suite] for result in results if suite in result.accuracy]
     scale = accuracy_scale(max((max(e.high or e.mean, *e.by_seed) for e in estimates), default=1.0))
-    from reasoning_pipeline.recipe_model import MAIN
-
-    main = next((result.accuracy.get(suite) for result in results if result.arm == MAIN), None)
+    first = results[0] if results[0].arm == MAIN else None
+    main_row, main = (first.published, first.accuracy.get(suite)) if first is not None else (None, None)
     asked = {(estimate.problems, estimate.seeds) for estimate in estimates}
     problems, seeds = asked.pop() if len(asked) == 1 else (None, None)
     return ArmChart(
         suite=suite,
-        marks=tuple(_mark(result, suite, scale) for result in results),
+        marks=tuple(_mark(r, suite, scale, _paper(r, main_row) if paper else "") for r in results),
         ticks=percent_ticks(scale),
         main=scale.at(main.mean) if main is not None else None,
         caption=f"{problems:,} problems × {seeds} seed{'s' if seeds != 1 else ''}" if problems else "",
     )
 
 
-def _mark(result: ArmResult, suite: str, scale: Scale) -> ArmMark:
+def _mark(result: ArmResult, suite: str, scale: Scale, paper: str) -> ArmMark:
     found = result.accuracy.get(suite)
     if found is None:
-        return ArmMark(result=result, at=None, low=None, high=None, by_seed=())
+        return ArmMark(result=result, at=None, low=None, high=None, by_seed=(), paper=paper)
     return ArmMark(
         result=result,
         at=scale.at(found.mean),
         low=None if found.low is None else scale.at(found.low),
         high=None if found.high is None else scale.at(found.high),
         by_seed=tuple(scale.at(value) for value in found.by_seed) if found.seeds > 1 else (),
+        paper=paper,
     )
 
 
-def _label_chart(suite: str, results: Sequence[ArmResult]) -> LabelChart:
-    scored = _scored(suite, results)
-    counts = sorted({result.labels for result in scored})
-    x = Scale(0.0, float(max(*counts, 1)))
-    y = accuracy_scale(max(r.accuracy[suite].high or r.accuracy[suite].mean for r in scored))
-    points = []
-    for labels in counts:
-        column = sorted((r for r in scored if r.labels == labels), key=lambda r: -r.accuracy[suite].mean)
-        heights = _spread([100 - y.at(result.accuracy[suite].mean) for result in column])
-        for result, name_y in zip(column, heights, strict=True):
-            found = result.accuracy[suite]
-            points.append(
-                LabelPoint(
-                    arm=result.arm,
-                    x=x.at(labels),
-                    y=round(100 - y.at(found.mean), 2),
-                    low=None if found.low is None else round(100 - y.at(found.low), 2),
-                    high=None if found.high is None else round(100 - y.at(found.high), 2),
-                    name_y=name_y,
-                    name_left=LEFT_MARGIN < x.at(labels) < 100,
-                    spoken=f"{result.arm}: {100 * found.mean:.1f} percent with {labels:,} labels",
-                )
-            )
-    return LabelChart(suite=suite, points=tuple(points), x_ticks=_ticks(counts, x), y_ticks=percent_ticks(y))
-
-
-def _ticks(counts: Sequence[int], x: Scale) -> tuple[Tick, ...]:
-    """The label counts themselves, from the right, as far as they leave room for one another."""
-    ticks: list[Tick] = []
-    for labels in sorted({0, *counts}, reverse=True):
-        at = x.at(labels)
-        if not ticks or ticks[-1].at - at > TICK_GAP:
-            ticks.append(Tick(at, f"{labels:,}"))
-    return tuple(reversed(ticks))
-
-
-def _spread(heights: Sequence[float]) -> list[float]:
-    """Ascending heights moved apart just enough that names beside them do not overlap."""
-    placed: list[float] = []
-    for height in heights:
-        placed.append(max(height, placed[-1] + NAME_GAP) if placed else height)
-    over = max(0.0, placed[-1] - 100) if placed else 0.0
-    for i in range(len(placed) - 1, -1, -1):  # pushed back up where the lowest would leave the drawing
-        ceiling = 100 - NAME_GAP * (len(placed) - 1 - i)
-        placed[i] = min(placed[i], ceiling) if over else placed[i]
-    return [round(height, 2) for height in placed]
+def _paper(result: ArmResult, main_row: str | None) -> str:
+    found = published_difference(result.published, main_row)
+    return f"paper {found.math500:+.1f}".replace("-", "−") if found is not None and result.published != main_row else ""

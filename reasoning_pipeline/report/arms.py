@@ -7,16 +7,15 @@ that both have. Everything comes from records and stored samples.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.report.answers import read_answers
+from reasoning_pipeline.report.answers import read_means
+from reasoning_pipeline.report.charts import finite
 from reasoning_pipeline.report.results import suites
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from reasoning_pipeline.crossed import Crossed
     from reasoning_pipeline.plan import Plan, PlannedArm, PlannedStep
 
@@ -52,12 +51,23 @@ class ArmResult:
     difference: dict[str, Crossed]
     """To the main arm; the main arm itself has none."""
     p_holm: dict[str, float]
-    """The difference's p, corrected for the number of arms compared on the suite."""
+    """The difference's p, corrected for the number of arms compared on the suite; none for those that fill a curve."""
     cost: Cost | None
     """Of the whole lineage, shared steps included, mean over the seeds; None where a step's record does not say."""
     seeds: tuple[int, ...]
     """Seeds under which the outcome has been scored."""
     missing: tuple[int, ...]
+    lacks: str = ""
+    """The stage it does without."""
+    published: str | None = None
+    """Its row of the published table."""
+    curve: str = ""
+    mean_tokens: dict[str, float] = field(default_factory=dict)
+    """By suite: mean length of an answer."""
+    start: dict[str, float] = field(default_factory=dict)
+    """By suite: mean accuracy of the checkpoint that its policy began as, under the seeds where that was scored too."""
+    after_base: Cost | None = None
+    """As `cost`, without the making of base models, which elsewhere are given."""
 
 
 def has_arms(plan: Plan) -> bool:
@@ -81,7 +91,7 @@ def _scores(plan: Plan, arm: PlannedArm) -> Scored:
     artifact = plan.step(arm.evaluation).artifact if arm.evaluation is not None else None
     if artifact is None:
         return {}
-    means = {suite: read_answers(artifact.folder / suite).means for suite in suites(plan)}
+    means = {suite: read_means(artifact.folder / suite) for suite in suites(plan)}
     return {suite: values for suite, values in means.items() if values}
 
 
@@ -91,11 +101,11 @@ def _result(plan: Plan, arms: Sequence[PlannedArm], scores: dict[tuple[str, int]
     from reasoning_pipeline.recipe_model import MAIN
 
     name = arms[0].name
-    scored = tuple(arm.seed for arm in arms if scores[name, arm.seed])
+    counted = [arm for arm in arms if scores[name, arm.seed]]
     accuracy: dict[str, Crossed] = {}
     difference: dict[str, Crossed] = {}
     for suite in suites(plan):
-        ours = [seed for seed in scored if suite in scores[name, seed]]
+        ours = [arm.seed for arm in counted if suite in scores[name, arm.seed]]
         if (estimate := crossed_mean([scores[name, seed][suite] for seed in ours])) is not None:
             accuracy[suite] = estimate
         both = [seed for seed in ours if suite in scores.get((MAIN, seed), {})] if name != MAIN else []
@@ -105,8 +115,9 @@ def _result(plan: Plan, arms: Sequence[PlannedArm], scores: dict[tuple[str, int]
         if paired is not None:
             difference[suite] = paired
     lineage = plan.step(arms[0].outcome).lineage if arms[0].outcome is not None else ()
-    costs = [cost_of(made_by(plan, arm)) for arm in arms if arm.seed in scored]
-    known = [cost for cost in costs if cost is not None]
+    made = [made_by(plan, arm) for arm in counted]
+    marks = plan.recipe if name == MAIN else plan.recipe.arms[name]
+    starts = [start_of(plan, arm) for arm in counted]
     return ArmResult(
         arm=name,
         description=arms[0].description if name != MAIN else "the recipe's own steps",
@@ -116,19 +127,69 @@ def _result(plan: Plan, arms: Sequence[PlannedArm], scores: dict[tuple[str, int]
         accuracy=accuracy,
         difference=difference,
         p_holm={},
-        cost=_mean_cost(known) if known and len(known) == len(costs) else None,
-        seeds=scored,
-        missing=tuple(arm.seed for arm in arms if arm.seed not in scored),
+        cost=_mean_cost([cost_of(steps) for steps in made]),
+        seeds=tuple(arm.seed for arm in counted),
+        missing=tuple(arm.seed for arm in arms if arm not in counted),
+        lacks="" if name == MAIN else plan.recipe.arms[name].lacks,
+        published=marks.published,
+        curve=marks.curve,
+        mean_tokens=_recorded(plan, [plan.step(arm.evaluation) for arm in counted if arm.evaluation], "mean_tokens"),
+        start=_recorded(plan, [step for start in starts if (step := plan.evaluation_of(start or ""))], "accuracy"),
+        after_base=_mean_cost([cost_of(step for step in steps if step.inputs) for steps in made]),
     )
 
 
+def start_of(plan: Plan, arm: PlannedArm) -> str | None:
+    """The step at the beginning of the outcome's policy: the base model; None where that comes from outside."""
+    at = arm.outcome
+    while at is not None and (policy := next((i for i in plan.step(at).inputs if i.field == "policy"), None)):
+        at = policy.step
+    return at
+
+
+def _recorded(plan: Plan, evaluations: Sequence[PlannedStep], figure: str) -> dict[str, float]:
+    """Suite -> mean over these evaluations of a figure in their records; absent where one of them lacks it."""
+    found: dict[str, float] = {}
+    for suite in suites(plan):
+        entries = [s.artifact.record.result.get("suites", {}).get(suite, {}) for s in evaluations if s.artifact]
+        values = [entry.get(figure) for entry in entries]
+        if values and len(values) == len(evaluations) and all(finite(value) for value in values):
+            found[suite] = mean(values)
+    return found
+
+
+def per_100_labels(result: ArmResult, suite: str) -> float | None:
+    """What the student gained over its start, a share of 1, for each hundred labels; None where one is unknown."""
+    gained = _gained(result, suite)
+    return None if gained is None or not result.labels else 100 * gained / result.labels
+
+
+def per_cpu_minute(result: ArmResult, suite: str) -> float | None:
+    """The same for each minute of CPU time after the base models."""
+    gained, cost = _gained(result, suite), result.after_base
+    return None if gained is None or cost is None or not cost.cpu_hours else gained / (60 * cost.cpu_hours)
+
+
+def _gained(result: ArmResult, suite: str) -> float | None:
+    if suite not in result.accuracy or suite not in result.start:
+        return None
+    return result.accuracy[suite].mean - result.start[suite]
+
+
+def shorter_on_a_curve(result: ArmResult, results: Sequence[ArmResult]) -> bool:
+    """Whether an arm is there for its place on a curve: another arm of the same curve has more labels."""
+    return bool(result.curve) and any(r.curve == result.curve and r.labels > result.labels for r in results)
+
+
 def _corrected(found: list[ArmResult]) -> list[ArmResult]:
-    """Holm over the arms, suite by suite."""
+    """Holm over the arms that ask what a stage is worth, suite by suite. Arms that only fill a curve at fewer labels
+    ask nothing of the kind, get no p, and do not count."""
     from reasoning_pipeline.crossed import holm
 
     p_holm: dict[str, dict[str, float]] = {}
-    for suite in {suite for result in found for suite in result.difference}:
-        tested = [(r.arm, r.difference[suite].p) for r in found if suite in r.difference]
+    asking = [result for result in found if not shorter_on_a_curve(result, found)]
+    for suite in {suite for result in asking for suite in result.difference}:
+        tested = [(r.arm, r.difference[suite].p) for r in asking if suite in r.difference]
         usable = [(arm, p) for arm, p in tested if p is not None]
         for (arm, _), p in zip(usable, holm([p for _, p in usable]), strict=True):
             p_holm.setdefault(arm, {})[suite] = p
@@ -178,71 +239,13 @@ def total_cost(plan: Plan) -> Cost | None:
     )
 
 
-def _mean_cost(costs: Sequence[Cost]) -> Cost:
+def _mean_cost(costs: Sequence[Cost | None]) -> Cost | None:
+    """None where one of them is unknown."""
+    known = [cost for cost in costs if cost is not None]
+    if not known or len(known) < len(costs):
+        return None
     return Cost(
-        wall_hours=mean(cost.wall_hours for cost in costs),
-        cpu_hours=mean(cost.cpu_hours for cost in costs),
-        gpu_hours=mean(cost.gpu_hours for cost in costs),
+        wall_hours=mean(cost.wall_hours for cost in known),
+        cpu_hours=mean(cost.cpu_hours for cost in known),
+        gpu_hours=mean(cost.gpu_hours for cost in known),
     )
-
-
-# As text
-
-
-def interval(estimate: Crossed | None) -> str:
-    """`92.9 [87.7, 98.1]`, in percent."""
-    if estimate is None:
-        return "–"
-    if estimate.low is None or estimate.high is None:
-        return f"{100 * estimate.mean:.1f}"
-    return f"{100 * estimate.mean:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-
-
-def points(estimate: Crossed | None) -> str:
-    """`−2.0 [−4.1, +0.1]`, in points."""
-    if estimate is None:
-        return "–"
-    ends = ""
-    if estimate.low is not None and estimate.high is not None:
-        ends = f" [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
-    return f"{100 * estimate.mean:+.1f}{ends}".replace("-", "−")
-
-
-def p_value(p: float | None) -> str:
-    """`0.003`, `< 0.001`."""
-    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def hours(value: float | None) -> str:
-    """`2.4 h`, `31 s`: whatever reads best."""
-    if value is None:
-        return "–"
-    seconds = 3600 * value
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min" if seconds < 7200 else f"{value:.1f} h"
-
-
-def arms_table(plan: Plan) -> Table:
-    """The table that a run of several arms ends with."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    table.add_column("arm", overflow="fold")
-    for suite in suites(plan):
-        table.add_column(f"{suite}, %", justify="right", overflow="fold")
-        table.add_column("vs main", justify="right", overflow="fold")
-    table.add_column("labels", justify="right")
-    table.add_column("made in", justify="right")
-    for result in arm_results(plan):
-        cells = [result.arm + (f"\nseeds {', '.join(map(str, result.missing))} missing" if result.missing else "")]
-        for suite in suites(plan):
-            cells.append(interval(result.accuracy.get(suite)).replace(" [", "\n["))
-            p = f"\np {p_value(result.p_holm[suite])}" if suite in result.p_holm else ""
-            cells.append(points(result.difference.get(suite)).partition(" [")[0] + p)
-        cost = hours(result.cost.wall_hours) if result.cost is not None else "–"
-        table.add_row(*cells, f"{result.labels:,}", cost, style="dim" if not result.seeds else "")
-    count = len(plan.seeds)
-    over = f"problems and {count} seeds" if count > 1 else "problems, one seed"
-    table.caption = f"95 % intervals over {over}; differences paired, p corrected for the number of arms (Holm)"
-    table.caption_justify = "left"
-    return table

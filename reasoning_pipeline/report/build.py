@@ -31,8 +31,9 @@ def write_report(plan: Plan, path: Path) -> Path:
     """
     import jinja2
 
-    from reasoning_pipeline.report import arms, results
-    from reasoning_pipeline.report.page import make_page, signed
+    from reasoning_pipeline.report import arm_text, arms, results
+    from reasoning_pipeline.report.checkpoint_chart import signed
+    from reasoning_pipeline.report.page import make_page
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -42,14 +43,15 @@ def write_report(plan: Plan, path: Path) -> Path:
         lstrip_blocks=True,
     )
     shown = (results.percent, results.with_error, results.minutes, results.change, signed)
-    compared = (arms.interval, arms.points, arms.p_value, arms.hours)
-    environment.filters |= {formatter.__name__: formatter for formatter in (*shown, *compared)}
-    return _write(path, environment.get_template("report.html.j2").render(page=make_page(plan)))
+    compared = (arm_text.interval, arm_text.points, arm_text.p_value, arm_text.hours, arm_text.rate)
+    measured = (arms.per_100_labels, arms.per_cpu_minute)
+    environment.filters |= {formatter.__name__: formatter for formatter in (*shown, *compared, *measured)}
+    return write_text(path, environment.get_template("report.html.j2").render(page=make_page(plan)))
 
 
 def write_csv(plan: Plan, path: Path) -> Path:
     """The results table, tidy: one row per checkpoint and suite, shares of 1, empty where nothing was measured."""
-    from reasoning_pipeline.report.page import all_gains
+    from reasoning_pipeline.report.checkpoint_chart import all_gains
     from reasoning_pipeline.report.results import stage_results, suites
 
     gains = all_gains(plan)
@@ -67,19 +69,20 @@ def write_csv(plan: Plan, path: Path) -> Path:
             if (gain := gains.get((result.step, suite))) is not None:
                 row |= {"gain": gain.difference, "gain_se": gain.se}
             writer.writerow(row)
-    return _write(path, text.getvalue())
+    return write_text(path, text.getvalue())
 
 
 ARM_COLUMNS = (
     *("arm", "suite", "outcome", "seeds", "problems", "mean", "se", "low", "high", "labels", "label_uses"),
     *("difference", "difference_se", "difference_low", "difference_high", "p", "p_holm"),
-    *("wall_hours", "cpu_hours", "gpu_hours", "by_seed"),
+    *("wall_hours", "cpu_hours", "gpu_hours", "cpu_hours_after_base", "by_seed"),
+    *("lacks", "published", "curve", "mean_tokens", "start", "gain_per_100_labels", "gain_per_cpu_minute"),
 )
 
 
 def write_arms_csv(plan: Plan, path: Path) -> Path:
     """One row per arm and suite: accuracy over problems and seeds, difference to the main arm, labels, cost."""
-    from reasoning_pipeline.report.arms import arm_results
+    from reasoning_pipeline.report.arms import arm_results, per_100_labels, per_cpu_minute
     from reasoning_pipeline.report.results import suites
 
     text = io.StringIO()
@@ -97,11 +100,16 @@ def write_arms_csv(plan: Plan, path: Path) -> Path:
                 row |= {f"difference_{name}": getattr(to_main, name) for name in ("se", "low", "high")}
                 row |= {"difference": to_main.mean, "p": to_main.p}
             row |= vars(result.cost) if result.cost is not None else {}
+            row |= {name: getattr(result, name) for name in ("lacks", "published", "curve")}
+            row |= {"mean_tokens": result.mean_tokens.get(suite), "start": result.start.get(suite)}
+            row["cpu_hours_after_base"] = result.after_base.cpu_hours if result.after_base is not None else None
+            row["gain_per_100_labels"] = per_100_labels(result, suite)
+            row["gain_per_cpu_minute"] = per_cpu_minute(result, suite)
             writer.writerow(row)
-    return _write(path, text.getvalue())
+    return write_text(path, text.getvalue())
 
 
-def _write(path: Path, text: str) -> Path:
+def write_text(path: Path, text: str) -> Path:
     """All or nothing: an open page is never half a page."""
     path = Path(path)
     aside = path.with_name(f".{path.name}.partial")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
+from typing import TypeGuard
 
 MOST_POINTS = 240
 """Points drawn per line; longer series are averaged down to this."""
@@ -105,7 +106,7 @@ def number(value: float) -> str:
     return f"−{text}" if value < 0 else text
 
 
-def finite(value: object) -> bool:
+def finite(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 

@@ -28,6 +28,7 @@ TITLES = {
     "kl": "KL, nats per token",
     "greedy_accuracy": "greedy accuracy",
     "loss": "loss",
+    "top_k_overlap": "overlap of the likeliest tokens, share",
     "entropy": "entropy, nats per token",
     "completion_tokens": "completion length, tokens",
     "truncated": "truncated share",
@@ -45,7 +46,10 @@ KL_TITLES = {
     "forward_kl_warmup": "KL(teacher ‖ student), nats per token",
     "on_policy_distillation": "KL(student ‖ teacher), nats per token",
 }
-SHARES = ("reward", "greedy_accuracy", "truncated", "verdicts_timeout", "verdicts_error", "verdicts_reference_unparsed")
+SHARES = (
+    *("reward", "greedy_accuracy", "top_k_overlap", "truncated"),
+    *("verdicts_timeout", "verdicts_error", "verdicts_reference_unparsed"),
+)
 EXACT = ("learning_rate", "greedy_accuracy")
 """Set, or measured now and then: a moving mean would only blur them."""
 FEWEST_SMOOTHED = 12
@@ -114,7 +118,7 @@ def _series(rows: Sequence[Mapping[str, Any]], name: str) -> list[Point]:
 
 def _line_plot(title: str, points: list[Point], *, share: bool, exact: bool = False) -> Plot:
     first, last, values = points[0], points[-1], [value for _, value in points]
-    x = _steps_scale(points)
+    x = steps_scale(points)
     drawn = thinned(points)
     y = value_scale([value for _, value in drawn], share=share)
     if exact or len(drawn) < FEWEST_SMOOTHED:
@@ -129,7 +133,7 @@ def _line_plot(title: str, points: list[Point], *, share: bool, exact: bool = Fa
         f"{title}: {number(first[1])} at step {number(first[0])}, {number(last[1])} at step {number(last[0])}, "
         f"between {number(min(values))} and {number(max(values))}"
     )
-    return Plot(title=title, spoken=spoken, layers=tuple(layers), x_ticks=_step_ticks(x), y_ticks=y.ticks(), log=y.log)
+    return Plot(title=title, spoken=spoken, layers=tuple(layers), x_ticks=steps_ticks(x), y_ticks=y.ticks(), log=y.log)
 
 
 def _groups_plot(rows: Sequence[Mapping[str, Any]]) -> Plot | None:
@@ -139,7 +143,7 @@ def _groups_plot(rows: Sequence[Mapping[str, Any]]) -> Plot | None:
     if len(counted) < 2:
         return None
     per_name = [smoothed(thinned(_series(counted, name)), 5) for name in names]
-    x, y = _steps_scale(_series(counted, names[0])), Scale(0.0, 1.0)
+    x, y = steps_scale(_series(counted, names[0])), Scale(0.0, 1.0)
     below = [(step, 0.0) for step, _ in per_name[0]]
     layers, spoken = [], []
     for (name, label), shares in zip(reversed(GROUPS), reversed(per_name), strict=True):
@@ -151,17 +155,17 @@ def _groups_plot(rows: Sequence[Mapping[str, Any]]) -> Plot | None:
         title="groups; only mixed ones teach",
         spoken="Groups: " + ", ".join(reversed(spoken)),
         layers=tuple(layers),
-        x_ticks=_step_ticks(x),
+        x_ticks=steps_ticks(x),
         y_ticks=y.ticks(2),
         areas=GROUPS,
     )
 
 
-def _steps_scale(points: Sequence[Point]) -> Scale:
+def steps_scale(points: Sequence[Point]) -> Scale:
     first, last = points[0][0], points[-1][0]
     return Scale(first, last) if last > first else Scale(first, first + 1)
 
 
-def _step_ticks(x: Scale) -> tuple[Tick, ...]:
+def steps_ticks(x: Scale) -> tuple[Tick, ...]:
     """Both ends: enough for time, and never crowded."""
     return Tick(0.0, number(x.low)), Tick(100.0, number(x.high))

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.report.answers import (
-    Gain,
-    paired_gain,
-    read_rows,
-)
-from reasoning_pipeline.report.arm_charts import ArmSection, arm_section
+from reasoning_pipeline.report.answers import Gain, read_rows
 from reasoning_pipeline.report.arms import has_arms
-from reasoning_pipeline.report.charts import Tick, accuracy_scale, number, percent_ticks
+from reasoning_pipeline.report.charts import number
+from reasoning_pipeline.report.checkpoint_chart import AccuracyChart, Finding, accuracy_chart, findings, stage_gains
 from reasoning_pipeline.report.curves import Curves, training_curves
+from reasoning_pipeline.report.front import Front, front
 from reasoning_pipeline.report.gates import GateSection, gate_section
 from reasoning_pipeline.report.lineage import Graph, lineage_graph
 from reasoning_pipeline.report.making import Facts, StepDetails, decoding, pushes, shared_provenance, step_details
 from reasoning_pipeline.report.results import (
-    ROLES,
     Accuracy,
-    Role,
     StageResult,
     minutes,
-    percent,
     seconds_of,
     stage_results,
     suites,
-    with_error,
 )
 from reasoning_pipeline.report.transcripts import (
-    AllAnswers,
     ShownProblem,
     ShownRollouts,
     all_answers,
@@ -42,47 +34,6 @@ from reasoning_pipeline.report.transcripts import (
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan import Plan
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mark:
-    """One checkpoint in the accuracy chart; positions in percent of the axis."""
-
-    result: StageResult
-    start: float | None
-    at: float | None
-    low: float | None
-    high: float | None
-    figure: str
-    gain: str
-
-    @property
-    def bar(self) -> tuple[float, float] | None:
-        """(from, width) of what the stage earned, or lost."""
-        if self.start is None or self.at is None:
-            return None
-        return min(self.start, self.at), round(abs(self.at - self.start), 2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AccuracyChart:
-    suite: str
-    chains: tuple[tuple[Role, tuple[Mark, ...]], ...]
-    ticks: tuple[Tick, ...]
-    teacher: float | None
-    """Where the trained teacher stands, drawn through the others' rows."""
-    teacher_step: str
-    caption: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """Example:
-    Finding(suite="arithmetic", text="polish 89.6 %, direct 79.7 %, with 1,024 labels each: +10.0 ± 1.1 points")
-    """
-
-    suite: str
-    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +51,7 @@ class Page:
     missing: tuple[str, ...]
     total: int
     facts: Facts
-    arms: ArmSection | None
+    front: Front | None
     """None for one arm under one seed; where there are more, the rest of the page is about the first of them."""
     gates: GateSection | None
     """None where the recipe measures no gate, or has not yet."""
@@ -130,17 +81,17 @@ def make_page(whole: Plan) -> Page:
     answers = all_answers(plan)
     gains = stage_gains(results, answers)
     records = [step.artifact.record for step in plan.steps if step.artifact is not None]
-    charts = tuple(_accuracy_chart(suite, results, gains) for suite in suites(plan))
+    charts = tuple(accuracy_chart(suite, results, gains) for suite in suites(plan))
     return Page(
         name=plan.recipe.name,
         description=plan.recipe.description,
         expectation=plan.recipe.expectation,
         missing=tuple(step.name for step in whole.steps if not step.complete),
         total=len(whole.steps),
-        arms=arm_section(whole) if has_arms(whole) else None,
-        gates=gate_section(whole),
+        front=front(whole) if has_arms(whole) else None,
+        gates=gate_section(whole.of_arms(["all"], whole.seeds[:1])),
         facts=tuple(_facts(whole, stage_results(whole) if has_arms(whole) else results)),
-        findings=tuple(finding for suite in suites(plan) for finding in _findings(suite, results, answers)),
+        findings=tuple(finding for suite in suites(plan) for finding in findings(suite, results, answers)),
         suites=suites(plan),
         charts=charts,
         results=tuple(results),
@@ -164,107 +115,6 @@ def make_page(whole: Plan) -> Page:
 def first_arm(plan: Plan) -> Plan:
     """What the page shows step by step: the main arm under the first seed, or whichever comes first."""
     return plan.of_arms([plan.arms[0].name], plan.seeds[:1]) if has_arms(plan) else plan
-
-
-def all_gains(plan: Plan) -> dict[tuple[str, str], Gain]:
-    """(step, suite) -> what the step earned over its start, paired by problem."""
-    return stage_gains(stage_results(plan), all_answers(plan))
-
-
-def stage_gains(results: Iterable[StageResult], answers: AllAnswers) -> dict[tuple[str, str], Gain]:
-    gains = {}
-    for result in results:
-        for suite in result.before.keys() & result.after.keys():
-            before, after = answers.get((result.policy or "", suite)), answers.get((result.step, suite))
-            gain = paired_gain(before, after) if before and after else None
-            if gain is not None:
-                gains[result.step, suite] = gain
-    return gains
-
-
-def signed(gain: Gain | None) -> str:
-    """`+54.0 ± 1.3`, in points."""
-    if gain is None:
-        return "–"
-    error = "" if not gain.se else f"\u00a0±\u00a0{100 * gain.se:.1f}"
-    return f"{100 * gain.difference:+.1f}{error}".replace("-", "−")
-
-
-# What each stage earned
-
-
-def _accuracy_chart(suite: str, results: list[StageResult], gains: dict[tuple[str, str], Gain]) -> AccuracyChart:
-    measured = [r.after[suite] for r in results if suite in r.after]
-    scale = accuracy_scale(max((a.high or a.mean for a in measured), default=1.0))
-
-    def at(share: float | None) -> float | None:
-        return None if share is None else scale.at(share)
-
-    def mark(result: StageResult) -> Mark:
-        before, after = result.before.get(suite), result.after.get(suite)
-        gain = gains.get((result.step, suite))
-        return Mark(
-            result=result,
-            start=at(before.mean) if before else None,
-            at=at(after.mean) if after else None,
-            low=at(after.low) if after else None,
-            high=at(after.high) if after else None,
-            figure=with_error(after) if after else ("not evaluated" if result.state == "complete" else "not run yet"),
-            gain=signed(gain) if gain else "",
-        )
-
-    chains = ((role, tuple(mark(r) for r in results if r.role == role)) for role in ROLES)
-    teacher = _last("teacher", suite, results)
-    return AccuracyChart(
-        suite=suite,
-        chains=tuple((role, marks) for role, marks in chains if marks),
-        ticks=percent_ticks(scale),
-        teacher=at(teacher.after[suite].mean) if teacher else None,
-        teacher_step=teacher.step if teacher else "",
-        caption=_sampling(measured),
-    )
-
-
-def _sampling(measured: list[Accuracy]) -> str:
-    """`500 problems × 4 samples`, where all checkpoints were asked alike."""
-    asked = {(a.problems, a.samples) for a in measured if a.problems is not None}
-    if len(asked) != 1:
-        return ""
-    problems, samples = asked.pop()
-    return f"{problems:,} problems" + (f" × {samples} samples" if samples else "")
-
-
-def _last(role: Role, suite: str, results: list[StageResult]) -> StageResult | None:
-    """The last measured checkpoint of a chain that training, not its making, brought about."""
-    return next((r for r in reversed(results) if r.role == role and r.policy is not None and suite in r.after), None)
-
-
-def _findings(suite: str, results: list[StageResult], answers: AllAnswers) -> Iterator[Finding]:
-    """The comparison the run was made for: each student that nothing continues from against the baseline."""
-    measured = [r for r in results if suite in r.after]
-    if measured and all(r.after[suite].mean == 0 for r in measured):
-        asked = _sampling([r.after[suite] for r in measured]) or "its problems"
-        yield Finding(suite=suite, text=f"no checkpoint answered anything correctly ({asked})")
-        return
-    baseline = _last("baseline", suite, results)
-    if baseline is None:
-        return
-    continued = {r.policy for r in results}
-    for student in measured:
-        if student.role == "student" and student.policy is not None and student.step not in continued:
-            gain = paired_gain(answers[baseline.step, suite], answers[student.step, suite])
-            if gain is not None:
-                yield Finding(suite=suite, text=_compared(suite, student, baseline, gain))
-
-
-def _compared(suite: str, student: StageResult, baseline: StageResult, gain: Gain) -> str:
-    if student.labels == baseline.labels:
-        labels = f"with {student.labels:,} labels each"
-    else:
-        labels = f"with {student.labels:,} and {baseline.labels:,} labels"
-    noise = gain.se is not None and abs(gain.difference) < 2 * gain.se
-    accuracies = ", ".join(f"{r.step} {percent(r.after[suite].mean)}\u00a0%" for r in (student, baseline))
-    return f"{accuracies}, {labels}: {signed(gain)} points{', within noise' if noise else ''}"
 
 
 def _facts(plan: Plan, results: list[StageResult]) -> Iterator[tuple[str, str]]:

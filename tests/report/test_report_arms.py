@@ -9,16 +9,18 @@ import pytest
 from reasoning_pipeline.plan import make_plan
 from reasoning_pipeline.recipe import load_recipe
 from reasoning_pipeline.report import arms_table, write_arms_csv, write_report
-from reasoning_pipeline.report.arm_charts import NAME_GAP, _spread, arm_section
-from reasoning_pipeline.report.arms import arm_results, cost_of, hours, made_by, total_cost
+from reasoning_pipeline.report.arm_charts import arm_section
+from reasoning_pipeline.report.arm_text import hours
+from reasoning_pipeline.report.arms import arm_results, cost_of, made_by, total_cost
+from reasoning_pipeline.report.scatter import NAME_GAP, _spread
 from tests.report.test_report_page import Reader
 from tests.report.tiny_registry import RECIPE, publish
 
 ARMS = """
 outcome: polish
 arms:
-  no_warmup: {description: Stage 2a left out, drop: warmup}
-  replay: {steps: {polish: {spends: first, replay: true}}}
+  no_warmup: {description: Stage 2a left out, lacks: Stage 2a, published: half_opd_stage3, drop: warmup}
+  replay: {curve: replays, steps: {polish: {spends: first, replay: true}}}
 """
 
 RIGHT = {"polish": 7, "polish@1": 6, "no_warmup.polish": 5, "no_warmup.polish@1": 4, "replay.polish": 7}
@@ -70,7 +72,7 @@ def test_a_shared_step_counts_for_each_arm_and_once_in_the_total(plan):
 
 def test_the_page_compares_arms_and_shows_the_main_arm_step_by_step(plan, tmp_path):
     read = Reader(write_report(plan, tmp_path / "arms.html").read_text(encoding="utf-8"))
-    assert "Arms compared" in read.text and "Stage 2a left out" in read.text
+    assert "Every arm" in read.text and "Stage 2a left out" in read.text
     assert "of the main arm, seed 0" in read.text
     assert "used 24 times" in read.text and "81.2" in read.text  # 13 of 16
     assert "Sharing equal steps:" in read.text
@@ -106,6 +108,12 @@ def test_the_csv_has_a_row_per_arm_and_suite(plan, tmp_path):
     ]
     assert float(rows[0]["mean"]) == pytest.approx(13 / 16) and rows[0]["difference"] == ""
     assert float(rows[1]["difference"]) == pytest.approx(-0.25) and rows[1]["by_seed"] == "0.625 0.5"
+    marks = [(row["lacks"], row["published"], row["curve"]) for row in rows]
+    assert marks == [("", "", ""), ("Stage 2a", "half_opd_stage3", ""), ("", "", "replays")]
+    # seven steps lead to polish, two of them make base models; 0.001 h each; the student began at 4 of 8, 13/16 now
+    assert float(rows[0]["cpu_hours"]) == pytest.approx(0.007) and rows[0]["mean_tokens"] == "9.0"
+    assert float(rows[0]["gain_per_cpu_minute"]) == pytest.approx((13 / 16 - 4 / 8) / (0.005 * 60))
+    assert float(rows[0]["gain_per_100_labels"]) == pytest.approx((13 / 16 - 4 / 8) / 16 * 100)
 
 
 def test_names_beside_one_column_of_points_stand_apart_inside_the_drawing():

@@ -79,7 +79,12 @@ def publish(plan: Plan, step: PlannedStep, *, text: str, right: dict[str, int]) 
         config=step.config.model_dump(mode="json"),
         identity=step.identity,
         result=result,
-        provenance={"packages": {"math-verify": "0.9.0"}, "hardware": {"cpu": "abacus"}, "wall_seconds": 6.0},
+        provenance={
+            "packages": {"math-verify": "0.9.0"},
+            "hardware": {"cpu": "abacus"},
+            "wall_seconds": 6.0,
+            "cpu_hours": 0.001,
+        },
         created="2026-01-02T03:04:05+00:00",
         files={},
     )
@@ -114,7 +119,7 @@ def _evaluation(folder: Path, right: int, text: str) -> dict[str, Any]:
     questions = [{"id": p, "question": f"question {p}?", "answer": "6"} for p in PROBLEMS]
     _write_rows(folder / "arithmetic" / "problems.jsonl", questions)
     figures = {"accuracy": right / 8, "se_problems_drawn": 0.1, "se_problems_fixed": 0.05, "interval": [0.0, 1.0]}
-    figures |= {"problems": 4, "samples": 2, "pass_at_k": 1.0, "truncated": 0.0, "no_answer": 0.0}
+    figures |= {"problems": 4, "samples": 2, "pass_at_k": 1.0, "truncated": 0.0, "no_answer": 0.0, "mean_tokens": 9.0}
     return {"suites": {"arithmetic": figures}, "verifier": {"sympy": "1.14.0"}}
 
 
