@@ -10,6 +10,7 @@ from reasoning_pipeline.published import published_difference
 from reasoning_pipeline.recipe_model import MAIN
 from reasoning_pipeline.report.arm_text import hours
 from reasoning_pipeline.report.arms import ArmResult, Cost, arm_results, shorter_on_a_curve, total_cost
+from reasoning_pipeline.report.beside import curve_arms
 from reasoning_pipeline.report.charts import Scale, Tick, accuracy_scale, percent_ticks
 from reasoning_pipeline.report.results import suites
 from reasoning_pipeline.report.scatter import CurveChart, Scatter, by_cpu_time, by_labels, curve_chart
@@ -51,6 +52,8 @@ class ArmSection:
     label_charts: tuple[Scatter, ...]
     cpu_charts: tuple[Scatter, ...]
     curve_charts: tuple[CurveChart, ...]
+    curves_from: str
+    """Another recipe and its seeds, where the curves are from there."""
     seeds: tuple[int, ...]
     suites: tuple[str, ...]
     total: Cost | None
@@ -61,12 +64,14 @@ class ArmSection:
 def arm_section(plan: Plan) -> ArmSection:
     results = arm_results(plan)
     asking = [result for result in results if not shorter_on_a_curve(result, results)]
+    curves = curve_arms(plan, tuple(results))
     return ArmSection(
         results=tuple(results),
         charts=tuple(_chart(suite, asking, paper=suite == suites(plan)[0]) for suite in suites(plan)),
         label_charts=tuple(chart for suite in suites(plan) if (chart := by_labels(suite, asking)) is not None),
         cpu_charts=tuple(chart for suite in suites(plan) if (chart := by_cpu_time(suite, asking)) is not None),
-        curve_charts=tuple(c for suite in suites(plan) if (c := curve_chart(suite, results)) is not None),
+        curve_charts=tuple(c for suite in suites(plan) if (c := curve_chart(suite, curves.results)) is not None),
+        curves_from=curves.source,
         seeds=plan.seeds,
         suites=suites(plan),
         total=total_cost(plan),

@@ -85,13 +85,23 @@ def headline(results: Sequence[ArmResult], suite: str) -> str:
             return "The whole workflow has not been scored yet."
         start = f"from {100 * main.start[suite]:.1f}\u00a0% " if suite in main.start else ""
         reached = f"to {_percent(main, suite)} on {suite}, with {main.labels:,} labels"
-        return f"All stages together take the student {start}{reached}."
+        return f"All stages together take the student {start}{reached}.{_above(results, suite)}"
     scored = [result for result in results if suite in result.accuracy]
     if not scored:
         return "No arm has been scored yet."
     best = max(scored, key=lambda result: result.accuracy[suite].mean)
     beside = f"; {main.arm} has {_percent(main, suite)}" if best is not main and main in scored else ""
     return f"Highest of {len(scored)} arms on {suite}: {best.arm} with {_percent(best, suite)}{beside}."
+
+
+def _above(results: Sequence[ArmResult], suite: str) -> str:
+    """` Above it: direct with 96.9 % [94.2, 99.6].` Whoever reads one line only must know of these."""
+    main = results[0].accuracy[suite].mean
+    compared = [r for r in results[1:] if suite in r.accuracy and not shorter_on_a_curve(r, results)]
+    above = sorted((r for r in compared if r.accuracy[suite].mean > main), key=lambda r: -r.accuracy[suite].mean)
+    if not above:
+        return " No arm is above it." if compared else ""
+    return f" Above it: {', '.join(f'{r.arm} with {_percent(r, suite)}' for r in above)}."
 
 
 def _percent(result: ArmResult, suite: str) -> str:

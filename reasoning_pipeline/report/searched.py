@@ -4,11 +4,11 @@ the arm has the settings that came out best."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.report.arms import ArmResult, arm_results
+from reasoning_pipeline.report.beside import plan_beside
 from reasoning_pipeline.report.results import suites
 from reasoning_pipeline.stage import Input, Measures, Prompts, Spends, StageConfig, fields_marked
 
@@ -45,13 +45,8 @@ def searches(plan: Plan) -> tuple[Search, ...]:
 
 
 def _search(plan: Plan, arm: str, name: str) -> Search:
-    from reasoning_pipeline.plan import make_plan
-    from reasoning_pipeline.recipe import load_recipe
-
-    path = Path(plan.recipe.path).parent / name
     try:
-        recipe = load_recipe(path)
-        search = make_plan(recipe, plan.registry.root, recipe.seeds)
+        search = plan_beside(plan, name)
     except PipelineError as error:
         verdict = f"the search cannot be read: {error}"
         return Search(arm=arm, recipe=name, suite="", tried=(), best=None, verdict=verdict)
@@ -62,7 +57,7 @@ def _search(plan: Plan, arm: str, name: str) -> Search:
         verdict = "the search has not been run under this root"
         return Search(arm=arm, recipe=name, suite=suite, tried=tried, best=None, verdict=verdict)
     best = max(scored, key=lambda result: result.accuracy[suite].mean)
-    verdict = _compared(outcome_config(plan.recipe, arm), outcome_config(recipe, best.arm))
+    verdict = _compared(outcome_config(plan.recipe, arm), outcome_config(search.recipe, best.arm))
     missing = sum(bool(result.missing) or not result.seeds for result in tried)
     if missing:
         verdict += f"; {missing} of {len(tried)} are not scored under every seed yet"

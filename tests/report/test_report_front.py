@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,8 +87,12 @@ def test_the_headline_says_where_the_student_began_and_ended():
     main = arm("main", start={SUITE: 0.28})
     said = headline([main, arm("a", "Stage 1")], SUITE).replace("\u00a0", " ")
     assert said == (
-        "All stages together take the student from 28.0 % to 90.0 % [80.0, 95.0] on arithmetic, with 1,024 labels."
+        "All stages together take the student from 28.0 % to 90.0 % [80.0, 95.0] on arithmetic, with 1,024 labels. "
+        "No arm is above it."
     )
+    higher = [arm("b", "Stage 1", mean=0.91), arm("c", "Stage 2", mean=0.93)]
+    said = headline([main, arm("a", "Stage 1", mean=0.5), *higher], SUITE).replace("\u00a0", " ")
+    assert said.endswith("labels. Above it: c with 93.0 % [83.0, 98.0], b with 91.0 % [81.0, 96.0].")
     said = headline([main, arm("lr", mean=0.92)], SUITE).replace("\u00a0", " ")
     assert said == "Highest of 2 arms on arithmetic: lr with 92.0 % [82.0, 97.0]; main has 90.0 % [80.0, 95.0]."
 
@@ -281,3 +286,36 @@ def test_means_come_from_the_table_of_problems_and_else_from_the_samples(plan: P
     for torn in ("problem,mean\np0,hal", "something else\n1\n", "problem,mean\np0\n"):
         table.write_text(torn)
         assert read_means(tmp_path) == read_answers(tmp_path).means
+
+
+# Curves of another recipe
+
+
+def with_curves_from(plan: Plan, name: str) -> Plan:
+    return replace(plan, recipe=plan.recipe.model_copy(update={"curves_from": name}))
+
+
+def test_curves_may_be_those_of_another_recipe_and_say_so(tmp_path: Path):
+    plan = front_plan(tmp_path)
+    text = (RECIPE + ARMS).replace("name: tiny", "name: labels\nseeds: [1]")
+    assert "name: labels" in text
+    (tmp_path / "labels.yaml").write_text(text, encoding="utf-8")
+    section = arm_section(with_curves_from(plan, "labels.yaml"))
+    assert section.curves_from == "labels.yaml, seeds 1"
+    points = {point.arm: point.spoken for point in section.curve_charts[0].curves[0].points}
+    own = {point.arm: point.spoken for point in arm_section(plan).curve_charts[0].curves[0].points}
+    assert points.keys() == own.keys() == {"direct_few", "direct_arm"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(None, "labels.yaml cannot be read"), (SEARCH, "labels.yaml has not been run under this root")]
+)
+def test_curves_that_are_not_there_are_named(plan: Plan, tmp_path: Path, text: str | None, said: str):
+    folder = Path(plan.recipe.path).parent
+    if text is not None:
+        (folder / "labels.yaml").write_text(text, encoding="utf-8")
+    section = arm_section(with_curves_from(plan, "labels.yaml"))
+    (folder / "labels.yaml").unlink(missing_ok=True)
+    assert section.curve_charts == () and section.curves_from.startswith(said)
+    page = write_report(with_curves_from(plan, "labels.yaml"), tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "With fewer labels" in page and "labels.yaml" in page
