@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from benchmarks import figure_tables, markers, measured
+from benchmarks import figure_pictures, figure_tables, markers, measured
 from benchmarks.figure_taking import KEYS, SOURCES, take
 from benchmarks.markers import PROJECT, Block, Inline
 from benchmarks.measured import FIGURES, MEASURED, ON_PURPOSE, Row
@@ -88,7 +88,7 @@ def expected(name: str, rows: dict[str, Row]) -> str | None:
 
 
 def write(project: Path = PROJECT) -> list[str]:
-    """Generate every figure and table anew; returns the documents that changed. What cannot be generated stays."""
+    """Generate every figure, table and picture anew; returns what changed. What cannot be generated stays."""
     rows = measured.read(project)
     changed = []
     for path in markers.documents(project):
@@ -107,6 +107,10 @@ def write(project: Path = PROJECT) -> list[str]:
         after = markers.filled(before, text_of, lines_of)
         if after != before:
             path.write_text(after, encoding="utf-8")
+            changed.append(str(path.relative_to(project)))
+    for path, svg in figure_pictures.pictures(project):
+        if not path.is_file() or not figure_pictures.alike(path.read_text(encoding="utf-8"), svg):
+            path.write_text(svg, encoding="utf-8")
             changed.append(str(path.relative_to(project)))
     return changed
 
@@ -136,6 +140,12 @@ def check(project: Path = PROJECT) -> Iterator[Problem]:
             remedy = f'show it, remove the row, or begin its note with "{ON_PURPOSE}" and say why'
             yield Problem(place=f"{MEASURED}", found=name, expected="a document that shows it", remedy=remedy)
     yield from _sources(project)
+    for path, svg in figure_pictures.pictures(project):
+        drawn = path.read_text(encoding="utf-8") if path.is_file() else None
+        if drawn is None or not figure_pictures.alike(drawn, svg):
+            found = "another picture" if drawn is not None else "no picture"
+            name = path.relative_to(project)
+            yield Problem(place=str(name), found=found, expected=f"what {name.stem}.csv gives", remedy=WRITE)
 
 
 def _figure(document: str, figure: Inline, rows: dict[str, Row]) -> Iterator[Problem]:

@@ -255,3 +255,23 @@ def test_every_declared_table_with_a_file_can_be_rendered() -> None:
     for name, table in figure_tables.declarations(PROJECT).items():
         if (PROJECT / FIGURES / table.source).is_file():  # the others wait for their run
             assert len(figure_tables.render(name)) > 4
+
+
+def test_a_picture_is_that_of_its_csv(project: Path) -> None:
+    rows = ["arm,suite,mean,low,high,by_seed,labels,curve"]
+    for suite in ("arithmetic", "arithmetic_hard"):
+        rows += [f"main,{suite},0.9,0.88,0.92,0.91 0.89,1024,", f"no_warmup,{suite},0.8,0.75,0.85,0.8 0.8,1024,"]
+    source = project / FIGURES / "miniature_arms.csv"
+    source.write_text("\n".join(rows) + "\n")
+    take("arms", source, "miniature", command="made by hand", project=project)
+    assert "docs/figures/miniature_arms.svg: found no picture" in said(project)
+    figures.write(project)
+    assert said(project) == ""
+    picture = source.with_suffix(".svg")
+    drawn = picture.read_text()
+    assert ">90.0<" in drawn and ">no_warmup<" in drawn
+    # Another processor may round a position otherwise; another value is another picture.
+    picture.write_text(re.sub(r'x="(\d+\.\d{2})\d*"', r'x="\1"', drawn))
+    assert said(project) == ""
+    source.write_text(source.read_text().replace("0.8,0.75", "0.7,0.65"))
+    assert "docs/figures/miniature_arms.svg: found another picture" in said(project)
