@@ -1,4 +1,4 @@
-"""Pictures that documents show, drawn from the CSVs in docs/figures: arms with their intervals, accuracy against labels.
+"""Pictures that documents show, drawn from the CSVs in docs/figures: arms with intervals, accuracy against labels.
 
     docs/figures/miniature_arms.csv   ->  docs/figures/miniature_arms.svg
     docs/figures/labels_arms.csv      ->  docs/figures/labels_arms.svg
@@ -16,6 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measured import FIGURES
+
+SAME_POINTS = 0.05
+"""Positions nearer than this, in points of 1/72 inch, are the same."""
+
+_NUMBER = re.compile(r"-?\d+\.\d+")
 
 SUITES = {"arithmetic": "test", "arithmetic_hard": "harder"}
 MAIN = "main"
@@ -47,11 +52,10 @@ def pictures(project: Path) -> Iterator[tuple[Path, str]]:
 
 def alike(one: str, other: str) -> bool:
     """Equal but for the last digits of positions, which may differ from one processor to another."""
-    return _rounded(one) == _rounded(other)
-
-
-def _rounded(svg: str) -> str:
-    return re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}", svg)
+    if _NUMBER.sub("", one) != _NUMBER.sub("", other):
+        return False
+    pairs = zip(_NUMBER.findall(one), _NUMBER.findall(other), strict=True)
+    return all(abs(float(a) - float(b)) < SAME_POINTS for a, b in pairs)
 
 
 def _svg(draw: Callable[[Any, list[dict[str, str]]], None], rows: list[dict[str, str]]) -> str:
