@@ -109,15 +109,16 @@ def _report(arguments: argparse.Namespace) -> int:
 def _write_report(plan: Plan, root: Path, *, renew: bool, out: Path | None = None) -> None:
     from rich.console import Console
 
-    from reasoning_pipeline.report import arms_table, has_arms, results_table, write_arms_csv, write_csv, write_report
+    from reasoning_pipeline import report
 
     path = out or root / plan.recipe.name / "report.html"
-    if renew or has_arms(plan) or not path.is_file():  # the page there may be about other arms
+    if renew or report.has_arms(plan) or not path.is_file():  # the page there may be about other arms
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_report(plan, path)
-        write_csv(plan, path.with_suffix(".csv"))
-        if has_arms(plan):
-            write_arms_csv(plan, path.with_name(f"{path.stem}_arms.csv"))
+        report.write_report(plan, path)
+        report.write_csv(plan, path.with_suffix(".csv"))
+        if report.has_arms(plan):
+            report.write_arms_csv(plan, path.with_name(f"{path.stem}_arms.csv"))
+            report.write_conditions_csv(plan, path.with_name(f"{path.stem}_conditions.csv"))
     console = Console()
-    console.print(arms_table(plan) if has_arms(plan) else results_table(plan))
+    console.print(report.arms_table(plan) if report.has_arms(plan) else report.results_table(plan))
     console.print(f"report: {path}", highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ Example:
 
 from reasoning_pipeline.report.arm_text import arms_table
 from reasoning_pipeline.report.arms import has_arms
-from reasoning_pipeline.report.build import write_arms_csv, write_csv, write_report
+from reasoning_pipeline.report.build import write_arms_csv, write_conditions_csv, write_csv, write_report
 from reasoning_pipeline.report.results import Accuracy, StageResult, results_table, stage_results
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "results_table",
     "stage_results",
     "write_arms_csv",
+    "write_conditions_csv",
     "write_csv",
     "write_report",
 ]

@@ -109,6 +109,24 @@ def write_arms_csv(plan: Plan, path: Path) -> Path:
     return write_text(path, text.getvalue())
 
 
+CONDITION_COLUMNS = ("figure", "where", "step", "mean", "least", "largest", "seeds", "by_seed")
+
+
+def write_conditions_csv(plan: Plan, path: Path) -> Path:
+    """C1 and C2 of the main arm: one row per figure and place of the pipeline, over the seeds that have it."""
+    from reasoning_pipeline.report.over_seeds import condition_values
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CONDITION_COLUMNS)
+    for figure, places in condition_values(plan).items():
+        for (where, step), values in places.items():
+            by_seed = " ".join(f"{value:.6g}" for value in values)
+            row = (sum(values) / len(values), min(values), max(values), len(values), by_seed)
+            writer.writerow((figure, where, step, *row))
+    return write_text(path, text.getvalue())
+
+
 def write_text(path: Path, text: str) -> Path:
     """All or nothing: an open page is never half a page."""
     path = Path(path)

@@ -82,7 +82,7 @@ def over_seeds(plan: Plan) -> OverSeeds | None:
     from reasoning_pipeline.recipe_model import MAIN
 
     arms = [arm for arm in plan.arms if arm.name == MAIN]
-    conditions = (*_gains(plan, arms), *_distances(plan, arms))
+    conditions = tuple(_condition_charts(condition_values(plan)))
     inside = dict.fromkeys(name for arm in arms for name in arm.steps)
     training = tuple(found for name in inside for found in _step_plots(plan, arms, name))
     if not conditions and not training:
@@ -93,33 +93,38 @@ def over_seeds(plan: Plan) -> OverSeeds | None:
 # C1 and C2
 
 
-def _gains(plan: Plan, arms: Sequence[PlannedArm]) -> Iterator[SeedChart]:
-    measured: dict[str, list[float]] = defaultdict(list)
+Values = dict[tuple[str, str], list[float]]
+"""(where in the pipeline, step inside the arm) -> a figure under every seed that has it."""
+
+
+def condition_values(plan: Plan) -> dict[str, Values]:
+    """Figure -> its values for the main arm: `gain` (C1, share of 1), and those of DISTANCES (C2)."""
+    from reasoning_pipeline.recipe_model import MAIN
+
+    arms = [arm for arm in plan.arms if arm.name == MAIN]
+    found: dict[str, Values] = defaultdict(lambda: defaultdict(list))
     for inside, step in _measured(plan, arms, GAIN):
-        gain = _result(step).get("gain")
-        if finite(gain):
-            measured[inside.removesuffix(".c1")].append(100 * gain)
-    if measured:
-        scale = value_scale([value for values in measured.values() for value in values])
-        strips = (_strip("over its raw self", teacher, values, scale, "+.1f") for teacher, values in measured.items())
+        if finite(gain := _result(step).get("gain")):
+            found["gain"]["over its raw self", inside.removesuffix(".c1")].append(gain)
+    for _, step in _measured(plan, arms, DIVERGENCE):
+        for figure, _ in DISTANCES:
+            if finite(value := _result(step).get(figure)):
+                found[figure][_place(plan, arms, step)].append(value)
+    return found
+
+
+def _condition_charts(measured: dict[str, Values]) -> Iterator[SeedChart]:
+    if gains := measured.get("gain"):
+        scale = value_scale([100 * value for values in gains.values() for value in values])
+        strips = [_strip(who, note, [100 * v for v in values], scale, "+.1f") for (who, note), values in gains.items()]
         title = "C1: what the teacher gained, points"
         yield SeedChart(title=title, strips=tuple(strips), ticks=_apart(scale.ticks()), role="teacher")
-
-
-def _distances(plan: Plan, arms: Sequence[PlannedArm]) -> Iterator[SeedChart]:
-    steps = list(_measured(plan, arms, DIVERGENCE))
     for figure, title in DISTANCES:
-        measured: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for _, step in steps:
-            value = _result(step).get(figure)
-            if finite(value):
-                measured[_place(plan, arms, step)].append(value)
-        if not measured:
-            continue
-        values = [value for found in measured.values() for value in found]
-        scale = Scale(0.0, 1.0) if figure == "top_k_overlap" else _log_scale(values)
-        strips = [_strip(who, note, found, scale, ".2g") for (who, note), found in measured.items()]
-        yield SeedChart(title=f"C2: {title}", strips=tuple(strips), ticks=_apart(scale.ticks()), role="student")
+        if places := measured.get(figure):
+            values = [value for found in places.values() for value in found]
+            scale = Scale(0.0, 1.0) if figure == "top_k_overlap" else _log_scale(values)
+            strips = [_strip(who, note, found, scale, ".2g") for (who, note), found in places.items()]
+            yield SeedChart(title=f"C2: {title}", strips=tuple(strips), ticks=_apart(scale.ticks()), role="student")
 
 
 def _measured(plan: Plan, arms: Sequence[PlannedArm], stage: str) -> Iterator[tuple[str, PlannedStep]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from math import log
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from reasoning_pipeline.plan import Plan, make_plan
 from reasoning_pipeline.recipe import load_recipe
-from reasoning_pipeline.report import write_report
+from reasoning_pipeline.report import write_conditions_csv, write_report
 from reasoning_pipeline.report.over_seeds import over_seeds
 from tests.core.conftest import Bench
 from tests.report.tiny_registry import RECIPE
@@ -57,6 +58,18 @@ def test_conditions_stand_in_the_order_of_the_pipeline_with_every_seed(plan: Pla
     # 0.3 to 0.06 is a factor of 5, 0.06 to 0.015 one of 4: as far apart as their logarithms
     assert (before - after) / (after - last) == pytest.approx(log(5) / log(4), rel=0.01)
     assert [strip.at for strip in overlap.strips] == [80, 80, 80]
+
+
+def test_conditions_as_a_csv(plan: Plan, tmp_path: Path):
+    text = write_conditions_csv(plan, tmp_path / "conditions.csv").read_text(encoding="utf-8")
+    rows = {(row["figure"], row["step"]): row for row in csv.DictReader(text.splitlines())}
+    assert len(rows) == 1 + 3 * 3
+    assert rows["gain", "teacher_rl"]["by_seed"] == "0.5 0.6"
+    warmup = rows["reverse_kl", "warmup"]
+    assert warmup["where"] == "after Stage 2a"
+    assert [float(warmup[name]) for name in ("mean", "least", "largest", "seeds")] == pytest.approx(
+        [0.06, 0.04, 0.08, 2]
+    )
 
 
 def test_a_plot_has_a_thin_line_a_seed_and_their_mean(plan: Plan):
