@@ -188,7 +188,7 @@ class Recipe(BaseModel):
     searched: dict[str, str] = {}
     """Arm -> the recipe, relative to this one, whose arms were tried on a validation split to settle this arm."""
     curves_from: str | None = None
-    """The recipe, relative to this one, whose arms give the curves of this one's page; its own arms if none is named."""
+    """The recipe, relative to this one, whose arms give the curves of this one's page; without it, its own arms."""
     arms: dict[str, Arm] = {}
     evaluate: EvaluationConfig | None = None
     gates: GatesConfig | None = None
