@@ -14,7 +14,7 @@ from reasoning_pipeline.data.overlap import Overlap
 from reasoning_pipeline.pools import Pools
 from reasoning_pipeline.recipe_model import Recipe
 from reasoning_pipeline.records import Problem
-from reasoning_pipeline.stage import Measures, Prompts, Spends, StageConfig, pools_marked
+from reasoning_pipeline.stage import Measures, Prompts, Spends, StageConfig, fields_marked
 
 DIGEST_CHARACTERS = 16
 
@@ -105,7 +105,7 @@ class Ledger:
 
 
 def _named(config: StageConfig, mark: type) -> list[str]:
-    return [pool for pools in pools_marked(config, mark).values() for pool in pools]
+    return [pool for field in fields_marked(type(config), mark) for pool in getattr(config, field)]
 
 
 def distinct_labels(spends: Iterable[Spent]) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from reasoning_pipeline.gates import gate_problems, learned_from_measured
 from reasoning_pipeline.published import ROWS
 from reasoning_pipeline.recipe_model import STEP, Recipe, lineage
-from reasoning_pipeline.stage import Prompts, Spends, fields_marked, pools_marked
+from reasoning_pipeline.stage import Prompts, Spends, fields_marked
 from reasoning_pipeline.validation import suggestion
 
 SUITES_FOLDER = Path(__file__).resolve().parent.parent / "evals" / "suites"
@@ -105,11 +105,10 @@ def _checkpoint_problems(recipe: Recipe, name: str, place: str, why: str, all_na
 
 def _spending_problems(recipe: Recipe) -> Iterator[str]:
     for name in recipe.steps:
-        marked = pools_marked(recipe.steps[name], Spends)
-        for field, pool in ((field, pool) for field, pools in marked.items() for pool in pools):
+        for pool in recipe.pools_of(name, Spends):
             spender = next((a for a in lineage(recipe, name) if pool in recipe.pools_of(a, Spends)), None)
             if spender is not None and not getattr(recipe.steps[name], "replay", False):
                 yield (
-                    f"steps.{name}.{field}: the pool {pool!r} was already spent by {spender!r}, from which this step "
+                    f"steps.{name}.spends: the pool {pool!r} was already spent by {spender!r}, from which this step "
                     "comes; choose a pool not spent yet, or say `replay: true`"
                 )

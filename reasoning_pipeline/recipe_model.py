@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from reasoning_pipeline.data.arithmetic import MOST_PROBLEMS, SPLITS
 from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.gates import GatesConfig
-from reasoning_pipeline.stage import Input, StageConfig, fields_marked, pools_marked
+from reasoning_pipeline.stage import Input, StageConfig, fields_marked
 from reasoning_pipeline.validation import suggestion
 
 STEP = "step:"
@@ -236,7 +236,8 @@ class Recipe(BaseModel):
 
     def pools_of(self, step: str, mark: type) -> tuple[str, ...]:
         """Pools a step spends (`Spends`) or only reads the questions of (`Prompts`)."""
-        return tuple(pool for pools in pools_marked(self.steps[step], mark).values() for pool in pools)
+        config = self.steps[step]
+        return tuple(pool for field in fields_marked(type(config), mark) for pool in getattr(config, field))
 
 
 def lineage(recipe: Recipe, step: str) -> list[str]:

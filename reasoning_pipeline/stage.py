@@ -13,7 +13,7 @@ import pkgutil
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -40,12 +40,6 @@ class Prompts:
 @dataclass(frozen=True)
 class Measures:
     """Marks a field that lists the pools whose labels a step scores with; nothing learns from them."""
-
-
-def added(default: object, **rules: Any) -> Any:
-    """A field that came after artifacts had been made: at its default it stands in no fingerprint and no record, so
-    what was made without it stays what it was."""
-    return Field(default, exclude_if=lambda value: value == default, **rules)
 
 
 def _as_tuple(value: object) -> object:
@@ -84,11 +78,6 @@ class StageConfig(BaseModel):
     def generator(self) -> str | None:
         """`generates_with` of this very step: a stage may generate under some settings only."""
         return type(self).generates_with
-
-    @property
-    def learns_from_answers(self) -> bool:
-        """Whether this very step learns from the answers of pools that its kind only reads the questions of."""
-        return False
 
 
 class SpendsLabels(StageConfig):
@@ -220,14 +209,6 @@ def stage_kinds() -> tuple[str, ...]:
 def stage_module(kind: str) -> ModuleType:
     """The module of one stage. Importing it must stay cheap (no torch); the contract test checks."""
     return importlib.import_module(f"reasoning_pipeline.stages.{kind}")
-
-
-def pools_marked(config: StageConfig, mark: type) -> dict[str, Pools]:
-    """Field name -> pools, of the fields that carry a mark; prompts are spent where the step learns from answers."""
-    marks: tuple[type, ...] = (mark,)
-    if config.learns_from_answers and mark in (Spends, Prompts):
-        marks = (Spends, Prompts) if mark is Spends else ()
-    return {name: getattr(config, name) for kind in marks for name in fields_marked(type(config), kind)}
 
 
 def fields_marked(config: type[BaseModel], mark: type) -> dict[str, object]:

@@ -11,7 +11,6 @@ the hardware profile places the teacher, and is written into the checkpoint's re
     teacher: cached    the same from the words stored with the rollouts (`top_k` of the teacher_rollouts step); the
                        teacher is never loaded
 
-With the teacher in the trainer, rollouts and tokens need not all weigh alike: `difficulty`, `token_weighting`.
 Try it: python -m reasoning_pipeline run recipes/smoke/forward_kl_warmup.yaml
 """
 
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from reasoning_pipeline.stage import ModelRef, Optimization, RolloutsRef, StageConfig, added
+from reasoning_pipeline.stage import ModelRef, Optimization, RolloutsRef, StageConfig
 
 if TYPE_CHECKING:
     from reasoning_pipeline.training.context import StageContext, StageOutcome
@@ -62,13 +61,6 @@ class Config(StageConfig, Optimization):
     """Rollouts in the global batch of one optimizer step."""
     temperature: float = Field(1.0, gt=0)
     """Softmax temperature of both distributions inside the divergence."""
-    difficulty: Literal["none", "filter", "weight"] = added("none")
-    """With p the share of its rollouts of a problem that the writer got right: `filter` leaves problems with
-    0 < p < 1, `weight` weighs each rollout's tokens by p (1 - p) (PACED, arXiv 2603.11178), mean 1 over the tokens of
-    the global batch."""
-    token_weighting: Literal["uniform", "entropy"] = added("uniform")
-    """`entropy` weighs each token by the entropy of the teacher's distribution (TIP, arXiv 2604.14084, weighs tokens by
-    entropy), mean 1 over the tokens of a micro batch. Multiplies with `difficulty: weight`."""
     until: Until | None = None
     """With it, `steps` (or `epochs`) is the most that is done; needs `schedule: constant`."""
 

@@ -1,8 +1,7 @@
 """Stage 2b: the student writes, the frozen teacher comments, token by token.
 
 Loss: mean over completion tokens of KL(student || teacher) at every state the student visited (arXiv 2605.12483,
-Eq. 4). Gradients reach the student's distribution, not its choice of states. No reward enters and no label is used,
-unless `reward_coefficient` says so: then the prompts' labels count as spent by this step.
+Eq. 4). Gradients reach the student's distribution, not its choice of states. No reward enters and no label is used.
 What of the divergence is exact depends on where the hardware profile places the teacher, and is written into the
 checkpoint's record:
 
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from reasoning_pipeline.stage import ModelRef, Optimization, SamplingWhileTraining, UsesPrompts, added
+from reasoning_pipeline.stage import ModelRef, Optimization, SamplingWhileTraining, UsesPrompts
 
 if TYPE_CHECKING:
     from reasoning_pipeline.training.context import StageContext, StageOutcome
@@ -40,26 +39,6 @@ class Config(UsesPrompts, Optimization, SamplingWhileTraining):
     """Rollouts in the global batch of one optimizer step."""
     rollouts_per_prompt: int = Field(1, ge=1)
     """How many of them share a prompt; must divide `rollouts_per_step`."""
-    token_weighting: Literal["uniform", "entropy"] = added("uniform")
-    """`entropy` weighs each token's divergence by the entropy of the student's distribution, without gradient (TIP,
-    arXiv 2604.14084, weighs tokens by entropy), mean 1 over the tokens of a micro batch."""
-    reward_coefficient: float = added(0.0, ge=0)
-    """Lambda of: loss = divergence + lambda x the mean over tokens of -A log pi, with A the verified reward of a
-    rollout, (reward - mean) / (standard deviation + 1e-4) within its prompt's. Above 0 the labels are spent."""
-    replay: bool = added(False)
-    """Says that spending the prompts' labels again is meant; only asked of a step with a `reward_coefficient`."""
-
-    @property
-    def learns_from_answers(self) -> bool:
-        return self.reward_coefficient > 0
-
-    @model_validator(mode="after")
-    def _comparable_rollouts(self) -> Self:
-        if self.learns_from_answers and self.rollouts_per_prompt < 2:
-            raise ValueError("reward_coefficient needs rollouts_per_prompt: 2 or more, so that they can be compared")
-        if self.learns_from_answers and self.max_staleness:
-            raise ValueError("reward_coefficient needs max_staleness: 0: an older student's rollouts would bias it")
-        return self
 
     @model_validator(mode="after")
     def _whole_prompts(self) -> Self:

@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.rollouts.generation import Completion
 from reasoning_pipeline.rollouts.weight_sync import load_folder
-from reasoning_pipeline.step_command import has_launcher, sharding_kind
 from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
 from reasoning_pipeline.training.batches import read_rollouts, repeat_in_epochs, steps_for, within_length
 from reasoning_pipeline.training.generating import engine_for, problem_rows
 from reasoning_pipeline.training.lora import adapters
 from reasoning_pipeline.training.models import check_compatible, load_model, load_tokenizer
-from reasoning_pipeline.training.reward import VerifiedReward, usable_references
 from reasoning_pipeline.training.teachers import CachedTeacher, ServerTeacher, Teacher
 from reasoning_pipeline.training.trl_bridge import (
     FORWARD_KL,
@@ -31,17 +28,11 @@ from reasoning_pipeline.training.trl_bridge import (
     OnPolicyTrainer,
     ScoredCachedRolloutsTrainer,
     ScoredOnPolicyTrainer,
-    TokenTerms,
     generate_with,
     score_with,
-    weigh_with,
 )
-from reasoning_pipeline.training.weighting import by_difficulty
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.data.prompts import PromptRenderer
-    from reasoning_pipeline.records import Problem
-    from reasoning_pipeline.rollouts.engine import GroupListener
     from reasoning_pipeline.stages import forward_kl_warmup, on_policy_distillation
     from reasoning_pipeline.training.context import StageContext, StageOutcome
 
@@ -52,8 +43,7 @@ def on_policy_distillation_trainer(config: on_policy_distillation.Config, contex
 
     check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
     renderer = context.renderer("policy")
-    asked = usable_references(context.problems) if config.learns_from_answers else context.problems
-    problems = within_length(asked, renderer, config.max_prompt_tokens)
+    problems = within_length(context.problems, renderer, config.max_prompt_tokens)
     prompts_per_step = config.rollouts_per_step // config.rollouts_per_prompt
     steps = steps_for(config, len(problems), prompts_per_step)
     chosen = repeat_in_epochs(problems, steps * prompts_per_step, context.seed)
@@ -65,15 +55,6 @@ def on_policy_distillation_trainer(config: on_policy_distillation.Config, contex
             "older student without correction",
             remedy="set teacher_top_k to 1 or more in the hardware profile, or max_staleness: 0 in the step",
         )
-    weighed = [
-        name
-        for name, asks in (
-            ("token_weighting", config.token_weighting != "uniform"),
-            ("reward_coefficient", config.learns_from_answers),
-        )
-        if asks
-    ]
-    _refuse_weighing(weighed, context, teacher)
     trainer = (OnPolicyTrainer if teacher is None else ScoredOnPolicyTrainer)(
         model=load_model(context.inputs["policy"]),
         teacher_model=_weights(context) if teacher is None else None,
@@ -94,19 +75,6 @@ def on_policy_distillation_trainer(config: on_policy_distillation.Config, contex
     if teacher is not None:
         score_with(trainer, teacher, "reverse")
         _load_teacher(trainer, teacher, context)
-    on_group: GroupListener | None = None if teacher is None else teacher.begin
-    terms = TokenTerms(token_weighting=config.token_weighting)
-    if config.learns_from_answers:
-        reward = VerifiedReward(group_size=config.rollouts_per_prompt, stop_ids=renderer.stop_ids)
-        on_group = _judge(reward, problems, renderer, trainer.processing_class)
-        terms = replace(
-            terms,
-            reward=reward,
-            reward_coefficient=config.reward_coefficient,
-            group_size=_whole_groups(config, context),
-        )
-    if weighed:
-        weigh_with(trainer, terms)
     engine = engine_for(
         trainer,
         config,
@@ -115,34 +83,9 @@ def on_policy_distillation_trainer(config: on_policy_distillation.Config, contex
         problems=ordered,
         copies=1,
         rollouts_per_step=config.rollouts_per_step,
-        on_group=on_group,
+        on_group=None if teacher is None else teacher.begin,
     )
     return generate_with(trainer, engine, renderer)
-
-
-def _judge(reward: VerifiedReward, problems: list[Problem], renderer: PromptRenderer, tokenizer: Any) -> GroupListener:
-    """Judges groups as they finish, as in GRPO."""
-    asked_by = {tuple(renderer.prompt_ids(problem.question)): problem for problem in problems}
-
-    def decode(completion_ids: list[list[int]]) -> list[str]:
-        return list(tokenizer.batch_decode(completion_ids, skip_special_tokens=True))
-
-    def judge(prompt_ids: list[int], group: list[Completion]) -> None:
-        reward.begin(asked_by[tuple(prompt_ids)], [completion.token_ids for completion in group], decode)
-
-    return judge
-
-
-def _whole_groups(config: on_policy_distillation.Config, context: StageContext) -> int:
-    """The group size, where every process has whole groups; advantages are taken within a process."""
-    share, size = config.rollouts_per_step // context.profile.processes, config.rollouts_per_prompt
-    if share % size:
-        raise PipelineError(
-            f"reward_coefficient: {share} rollouts of each of {context.profile.processes} processes are no whole "
-            f"groups of {size}",
-            remedy="raise rollouts_per_step to a multiple of processes x rollouts_per_prompt",
-        )
-    return size
 
 
 def cached_distillation_trainer(config: forward_kl_warmup.Config, context: StageContext) -> Any:
@@ -150,8 +93,8 @@ def cached_distillation_trainer(config: forward_kl_warmup.Config, context: Stage
     from datasets import Dataset
 
     check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
+    rollouts = read_rollouts(context.inputs["rollouts"])
     check_writer(context.inputs["rollouts"], context.inputs["teacher"])
-    rollouts = by_difficulty(read_rollouts(context.inputs["rollouts"]), config.difficulty)
     steps = steps_for(config, len(rollouts), config.rollouts_per_step)
     placement = context.profile.teacher
     teacher: Teacher | None = None
@@ -160,16 +103,6 @@ def cached_distillation_trainer(config: forward_kl_warmup.Config, context: Stage
     elif placement == "cached":
         _refuse_temperature(config.temperature, placement)
         teacher = CachedTeacher(context.inputs["rollouts"], rollouts, context.profile.teacher_top_k)
-    weighed = [
-        name
-        for name, asks in (
-            ("difficulty: weight", config.difficulty == "weight"),
-            ("token_weighting", config.token_weighting != "uniform"),
-        )
-        if asks
-    ]
-    _refuse_weighing(weighed, context, teacher)
-    columns = ("prompt_ids", "completion_ids", *(("difficulty",) if config.difficulty == "weight" else ()))
     trainer = (CachedRolloutsTrainer if teacher is None else ScoredCachedRolloutsTrainer)(
         model=load_model(context.inputs["policy"]),
         teacher_model=_weights(context) if teacher is None else None,
@@ -182,7 +115,7 @@ def cached_distillation_trainer(config: forward_kl_warmup.Config, context: Stage
         ),
         train_dataset=Dataset.from_list(
             [
-                {"prompt": "", **{column: row[column] for column in columns}}
+                {"prompt": "", "prompt_ids": row["prompt_ids"], "completion_ids": row["completion_ids"]}
                 for row in repeat_in_epochs(rollouts, steps * config.rollouts_per_step, context.seed)
             ]
         ),
@@ -193,26 +126,7 @@ def cached_distillation_trainer(config: forward_kl_warmup.Config, context: Stage
         score_with(trainer, teacher, "forward")
         if isinstance(teacher, ServerTeacher):
             _load_teacher(trainer, teacher, context)
-    if config.token_weighting != "uniform":
-        weigh_with(trainer, TokenTerms(token_weighting=config.token_weighting))
     return trainer
-
-
-def _refuse_weighing(flags: list[str], context: StageContext, teacher: Teacher | None) -> None:
-    """What weighs single tokens needs each token's exact divergence, and is not made for sharded models."""
-    if not flags:
-        return
-    if teacher is not None:
-        raise PipelineError(
-            f"{', '.join(flags)}: tokens are weighed where the teacher's weights are in the trainer, and this profile "
-            f"says `teacher: {context.profile.teacher}`",
-            remedy="set `teacher: trainer` in the hardware profile, or leave the setting away",
-        )
-    if has_launcher(context.profile) and (kind := sharding_kind(context.profile)) in ("DEEPSPEED", "FSDP"):
-        raise PipelineError(
-            f"{', '.join(flags)}: not made for models that {kind} divides over processes",
-            remedy="run with one process or plain data parallelism (torchrun), or leave the setting away",
-        )
 
 
 def train_with_teacher(trainer: Any, context: StageContext) -> StageOutcome:

@@ -140,8 +140,8 @@ class _Reporter(TrainerCallback):
             return
         values = {ours: logs[theirs] for theirs, ours in _TRL_NAMES.items() if theirs in logs}
         if hasattr(self.trainer, "teacher_model"):
-            # Mean over the batch's completion tokens, in nats: the distillation loss itself, unless tokens are weighed.
-            values["kl"] = logs.get("kl", values.get("loss"))
+            # The distillation loss is the divergence itself: mean over the batch's completion tokens, in nats.
+            values["kl"] = values.get("loss")
         if (
             (watch := _watch(self.trainer)) is not None
             and watch.checks

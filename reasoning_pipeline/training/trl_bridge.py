@@ -10,14 +10,13 @@ What it relies on, beyond the public API:
   tensors, and `_compute_loss` turns a part of it into (loss, entropy sum, tokens); with a teacher that is not in the
   trainer these two carry and use its scores. `teacher_model` may be None;
 - with the teacher in the trainer, `_compute_loss` asks `distillation_trainer.ChunkedDivergenceFunction` for each
-  token's divergence and the student's entropy, and adds the divergences up: what a token weighs comes in between.
+  token's divergence, from the two models' hidden states and heads: `top_k_overlap` is taken from the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,13 +39,6 @@ from reasoning_pipeline.rollouts.engine import TrainerEngine  # noqa: E402
 from reasoning_pipeline.training.divergence import Direction, loss_sum  # noqa: E402
 from reasoning_pipeline.training.teachers import Teacher  # noqa: E402
 from reasoning_pipeline.training.tiled_logits import logprobs_at, top_k_overlap  # noqa: E402
-from reasoning_pipeline.training.weighting import (  # noqa: E402
-    TokenWeighting,
-    group_advantages,
-    mean_one,
-    policy_gradient,
-    rollout_weights,
-)
 
 __all__ = ["DistillationConfig", "GRPOConfig", "SFTConfig", "SFTTrainer"]
 
@@ -71,105 +63,24 @@ class PolicyTrainer(_RenderedPrompts, GRPOTrainer):
     """GRPO on rendered prompts."""
 
 
-@dataclass(frozen=True)
-class TokenTerms:
-    """What a token's loss is, beyond its divergence."""
-
-    token_weighting: TokenWeighting = "uniform"
-    """By the entropy of the side that leads the divergence, mean 1 over the micro batch of a process: the entropies
-    of the other micro batches are not known before their own passes."""
-    reward: Any = None
-    """A VerifiedReward; the group-relative policy gradient of its verdicts is added."""
-    reward_coefficient: float = 0.0
-    group_size: int = 1
-
-
 class _TeacherIsHere(DistillationTrainer):
-    """The exact divergence, of which each token's share can be weighed, and beside which the models are compared."""
+    """The exact divergence; beside it, now and then, how far the two agree on the likeliest tokens."""
 
-    terms = TokenTerms()
     overlap_top_k, overlap_every = 16, 5
     """`top_k_overlap` is looked at every so many optimizer steps, and at the first and the last."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._observed: dict[str, torch.Tensor] = {}
-        """Name -> (sum, tokens) of this optimizer step in this process."""
+        self._overlap: torch.Tensor | None = None
+        """(sum, tokens) of this optimizer step in this process."""
         super().__init__(*args, **kwargs)
-
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        if "difficulty" in inputs[0]:
-            difficulty_B = torch.tensor([row["difficulty"] for row in inputs], device=batch["completion_ids"].device)
-            mine = torch.stack([difficulty_B, batch["completion_mask"].sum(1).float()], dim=1)
-            all_B2, first = self.accelerator.gather(mine), self.accelerator.process_index * len(mine)
-            batch["rollout_weights"] = rollout_weights(all_B2[:, 0], all_B2[:, 1])[first : first + len(mine)]
-        if self.terms.reward is not None:
-            batch["advantages"] = self._advantages(inputs, batch)
-        return batch
-
-    def _advantages(self, inputs: list[dict[str, Any]], batch: dict[str, Any]) -> torch.Tensor:
-        """[B], of this process's rollouts; groups are whole in it."""
-        metrics, completion_ids = self._metrics["train"], _unpadded(batch, "completion")
-        tokenizer: Any = self.processing_class
-        rewards = self.terms.reward(
-            completions=tokenizer.batch_decode(completion_ids, skip_special_tokens=True),
-            completion_ids=completion_ids,
-            answer=[row["answer"] for row in inputs],
-            question=[row["question"] for row in inputs],
-            log_metric=lambda name, value: metrics[name].append(value),
-        )
-        rewards_B = torch.tensor([float("nan") if r is None else r for r in rewards])
-        metrics["reward"].append(rewards_B.nanmean().item())
-        return group_advantages(rewards_B.view(-1, self.terms.group_size)).view(-1).to(batch["completion_ids"].device)
 
     def _compute_loss(
         self, unwrapped_student: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        with _each_token(partial(self._token_losses, inputs)):
+        if not self._looks():
             return super()._compute_loss(unwrapped_student, inputs, num_items_in_batch)
-
-    def _token_losses(
-        self, inputs: dict[str, Any], divergence: Callable[..., Any], *given: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(loss, the student's entropy) of each token; of padding too, where the divergence was asked of all."""
-        student_NH, student_head, student_bias, teacher_NH, teacher_head, teacher_bias, beta, temperature = given[:8]
-        loss_N, entropy_N = divergence(*given)
-        mask_BT = inputs["completion_mask"].bool()
-        in_mask_M = mask_BT.view(-1).nonzero().squeeze(-1)
-        # TRL leaves padding away on GPUs only.
-        at_M = in_mask_M if len(loss_N) == mask_BT.numel() else torch.arange(len(loss_N), device=loss_N.device)
-        if self._looks():
-            overlap_M = top_k_overlap(
-                student_NH[at_M], student_head, student_bias, teacher_NH[at_M], teacher_head, teacher_bias,
-                top_k=self.overlap_top_k, gathered=maybe_gather_lm_head_ctx,
-            )  # fmt: skip
-            self._observe("top_k_overlap", overlap_M)
-        if self.terms == TokenTerms() and "rollout_weights" not in inputs:
-            return loss_N, entropy_N
-
-        def per_token(values_B: torch.Tensor) -> torch.Tensor:
-            return values_B.unsqueeze(1).expand(mask_BT.shape).reshape(-1)[in_mask_M]
-
-        loss_M = loss_N[at_M]
-        self._observe("kl", loss_M.detach())
-        if self.terms.token_weighting == "entropy":
-            if beta == REVERSE_KL:
-                leading_M = entropy_N[at_M]
-            else:
-                any_M1 = at_M.new_zeros(len(at_M), 1)
-                with torch.no_grad():
-                    _, leading_M = logprobs_at(
-                        teacher_NH[at_M], teacher_head, teacher_bias, any_M1, temperature=temperature
-                    )
-            loss_M = loss_M * mean_one(leading_M)
-        if "rollout_weights" in inputs:
-            loss_M = loss_M * per_token(inputs["rollout_weights"])
-        if "advantages" in inputs:
-            ids_M1 = inputs["completion_ids"].reshape(-1)[in_mask_M].unsqueeze(-1)
-            logprobs_M1, _ = logprobs_at(student_NH[at_M], student_head, student_bias, ids_M1, temperature=temperature)
-            gradient_M = policy_gradient(logprobs_M1.squeeze(-1), per_token(inputs["advantages"]))
-            loss_M = loss_M + self.terms.reward_coefficient * gradient_M
-        return torch.zeros_like(loss_N).index_copy(0, at_M, loss_M), entropy_N
+        with _watched_divergence(partial(self._look, inputs)):
+            return super()._compute_loss(unwrapped_student, inputs, num_items_in_batch)
 
     def _looks(self) -> bool:
         """Not beside a watch, whose `top_k_overlap` is of rollouts that the student has just written."""
@@ -177,27 +88,40 @@ class _TeacherIsHere(DistillationTrainer):
         due = step % self.overlap_every == 0 or step in (1, self.state.max_steps)
         return due and getattr(self, "watch", None) is None
 
-    def _observe(self, name: str, values_M: torch.Tensor) -> None:
-        """Add to what is logged as a mean over all tokens of the optimizer step."""
-        here = torch.stack([values_M.sum(), values_M.new_tensor(len(values_M))])
-        self._observed[name] = self._observed[name] + here if name in self._observed else here
+    def _look(self, inputs: dict[str, Any], *given: Any) -> None:
+        """`given`: what the divergence was asked of, hidden states [N, H] and heads of student and teacher first."""
+        student_NH, student_head, student_bias, teacher_NH, teacher_head, teacher_bias = given[:6]
+        mask_N = inputs["completion_mask"].bool().view(-1)
+        # TRL leaves padding away on GPUs only.
+        at_M = mask_N.nonzero().squeeze(-1) if len(student_NH) == len(mask_N) else slice(None)
+        overlap_M = top_k_overlap(
+            student_NH[at_M], student_head, student_bias, teacher_NH[at_M], teacher_head, teacher_bias,
+            top_k=self.overlap_top_k, gathered=maybe_gather_lm_head_ctx,
+        )  # fmt: skip
+        here = torch.stack([overlap_M.sum(), overlap_M.new_tensor(len(overlap_M))])
+        self._overlap = here if self._overlap is None else self._overlap + here
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Collective where something was observed; all processes observe at the same steps."""
-        observed, self._observed = self._observed, {}
-        for name, here in observed.items():
-            total, tokens = self.accelerator.reduce(here, reduction="sum").tolist()
+        """Collective where something was looked at; all processes look at the same steps."""
+        if self._overlap is not None:
+            total, tokens = self.accelerator.reduce(self._overlap, reduction="sum").tolist()
+            self._overlap = None
             if tokens:
-                logs[name] = total / tokens
+                logs["top_k_overlap"] = total / tokens
         super().log(logs, start_time)
 
 
 @contextmanager
-def _each_token(loss: Callable[..., Any]) -> Iterator[None]:
-    """Within it, TRL's loss takes each token's share from `loss(divergence, ...)`."""
+def _watched_divergence(look: Callable[..., None]) -> Iterator[None]:
+    """Within it, `look` is shown what TRL's loss asks the divergence of."""
     module: Any = distillation_trainer
     divergence = module.ChunkedDivergenceFunction
-    module.ChunkedDivergenceFunction = SimpleNamespace(apply=partial(loss, divergence.apply))
+
+    def apply(*given: Any) -> Any:
+        look(*given)
+        return divergence.apply(*given)
+
+    module.ChunkedDivergenceFunction = SimpleNamespace(apply=apply)
     try:
         yield
     finally:
@@ -284,31 +208,14 @@ def _unpadded(batch: dict[str, Any], part: str) -> list[list[int]]:
 
 def score_with(trainer: Any, teacher: Teacher, direction: Direction) -> None:
     """Give a scored trainer its teacher. Raises PipelineError for a student whose head is more than a projection."""
-    if present := _transforms(trainer.model):
+    config = trainer.model.config.get_text_config()
+    present = [name for name in _LOGIT_TRANSFORMS if getattr(config, name, None) is not None]
+    if present:
         raise PipelineError(
             f"the student's logits are transformed ({', '.join(present)}), which the top-K divergence does not know",
             remedy="run with `teacher: trainer` in the hardware profile",
         )
     trainer.teacher, trainer.direction = teacher, direction
-
-
-def weigh_with(trainer: Any, terms: TokenTerms) -> None:
-    """Give a trainer that has the teacher other terms than the divergence alone. Raises PipelineError for models
-    whose head is more than a projection."""
-    for whose, model in (("student", trainer.model), ("teacher", trainer.teacher_model)):
-        if present := _transforms(model):
-            raise PipelineError(
-                f"the {whose}'s logits are transformed ({', '.join(present)}), which the weighted loss does not know",
-                remedy="set token_weighting: uniform and leave reward_coefficient away",
-            )
-    trainer.terms = terms
-    if terms.reward is not None:
-        trainer.reward_funcs = [terms.reward]  # where the training loop looks for verdicts
-
-
-def _transforms(model: Any) -> list[str]:
-    config = model.config.get_text_config()
-    return [name for name in _LOGIT_TRANSFORMS if getattr(config, name, None) is not None]
 
 
 def generate_with(trainer: Any, engine: TrainerEngine, renderer: PromptRenderer) -> Any:

@@ -127,26 +127,6 @@ def test_a_replayed_pool_is_bought_once(bench: Bench):
     assert distinct_labels(bench.plan(replay).step("polish").lineage) == 16  # 12 + 4, not 28
 
 
-def test_a_reward_in_distillation_uses_the_labels_of_its_prompts(bench: Bench):
-    def rewarded(recipe: dict, **more: object) -> None:
-        recipe["steps"]["distill"].update(reward_coefficient=0.5, rollouts_per_prompt=2, **more)
-
-    with pytest.raises(
-        RecipeError, match=r"steps\.distill\.prompts: the pool 'first' was already spent by 'teacher_rl'"
-    ):
-        bench.plan(rewarded)
-    replayed = bench.plan(lambda recipe: rewarded(recipe, replay=True))
-    distill = replayed.step("distill")
-    assert [(s.pool, s.labels, s.replay) for s in distill.spends] == [("first", 12, True)]
-    assert distill.asks == () and len(distill.problems()) == 12, "its questions are not counted as read without answers"
-    assert distinct_labels(distill.lineage) == 12 and sum(spend.labels for spend in distill.lineage) == 24
-    assert (found := account(replayed).arms[0]).bought == 16 and found.uses == 12 + 12 + 4
-    with pytest.raises(RecipeError, match=r"steps\.polish\.spends: the pool 'second' was already spent by 'distill'"):
-        bench.plan(lambda recipe: rewarded(recipe, prompts="second"))
-    plain = bench.plan().step("distill")
-    assert plain.spends == () and plain.prompts == 12
-
-
 def test_pools_of_one_name_and_other_problems_are_two_purchases():
     spends = [Spend("a", "first", 12, pool_digest="x"), Spend("b", "first", 5, pool_digest="y")]
     assert distinct_labels([*spends, Spend("c", "first", 0, prompts=12, pool_digest="x")]) == 17
