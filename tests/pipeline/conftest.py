@@ -15,6 +15,9 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2]
 SMOKE = PROJECT / "recipes" / "smoke"
 
+STARTED_BY = "REASONING_PIPELINE_TESTS"
+os.environ[STARTED_BY] = str(os.getpid())  # in the environment of whatever these tests start
+
 
 class Run:
     """One `python -m reasoning_pipeline …` process."""
@@ -67,16 +70,22 @@ class Run:
 
 
 def left_over(before: set[int], timeout_s: float = 30) -> list[str]:
-    """Command lines of our processes that did not exist before and are still there after `timeout_s`."""
+    """Command lines of processes that the tests started, that did not exist before, and that are still there after
+    `timeout_s`. Told from other people's runs on the machine by a variable in their environment."""
     deadline = time.monotonic() + timeout_s
     while True:
-        found = [
-            " ".join(process.info["cmdline"] or [])[:120]
-            for process in psutil.process_iter(["cmdline", "status"])
-            if process.pid not in before
-            and process.info["status"] != psutil.STATUS_ZOMBIE
-            and any(word in " ".join(process.info["cmdline"] or []) for word in ("vllm", "VLLM", "reasoning_pipeline"))
-        ]
+        found = [text for process in psutil.process_iter() if (text := _ours(process, before)) is not None]
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.5)
+
+
+def _ours(process: psutil.Process, before: set[int]) -> str | None:
+    try:
+        if process.pid in before or process.environ().get(STARTED_BY) != os.environ[STARTED_BY]:
+            return None
+        words = " ".join(process.cmdline())
+        running = process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
+    return words[:120] if running and any(name in words for name in ("vllm", "VLLM", "reasoning_pipeline")) else None
