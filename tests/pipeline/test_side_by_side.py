@@ -88,11 +88,11 @@ def test_two_at_a_time_give_what_one_after_the_other_gives(recipe: Path, tmp_pat
 def test_one_that_fails_stops_the_other_with_a_resume_point(recipe: Path, tmp_path: Path) -> None:
     root = tmp_path / "runs"
     longer = ["--set", "steps.teacher_base.clean_steps=100000", "--set", "steps.teacher_base.save_every=100000"]
+    longer += ["--set", "steps.student_base.clean_steps=50000"]
     running = Run("run", recipe, *longer, "--hardware", PROFILE, "--root", root)
     running.wait_for_step(root, "pretrain", 20)
-    victim = next(
-        path for path in (root / "work").glob("pretrain-*") if "100000" not in (path / "context.json").read_text()
-    )
+    contexts = (root / "work").glob("pretrain-*/context.json")
+    victim = next(path.parent for path in contexts if ": 50000," in path.read_text(encoding="utf-8"))
     pid = next(
         process.pid
         for process in running.tree.children(recursive=True)
