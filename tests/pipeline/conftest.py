@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -22,6 +24,8 @@ os.environ[STARTED_BY] = str(os.getpid())  # in the environment of whatever thes
 class Run:
     """One `python -m reasoning_pipeline …` process."""
 
+    started: ClassVar[list[Run]] = []
+
     def __init__(self, *arguments: str | Path, environment: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "reasoning_pipeline", *map(str, arguments)],
@@ -32,6 +36,7 @@ class Run:
             env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **(environment or {})},
         )
         self.tree = psutil.Process(self.process.pid)
+        Run.started.append(self)
 
     def finish(self, timeout_s: float = 300) -> tuple[int, str]:
         """(exit status, everything printed)."""
@@ -67,6 +72,16 @@ class Run:
                 pytest.fail(f"the run ended before {stage} came to step {optimizer_step}:\n{self.finish()[1]}")
             time.sleep(0.05)
         pytest.fail(f"{stage} did not come to step {optimizer_step} in {timeout_s} s")
+
+
+@pytest.fixture(autouse=True)
+def _no_run_outlives_its_test() -> Iterator[None]:
+    """A test that fails half-way leaves nothing at work beside the next: steps and servers leave with their runner."""
+    yield
+    while Run.started:
+        if (run := Run.started.pop()).process.poll() is None:
+            run.process.kill()
+            run.process.communicate()
 
 
 def left_over(before: set[int], timeout_s: float = 30) -> list[str]:
