@@ -26,7 +26,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.markers import PROJECT
-from benchmarks.measured import Found, add_option, processor, save
+from benchmarks.measured import Found, add_option, save
+from reasoning_pipeline.provenance import cpu_model
 
 RECIPE = "recipes/arithmetic.yaml"
 
@@ -61,7 +62,7 @@ def main() -> int:
     parser.add_argument("--test", action="store_true")
     add_option(parser)
     arguments = parser.parse_args()
-    print(f"{date.today()}, {os.cpu_count()} cores, {processor()}, Python {platform.python_version()}\n")
+    print(f"{date.today()}, {os.cpu_count()} cores, {cpu_model()}, Python {platform.python_version()}\n")
     print("| | found | limit |\n|---|---|---|", flush=True)
     figures = [*commands(), push()]
     if arguments.demo:

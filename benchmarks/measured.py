@@ -15,12 +15,13 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
 
 from benchmarks.markers import PROJECT, used_names
 from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.provenance import cpu_model
 
 FIGURES = Path("docs") / "figures"
 MEASURED = FIGURES / "measured.csv"
@@ -139,16 +140,15 @@ def update(found: Iterable[Found], origin: Origin, note: str = "", project: Path
         if figure.name not in wanted:
             continue
         old = rows.get(figure.name)
-        new = Row(
+        rows[figure.name] = Row(
             name=figure.name,
             value=float(figure.value),
             unit=figure.unit or (old.unit if old else ""),
             format=old.format if old else ".3g",
-            limit=figure.limit,
+            limit=None if figure.limit is None else float(figure.limit),
             note=old.note if old and old.note.startswith(ON_PURPOSE) else note,
             **vars(origin),
         )
-        rows[figure.name] = replace(new, limit=float(figure.limit)) if figure.limit is not None else new
         stored.append(figure.name)
     write(rows, project)
     return stored
@@ -185,7 +185,7 @@ def here() -> Origin:
     gpus = list(Path("/proc/driver/nvidia/gpus").glob("*"))
     return Origin(
         command=shlex.join(["python", *words]),
-        machine=machine(os.cpu_count() or 1, processor(), memory, len(gpus), platform.python_version()),
+        machine=machine(os.cpu_count() or 1, cpu_model(), memory, len(gpus), platform.python_version()),
         date=str(date.today()),
     )
 
@@ -198,10 +198,3 @@ def machine(cores: int, cpu: str, memory_gib: float, gpus: int, python: str) -> 
     """
     beside = f"{gpus} GPUs" if gpus > 1 else "1 GPU" if gpus else "no GPU"
     return f"{cores} cores of {cpu}, {memory_gib:.0f} GiB, {beside}, Python {python.rpartition('.')[0]}"
-
-
-def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()

@@ -25,7 +25,8 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from benchmarks.measured import Found, add_option, processor, save
+from benchmarks.measured import Found, add_option, save
+from reasoning_pipeline.provenance import cpu_model
 
 SHAPES = {"toy": (112, 96, 2), "10M": (16384, 256, 8)}
 """Name -> (vocabulary, width, layers)."""
@@ -44,7 +45,7 @@ def main() -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"{date.today()}, {os.cpu_count()} cores, {processor()}, load {load}, profile {arguments.hardware}\n")
+    print(f"{date.today()}, {os.cpu_count()} cores, {cpu_model()}, load {load}, profile {arguments.hardware}\n")
     columns = ["step s", "generating", "waiting", "pushing", "optimizing", "trainer idle", "server idle"]
     print(f"| model | max_staleness | {' | '.join(columns)} |\n{'|---' * 9}|", flush=True)
     found: list[Found] = []

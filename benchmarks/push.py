@@ -27,7 +27,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measured import Found, add_option, processor, save
+from benchmarks.measured import Found, add_option, save
+from reasoning_pipeline.provenance import cpu_model
 
 SHAPES = {
     "1M": (4096, 96, 6),
@@ -51,7 +52,7 @@ def main() -> int:
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"{date.today()}, {os.cpu_count()} cores, {processor()}, load {load}, profile {arguments.hardware}\n")
+    print(f"{date.today()}, {os.cpu_count()} cores, {cpu_model()}, load {load}, profile {arguments.hardware}\n")
     print("| parameters | push s, best (median) | write | load | proof | limit s | restart s | probe nats |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     found: list[Found] = []

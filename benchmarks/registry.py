@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.limits import Figure, call, median
-from benchmarks.measured import add_option, processor, save
+from benchmarks.measured import add_option, save
 from reasoning_pipeline.plan import Plan, make_plan
+from reasoning_pipeline.provenance import cpu_model
 from reasoning_pipeline.recipe import load_recipe
 from reasoning_pipeline.registry.files import sync
 from reasoning_pipeline.registry.fingerprint import digest
@@ -46,7 +47,7 @@ def main() -> int:
     parser.add_argument("--gib", type=float, default=1.0)
     add_option(parser)
     arguments = parser.parse_args()
-    print(f"{date.today()}, {os.cpu_count()} cores, {processor()}, Python {platform.python_version()}\n")
+    print(f"{date.today()}, {os.cpu_count()} cores, {cpu_model()}, Python {platform.python_version()}\n")
     print("| | found | limit |\n|---|---|---|", flush=True)
     found: list[Figure] = []
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:

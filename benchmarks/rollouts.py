@@ -33,7 +33,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.generation_contenders import CONTENDERS, MAX_MODEL_LEN, make_model, profile, scratch
-from benchmarks.measured import Found, add_option, processor, save
+from benchmarks.measured import Found, add_option, save
+from reasoning_pipeline.provenance import cpu_model
 from reasoning_pipeline.rollouts.client import KEY_VARIABLE
 from reasoning_pipeline.rollouts.server import RolloutServer
 
@@ -164,7 +165,7 @@ def main() -> int:
         }
         for contender in contenders
     ]
-    where = f"{date.today()}, {os.cpu_count()} cores, {processor()}, Python {platform.python_version()}"
+    where = f"{date.today()}, {os.cpu_count()} cores, {cpu_model()}, Python {platform.python_version()}"
     what = (
         f"{parameters / 1e6:.1f} M parameters, float32, {arguments.rollouts} rollouts of {PROMPT_TOKENS} + "
         f"{arguments.tokens} tokens, {arguments.concurrent} at a time, {arguments.rounds} rounds"
