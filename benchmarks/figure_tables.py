@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmarks.markers import PROJECT
 from benchmarks.measured import FIGURES, shown
+from reasoning_pipeline.base.yaml_files import read_yaml
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.yaml_files import read_yaml
 
 DECLARATIONS = FIGURES / "tables.yaml"
 ABSENT = "–"
@@ -100,7 +100,7 @@ def _add_published(lines: list[dict[str, str]]) -> None:
     counterparts = {line.get("arm"): line.get("published") or None for line in lines}
     if not any(counterparts.values()):
         return
-    from reasoning_pipeline.published import published_difference
+    from reasoning_pipeline.workflows.reasoning.published import published_difference
 
     for line in lines:
         found = published_difference(line["published"] or None, counterparts.get("main"))

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from reasoning_pipeline.rewards import Verifier
+from reasoning_pipeline.verifier import Verifier
 
 REFERENCES = ["42", r"\frac{3}{4}", r"2\sqrt{3}", "(1,2]", r"\{1,2,3\}", "x^2+1", r"\text{east}",
               r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}",

@@ -27,7 +27,7 @@ import psutil
 
 from benchmarks.markers import PROJECT
 from benchmarks.measured import Found, add_option, save
-from reasoning_pipeline.provenance import cpu_model
+from reasoning_pipeline.registry.provenance import cpu_model
 
 RECIPE = "recipes/arithmetic.yaml"
 
@@ -102,13 +102,13 @@ def push() -> Figure:
     from accelerate import Accelerator
 
     from reasoning_pipeline.data.prompts import PromptConfig
-    from reasoning_pipeline.hardware import load_profile
-    from reasoning_pipeline.rollouts.server import RolloutServer
-    from reasoning_pipeline.rollouts.weight_sync import WeightPush
-    from reasoning_pipeline.stages.pretrain import Architecture, Config
-    from reasoning_pipeline.training.context import StageContext
-    from reasoning_pipeline.training.models import load_model
+    from reasoning_pipeline.hardware.profile import load_profile
+    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.rollouts.servers.process import RolloutServer
+    from reasoning_pipeline.rollouts.weights.push import WeightPush
+    from reasoning_pipeline.run.context import StageContext
     from reasoning_pipeline.training.pretraining import pretrain
+    from reasoning_pipeline.workflows.reasoning.stages.pretrain import Architecture, Config
 
     profile = load_profile("cpu")
     with tempfile.TemporaryDirectory() as folder:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.markers import PROJECT, used_names
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.provenance import cpu_model
+from reasoning_pipeline.registry.provenance import cpu_model
 
 FIGURES = Path("docs") / "figures"
 MEASURED = FIGURES / "measured.csv"

@@ -153,11 +153,11 @@ def measure(case: Case, device: str, precision: str) -> float:
 
     from reasoning_pipeline.data.prompts import PromptConfig
     from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
-    from reasoning_pipeline.hardware import HardwareProfile
-    from reasoning_pipeline.stages import forward_kl_warmup, teacher_sft
-    from reasoning_pipeline.training.context import StageContext
+    from reasoning_pipeline.hardware.profile import HardwareProfile
+    from reasoning_pipeline.run.context import StageContext
     from reasoning_pipeline.training.distillation import cached_distillation_trainer
     from reasoning_pipeline.training.sft import sft_trainer
+    from reasoning_pipeline.workflows.reasoning.stages import forward_kl_warmup, teacher_sft
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -26,7 +26,7 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.measured import Found, add_option, save
-from reasoning_pipeline.provenance import cpu_model
+from reasoning_pipeline.registry.provenance import cpu_model
 
 SHAPES = {"toy": (112, 96, 2), "10M": (16384, 256, 8)}
 """Name -> (vocabulary, width, layers)."""
@@ -63,8 +63,8 @@ def main() -> int:
 
 def measured(model: str, arguments: argparse.Namespace) -> dict[int, dict[str, float]]:
     """max_staleness -> the parts of a step of one model."""
-    from reasoning_pipeline.hardware import load_profile
-    from reasoning_pipeline.rollouts.server import RolloutServer
+    from reasoning_pipeline.hardware.profile import load_profile
+    from reasoning_pipeline.rollouts.servers.process import RolloutServer
 
     rounds: dict[int, list[list[dict[str, float]]]] = {0: [], 1: []}
     with tempfile.TemporaryDirectory() as temporary:
@@ -92,11 +92,11 @@ def train(
 
     from reasoning_pipeline.data import arithmetic
     from reasoning_pipeline.data.prompts import PromptConfig
-    from reasoning_pipeline.hardware import load_profile
-    from reasoning_pipeline.stages import sparse_grpo
-    from reasoning_pipeline.training.context import StageContext
-    from reasoning_pipeline.training.grpo import grpo_trainer
-    from reasoning_pipeline.training.metrics import read_metrics
+    from reasoning_pipeline.hardware.profile import load_profile
+    from reasoning_pipeline.run.context import StageContext
+    from reasoning_pipeline.run.metrics import read_metrics
+    from reasoning_pipeline.workflows.reasoning.grpo import grpo_trainer
+    from reasoning_pipeline.workflows.reasoning.stages import sparse_grpo
 
     serving: Any = server
     steps = arguments.steps + WARMUP

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measured import Found, add_option, save
-from reasoning_pipeline.provenance import cpu_model
+from reasoning_pipeline.registry.provenance import cpu_model
 
 SHAPES = {
     "1M": (4096, 96, 6),
@@ -85,9 +85,9 @@ def measured(size: str, arguments: argparse.Namespace) -> dict[str, float]:
     import torch
     from accelerate import Accelerator
 
-    from reasoning_pipeline.hardware import load_profile
-    from reasoning_pipeline.rollouts.server import RolloutServer
-    from reasoning_pipeline.rollouts.weight_sync import WeightPush
+    from reasoning_pipeline.hardware.profile import load_profile
+    from reasoning_pipeline.rollouts.servers.process import RolloutServer
+    from reasoning_pipeline.rollouts.weights.push import WeightPush
 
     profile = load_profile(arguments.hardware)
     server_profile = profile.server.model_copy(

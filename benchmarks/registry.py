@@ -25,11 +25,12 @@ from typing import Any
 
 from benchmarks.limits import Figure, call, median
 from benchmarks.measured import add_option, save
-from reasoning_pipeline.plan import Plan, make_plan
-from reasoning_pipeline.provenance import cpu_model
-from reasoning_pipeline.recipe import load_recipe
-from reasoning_pipeline.registry.files import sync
-from reasoning_pipeline.registry.fingerprint import digest
+from reasoning_pipeline.base.files import sync
+from reasoning_pipeline.base.fingerprint import digest
+from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
+from reasoning_pipeline.registry.provenance import cpu_model
 from reasoning_pipeline.registry.record import RECORD, FileEntry, Record
 from reasoning_pipeline.registry.store import Registry
 

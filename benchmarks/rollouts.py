@@ -34,9 +34,9 @@ import psutil
 
 from benchmarks.generation_contenders import CONTENDERS, MAX_MODEL_LEN, make_model, profile, scratch
 from benchmarks.measured import Found, add_option, save
-from reasoning_pipeline.provenance import cpu_model
-from reasoning_pipeline.rollouts.client import KEY_VARIABLE
-from reasoning_pipeline.rollouts.server import RolloutServer
+from reasoning_pipeline.registry.provenance import cpu_model
+from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
+from reasoning_pipeline.rollouts.servers.process import RolloutServer
 
 MODELS = {
     "toy": {"hidden": 64, "layers": 2, "vocabulary": 112},

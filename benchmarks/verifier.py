@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.measured import Found, add_option, save
-from reasoning_pipeline.rewards import Verifier, verifier_versions
+from reasoning_pipeline.verifier import Verifier, verifier_versions
 
 Pair = tuple[str, str, bool]
 

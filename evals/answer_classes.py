@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from evals.judging import Judge
 from evals.samples import Sample
-from evals.statistics import RIGHT
+from reasoning_pipeline.statistics.scores import RIGHT
 
 MOST_WRONG_SPELLINGS = 8
 """Of one problem, the most frequent first; rarer ones stay classes of their own (28 comparisons at most)."""

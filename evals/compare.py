@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evals import pairs, results
-from evals.pairs import Paired
+from evals import results
 from evals.results import POOLED, EvaluationResult
 from evals.run import differences
-from evals.statistics import pool
 from evals.summary import Summary, scored
 from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.statistics import pairs
+from reasoning_pipeline.statistics.pairs import Paired
+from reasoning_pipeline.statistics.scores import pool
 
 MANNER = ("prompt", "first_prompt", "decoding", "data", "verifier", "profile")
 

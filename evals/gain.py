@@ -1,24 +1,24 @@
 """C1, measured: two models on held-out problems, compared problem by problem; called by the runner as a step.
 
 Both are asked the same problems with the same seeds through the run's rollout server, judged with the strict rules of
-training's reward, and their difference gets the paired interval of evals/pairs.py.
+training's reward, and their difference gets the paired interval of reasoning_pipeline/statistics/pairs.py.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from evals import pairs
 from evals.run import evaluate
 from evals.suite import Suite, data_digest
 from evals.summary import Summary, scored
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.sources import stable_hash
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.gates import MeasureGain
 from reasoning_pipeline.records import Decoding, Problem
-from reasoning_pipeline.rewards import audit_references, verifier_versions
-from reasoning_pipeline.training.context import StageContext, StageOutcome
+from reasoning_pipeline.run.context import StageContext, StageOutcome
+from reasoning_pipeline.statistics import pairs
+from reasoning_pipeline.verifier import audit_references, verifier_versions
+from reasoning_pipeline.workflows.reasoning.gates import MeasureGain
 
 
 def measure(config: MeasureGain, context: StageContext) -> StageOutcome:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from reasoning_pipeline.records import Verdict
-from reasoning_pipeline.rewards import shared_verifier
+from reasoning_pipeline.verifier import shared_verifier
 
 Profile = Literal["strict", "lenient"]
 _BATCH = 256

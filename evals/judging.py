@@ -14,14 +14,14 @@ from typing import Protocol
 
 from evals.samples import Judged, Sample, SampleFile
 from reasoning_pipeline.records import FinishReason, Problem, Verdict
-from reasoning_pipeline.rollouts.client import Completion
+from reasoning_pipeline.rollouts.clients.client import Completion
 
 BATCH = 256
 """Samples judged at once at most; enough to keep every worker of the verifier busy."""
 
 
 class Judge(Protocol):
-    """The part of `reasoning_pipeline.rewards.Verifier` that is used here."""
+    """The part of `reasoning_pipeline.verifier.Verifier` that is used here."""
 
     def judge(
         self,

@@ -18,7 +18,7 @@ from evals.run import only_writer, summarise_folder, write_report
 from evals.samples import Sample, SampleFile, read_problems
 from evals.suite import Suite
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.rollouts.client import Completion
+from reasoning_pipeline.rollouts.clients.client import Completion
 
 BATCH = 2_048
 
@@ -54,7 +54,7 @@ def regrade(folder: Path, *, write: bool = False) -> tuple[int, list[Change]]:
 
 
 def _regrade_suite(folder: Path, write: bool) -> tuple[int, list[Change]]:
-    from reasoning_pipeline.rewards import shared_verifier, verifier_versions
+    from reasoning_pipeline.verifier import shared_verifier, verifier_versions
 
     settings = read_json(folder / "settings.json")
     profile = settings["profile"]
@@ -122,7 +122,7 @@ def _write_summary(folder: Path, settings: dict, samples: Sequence[Sample]) -> N
         max_tokens={},
         notes=tuple(old["notes"]),
     )
-    from reasoning_pipeline.rewards import shared_verifier
+    from reasoning_pipeline.verifier import shared_verifier
 
     summary = summarise_folder(
         folder,

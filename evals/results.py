@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.statistics import Estimate, estimate, pool
 from evals.summary import Summary, scored
 from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.statistics.scores import Estimate, estimate, pool
 
 POOLED = (("aime24", "aime25"),)
 """Suites that are also scored as one: thirty problems are few."""

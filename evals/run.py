@@ -29,7 +29,7 @@ from evals.summary import Summary, summarise
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Decoding, Problem
-from reasoning_pipeline.rollouts.client import Completion, GenerationRequest, Sampler
+from reasoning_pipeline.rollouts.clients.client import Completion, GenerationRequest, Sampler
 
 Profile = Literal["strict", "lenient"]
 
@@ -87,7 +87,7 @@ def evaluate(
     if len(set(names)) < len(names):
         raise DataError(f"two suites are called {max(names, key=names.count)}", remedy="rename the file of one of them")
 
-    from reasoning_pipeline.rewards import shared_verifier, verifier_versions
+    from reasoning_pipeline.verifier import shared_verifier, verifier_versions
 
     strict, lenient = shared_verifier("strict"), shared_verifier("lenient")
     out = Path(out)

@@ -202,6 +202,6 @@ def _answer(place: str, value: Any, form: AnswerForm) -> str:
         if not hashes and "\n" in text:
             raise DataError(f'{place}: no "####" before the final answer', remedy="keep GSM8K's own answer column")
         return re.sub(r"(?<=\d),(?=\d{3})", "", after.strip())
-    from reasoning_pipeline.rewards.extraction import extract_answer
+    from reasoning_pipeline.verifier.extraction import extract_answer
 
     return (extract_answer(text).answer or "").strip()

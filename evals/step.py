@@ -15,12 +15,12 @@ from evals.run import evaluate
 from evals.suite import Suite, load_suite
 from evals.summary import Summary
 from reasoning_pipeline.data.prompts import PromptRenderer
-from reasoning_pipeline.gates import GAIN, MeasureGain
-from reasoning_pipeline.plan import EvaluateStep
+from reasoning_pipeline.plan.graph import EvaluateStep
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rewards import verifier_versions
-from reasoning_pipeline.run_step import StepContext, execute
-from reasoning_pipeline.training.context import StageContext, StageOutcome
+from reasoning_pipeline.run.context import StageContext, StageOutcome
+from reasoning_pipeline.run.program import StepContext, execute
+from reasoning_pipeline.verifier import verifier_versions
+from reasoning_pipeline.workflows.reasoning.gates import GAIN, MeasureGain
 
 FIELD = "checkpoint"
 

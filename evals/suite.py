@@ -1,6 +1,6 @@
 """Suites: which problems, from where, how many, with which prompt, and a digest that notices a changed benchmark.
 
-A suite is a YAML file in `evals/suites/`; one's own problems are a JSONL file given by path. Scores on two copies of
+A suite is a YAML file in `reasoning_pipeline/data/suites/`; one's own problems are a JSONL file given by path. Scores on two copies of
 "MATH-500" that differ in a byte are scores on two benchmarks, so a changed row count or digest stops the evaluation
 unless it is told that this is meant.
 """
@@ -18,10 +18,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evals.sources import AnswerForm, Columns, Generator, Hub, Row, from_file, from_generator, from_hub
+from reasoning_pipeline.base.files import shipped
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
 
-SUITES_FOLDER = Path(__file__).resolve().parent / "suites"
+SUITES_FOLDER = shipped("reasoning_pipeline.data", "suites")
 ALLOW = "pass --allow-changed-data if this is meant; the score then belongs to these rows only"
 
 
@@ -138,7 +139,7 @@ def load_suite(name: str, *, data: Path | None = None, allow_changed: bool = Fal
     set_aside = [(row.id, "empty answer") for row in rows if not row.answer]
     problems = [Problem(id=r.id, question=r.question, answer=r.answer, meta=r.meta) for r in rows if r.answer]
     if audit:
-        from reasoning_pipeline.rewards import audit_references
+        from reasoning_pipeline.verifier import audit_references
 
         audited = audit_references(problems)
         problems, set_aside = list(audited.usable), set_aside + list(audited.set_aside)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from reasoning_pipeline.commands import run_command
 from reasoning_pipeline.commands.arm_options import add_arm_options, seed_list, seeds_of
-from reasoning_pipeline.commands.recipes import recipe_command
+from reasoning_pipeline.commands.options import recipe_command
 from reasoning_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from launch.ledger import Ledger
-    from reasoning_pipeline.plan import Plan
+    from reasoning_pipeline.plan.graph import Plan
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,10 +47,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _slurm(arguments: argparse.Namespace) -> int:
     from launch.submission import dependency, make_target, prepare, submit
-    from reasoning_pipeline.hardware import load_profile, profile_path
-    from reasoning_pipeline.plan import make_plan
-    from reasoning_pipeline.recipe import MAIN, load_recipe
-    from reasoning_pipeline.unread_data import SketchedPools
+    from reasoning_pipeline.data.unread import SketchedPools
+    from reasoning_pipeline.hardware.profile import load_profile, profile_path
+    from reasoning_pipeline.plan.planner import make_plan
+    from reasoning_pipeline.recipe.reading import MAIN, load_recipe
 
     profile = load_profile(arguments.hardware)
     own = {name: getattr(arguments, name) for name in ("partition", "account", "qos", "time_limit")}
@@ -105,7 +105,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _cancel(arguments: argparse.Namespace) -> int:
     from launch import queue
-    from reasoning_pipeline.selection import selected
+    from reasoning_pipeline.plan.selection import selected
 
     plan, ledger = _submitted(arguments)
     alive = queue.mine()
@@ -121,8 +121,8 @@ def _cancel(arguments: argparse.Namespace) -> int:
 def _submitted(arguments: argparse.Namespace) -> tuple[Plan, Ledger]:
     """The plan as it was submitted, where the command line does not say otherwise."""
     from launch.ledger import Ledger
-    from reasoning_pipeline.plan import make_plan
-    from reasoning_pipeline.recipe import load_recipe
+    from reasoning_pipeline.plan.planner import make_plan
+    from reasoning_pipeline.recipe.reading import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     ledger = Ledger.read(arguments.root / recipe.name)
@@ -134,8 +134,8 @@ def _submitted(arguments: argparse.Namespace) -> tuple[Plan, Ledger]:
 
 def _job(arguments: argparse.Namespace) -> int:
     from launch.job import run_job
-    from reasoning_pipeline.hardware import load_profile
-    from reasoning_pipeline.recipe import load_recipe
+    from reasoning_pipeline.hardware.profile import load_profile
+    from reasoning_pipeline.recipe.reading import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     return run_job(
@@ -152,8 +152,8 @@ def _prefetch(arguments: argparse.Namespace) -> int:
     import os
 
     from launch.prefetch import fetch, wanted
-    from reasoning_pipeline.hardware import load_profile
-    from reasoning_pipeline.recipe import load_recipe
+    from reasoning_pipeline.hardware.profile import load_profile
+    from reasoning_pipeline.recipe.reading import load_recipe
 
     profile = load_profile(arguments.hardware)
     # The cache that the jobs will look into; set before the hub's client is imported, which reads it once.

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.estimates.steps import check_fit
-from reasoning_pipeline.hardware import HardwareProfile, accumulation
-from reasoning_pipeline.plan import Plan, PlannedStep
-from reasoning_pipeline.step_command import accelerate_file
+from reasoning_pipeline.hardware.launcher import accelerate_file
+from reasoning_pipeline.hardware.profile import HardwareProfile, accumulation
+from reasoning_pipeline.plan.graph import Plan, PlannedStep
 
 
 def check(plan: Plan, profile: HardwareProfile, steps: list[PlannedStep]) -> None:

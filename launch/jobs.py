@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reasoning_pipeline.plan import Plan, PlannedStep
+from reasoning_pipeline.plan.graph import Plan, PlannedStep
 
 _SEED = re.compile(r"@-?\d+")
 """In a plan's step names: `distill@1` is `distill` under the recipe's second seed."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.recipe_model import MAIN
+from reasoning_pipeline.recipe.model import MAIN
 from reasoning_pipeline.registry.store import write_json
 
 FILE = "slurm.json"

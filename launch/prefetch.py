@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.suite import SUITES_FOLDER, load_suite
-from reasoning_pipeline.arms import worlds
+from reasoning_pipeline.base.yaml_files import read_yaml
 from reasoning_pipeline.data.sources import load_problems
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.planning import external_folder
-from reasoning_pipeline.recipe import STEP, Recipe
+from reasoning_pipeline.plan.planner import external_folder
+from reasoning_pipeline.recipe.arms import worlds
+from reasoning_pipeline.recipe.reading import STEP, Recipe
 from reasoning_pipeline.registry.resolve import resolve_model
-from reasoning_pipeline.yaml_files import read_yaml
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoning_pipeline.base.validation import suggestion
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.validation import suggestion
 
 ANSWER_SECONDS = 60.0
 """A busy controller may take long; one that takes longer than this is treated as absent."""

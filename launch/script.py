@@ -11,10 +11,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from launch.jobs import Job
-from reasoning_pipeline.cluster import SECRET, Container, JobRequest, Setup, SlurmProfile
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.hardware import HardwareProfile
-from reasoning_pipeline.training.context import STOP_VARIABLE
+from reasoning_pipeline.hardware.cluster import SECRET, Container, JobRequest, Setup, SlurmProfile
+from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.run.context import STOP_VARIABLE
 
 REQUEUE_STATUS = 99
 """Exit status of `launch job` that asks its script to put the job back into the queue."""

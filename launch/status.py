@@ -10,9 +10,9 @@ from typing import Any
 from launch import queue
 from launch.jobs import unfinished_parents
 from launch.ledger import Ledger, Submission
-from reasoning_pipeline.plan import Plan, PlannedStep
-from reasoning_pipeline.progress import clock, describe
-from reasoning_pipeline.rollouts.server import tail
+from reasoning_pipeline.plan.graph import Plan, PlannedStep
+from reasoning_pipeline.rollouts.servers.process import tail
+from reasoning_pipeline.run.progress import clock, describe
 
 LOG_LINES_SHOWN = 6
 _ENDINGS = {"TIMEOUT": "ran into its time limit", "CANCELLED": "cancelled", "NODE_FAIL": "its node was lost",

@@ -13,11 +13,11 @@ from launch.checks import check
 from launch.jobs import Job, make_jobs, unfinished_parents
 from launch.ledger import Ledger, Submission
 from launch.script import Target, log_name, render
+from reasoning_pipeline.base.locks import run_lock
 from reasoning_pipeline.errors import PipelineError, RecipeError
-from reasoning_pipeline.hardware import HardwareProfile
-from reasoning_pipeline.plan import Plan
-from reasoning_pipeline.run_lock import run_lock
-from reasoning_pipeline.selection import selected
+from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.plan.selection import selected
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from reasoning_pipeline.commands import artifacts, doctor, labels, paper, recipes, run_command, servers, stages, why
+from reasoning_pipeline.commands import artifacts, doctor, labels, run_command, stages, why
+from reasoning_pipeline.commands import compare_paper as paper
+from reasoning_pipeline.commands import options as recipes
+from reasoning_pipeline.commands import serve as servers
 
 DESCRIPTION = "One recipe, four stages: sparse reward on the teacher, dense transfer to the student."
 

@@ -7,15 +7,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
+from reasoning_pipeline.base.validation import suggestion
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.labels import distinct_labels
-from reasoning_pipeline.progress import summary
+from reasoning_pipeline.plan.ledger import distinct_labels
 from reasoning_pipeline.registry.differences import differences
 from reasoning_pipeline.registry.lineage import lineage_text
 from reasoning_pipeline.registry.record import read_record
 from reasoning_pipeline.registry.removal import Removable
 from reasoning_pipeline.registry.store import Artifact, Registry
-from reasoning_pipeline.validation import suggestion
+from reasoning_pipeline.run.progress import summary
 
 NOT_COMPARED = {"files", "record_digest", "created", "fingerprint", "identity"}
 """Parts of a record that differ between any two artifacts and say nothing by themselves."""

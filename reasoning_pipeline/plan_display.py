@@ -10,11 +10,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from reasoning_pipeline.hardware import HardwareProfile
-from reasoning_pipeline.label_account import Account, ArmAccount
-from reasoning_pipeline.plan import EVALUATE, Plan, PlannedStep
-from reasoning_pipeline.recipe_model import MAIN
-from reasoning_pipeline.sharing import savings
+from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.plan.account import Account, ArmAccount
+from reasoning_pipeline.plan.graph import EVALUATE, Plan, PlannedStep
+from reasoning_pipeline.plan.sharing import savings
+from reasoning_pipeline.recipe.model import MAIN
 
 WIDE = 110
 """Columns from which on a step takes one line."""

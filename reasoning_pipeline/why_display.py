@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from reasoning_pipeline.base.text import Branch
+from reasoning_pipeline.plan.why import Reason
 from reasoning_pipeline.registry.differences import Change
-from reasoning_pipeline.text_tree import Branch
-from reasoning_pipeline.why import Reason
 
 
 def print_reason(reason: Reason) -> None:

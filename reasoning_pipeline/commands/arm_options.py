@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.recipe import Recipe
+    from reasoning_pipeline.recipe.reading import Recipe
 
 ALL = "all"
 

@@ -87,8 +87,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _collect(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.display import find_artifact, print_removable
     from reasoning_pipeline.errors import RegistryError
-    from reasoning_pipeline.plan import make_plan
-    from reasoning_pipeline.recipe import load_recipe
+    from reasoning_pipeline.plan.planner import make_plan
+    from reasoning_pipeline.recipe.reading import load_recipe
     from reasoning_pipeline.registry.removal import at_work, remove, unneeded
     from reasoning_pipeline.registry.store import Registry
 

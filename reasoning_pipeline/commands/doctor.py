@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from reasoning_pipeline.commands.arm_options import add_arm_options
-from reasoning_pipeline.commands.recipes import load, recipe_command
+from reasoning_pipeline.commands.options import load, recipe_command
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -22,7 +22,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.doctor.display import print_findings
     from reasoning_pipeline.doctor.examine import examine
     from reasoning_pipeline.doctor.subject import Subject
-    from reasoning_pipeline.hardware import load_profile
+    from reasoning_pipeline.hardware.profile import load_profile
 
     profile = load_profile(arguments.hardware)
     offline = profile.setup.offline or os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "TRUE")

@@ -7,7 +7,7 @@ import argparse
 
 def add(commands: argparse._SubParsersAction) -> None:
     from reasoning_pipeline.commands.arm_options import add_arm_options
-    from reasoning_pipeline.commands.recipes import recipe_command
+    from reasoning_pipeline.commands.options import recipe_command
 
     parser = recipe_command(commands, "labels", "who spends which labels, arm by arm, and what was left out", _labels)
     add_arm_options(parser, without="every arm")
@@ -17,8 +17,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _labels(arguments: argparse.Namespace) -> int:
     import json
 
-    from reasoning_pipeline.commands.recipes import load
-    from reasoning_pipeline.label_account import account
+    from reasoning_pipeline.commands.options import load
+    from reasoning_pipeline.plan.account import account
 
     plan = load(arguments)
     found = account(plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from reasoning_pipeline.commands.arm_options import add_arm_options
-from reasoning_pipeline.commands.recipes import load, recipe_command
+from reasoning_pipeline.commands.options import load, recipe_command
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -16,9 +16,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _why(arguments: argparse.Namespace) -> int:
+    from reasoning_pipeline.base.validation import suggestion
     from reasoning_pipeline.errors import RecipeError
-    from reasoning_pipeline.validation import suggestion
-    from reasoning_pipeline.why import why
+    from reasoning_pipeline.plan.why import why
     from reasoning_pipeline.why_display import print_reason
 
     plan = load(arguments)

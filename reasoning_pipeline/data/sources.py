@@ -15,7 +15,7 @@ from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.recipe import DataConfig
+    from reasoning_pipeline.recipe.reading import DataConfig
 
 QUESTION_COLUMNS = ("question", "problem", "prompt")
 ANSWER_COLUMNS = ("answer", "solution", "reference")

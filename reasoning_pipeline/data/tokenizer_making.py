@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.data.arithmetic import LONGEST_EXPRESSION
-from reasoning_pipeline.registry.fingerprint import digest
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reasoning_pipeline.compatibility import check_distillations
 from reasoning_pipeline.data.prompts import PromptRenderer
+from reasoning_pipeline.data.unread import SketchedPools
 from reasoning_pipeline.doctor.subject import Finding, Subject
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.plan import EvaluateStep
+from reasoning_pipeline.models.compatible import check_compatible
+from reasoning_pipeline.plan.compatibility import check_distillations
+from reasoning_pipeline.plan.graph import EvaluateStep
+from reasoning_pipeline.recipe.stage import GroupRelative
 from reasoning_pipeline.registry.resolve import require_weights
-from reasoning_pipeline.stage import GroupRelative
-from reasoning_pipeline.training.models import check_compatible
-from reasoning_pipeline.unread_data import SketchedPools
 
 PROBE_TEXTS = (
     "What is 12345 + 678.90?",
@@ -261,7 +261,7 @@ def _common_beginning(one: str, other: str) -> str:
 
 
 def _references(name: str, problems: list[Any]) -> Iterator[Finding]:
-    from reasoning_pipeline.rewards.audit import audit_references
+    from reasoning_pipeline.verifier.audit import audit_references
 
     unread = audit_references(problems).set_aside
     if unread:

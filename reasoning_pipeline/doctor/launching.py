@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from reasoning_pipeline.base.yaml_files import read_yaml
 from reasoning_pipeline.doctor.machine import PROGRAM_TIMEOUT_S
 from reasoning_pipeline.doctor.subject import Finding, Subject
 from reasoning_pipeline.estimates.layout import sharding
-from reasoning_pipeline.step_command import accelerate_file
-from reasoning_pipeline.yaml_files import read_yaml
+from reasoning_pipeline.hardware.launcher import accelerate_file
 
 BUILD_SECONDS = 600
 """A build takes about one minute; a lock older than this belongs to nobody."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.hardware import HardwareProfile
-from reasoning_pipeline.plan import Plan, PlannedInput
-from reasoning_pipeline.planning import external_folder
+from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.plan.graph import Plan, PlannedInput
+from reasoning_pipeline.plan.planner import external_folder
 
 Level = Literal["ok", "warning", "error"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from reasoning_pipeline.data.unread import SketchedPools
 from reasoning_pipeline.estimates.memory import ServerMemory
 from reasoning_pipeline.estimates.steps import GIB, StepEstimate, estimate_plan, refuse_what_cannot_fit
-from reasoning_pipeline.hardware import HardwareProfile
-from reasoning_pipeline.plan import EVALUATE, Plan
-from reasoning_pipeline.unread_data import SketchedPools
+from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.plan.graph import EVALUATE, Plan
 
 SHOWN_PARTS = 3
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reasoning_pipeline.base.yaml_files import read_yaml
 from reasoning_pipeline.estimates.memory import SERVER_RESERVE, Placement, ServerMemory, Sharding, server_memory
 from reasoning_pipeline.estimates.shapes import ModelShape
 from reasoning_pipeline.estimates.work import Decoder
-from reasoning_pipeline.hardware import HardwareProfile
-from reasoning_pipeline.step_command import accelerate_file
-from reasoning_pipeline.yaml_files import read_yaml
+from reasoning_pipeline.hardware.launcher import accelerate_file
+from reasoning_pipeline.hardware.profile import HardwareProfile
 
 GIB = 2**30
 ASLEEP = 1 * GIB

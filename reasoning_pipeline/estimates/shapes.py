@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.planning import external_folder
-from reasoning_pipeline.stages.pretrain import Config as Pretrain
+from reasoning_pipeline.plan.planner import external_folder
+from reasoning_pipeline.workflows.reasoning.stages.pretrain import Config as Pretrain
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.plan import Plan, PlannedStep
-    from reasoning_pipeline.stage import Lora
+    from reasoning_pipeline.plan.graph import Plan, PlannedStep
+    from reasoning_pipeline.recipe.stage import Lora
 
 HUB_SHAPES = Path(__file__).with_name("hub_shapes.yaml")
 PRETRAIN_ROUNDS_VOCABULARY_TO = 16

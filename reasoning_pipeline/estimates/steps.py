@@ -12,11 +12,16 @@ from reasoning_pipeline.estimates.layout import Layout, layout_of
 from reasoning_pipeline.estimates.memory import Placement, ServerMemory, TrainingTask, resident, trainer_parts
 from reasoning_pipeline.estimates.shapes import ModelShape, lora_parameters, shape_of_input
 from reasoning_pipeline.estimates.work import forward_flops, training_flops
-from reasoning_pipeline.hardware import HardwareProfile, accumulation
-from reasoning_pipeline.plan import EvaluateStep, Plan, PlannedStep
-from reasoning_pipeline.recipe_checks import SUITES_FOLDER
-from reasoning_pipeline.stage import GroupRelative
-from reasoning_pipeline.stages import forward_kl_warmup, on_policy_distillation, teacher_rollouts, teacher_sft
+from reasoning_pipeline.hardware.profile import HardwareProfile, accumulation
+from reasoning_pipeline.plan.graph import EvaluateStep, Plan, PlannedStep
+from reasoning_pipeline.recipe.checks import SUITES_FOLDER
+from reasoning_pipeline.recipe.stage import GroupRelative
+from reasoning_pipeline.workflows.reasoning.stages import (
+    forward_kl_warmup,
+    on_policy_distillation,
+    teacher_rollouts,
+    teacher_sft,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from reasoning_pipeline.base.files import contents, rename_folder, storage_message, storage_remedy, sync
+from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.registry.files import contents, rename_folder, storage_message, storage_remedy, sync
-from reasoning_pipeline.registry.fingerprint import digest
-from reasoning_pipeline.registry.outside import folder_digests, hub_contents, model_files
+from reasoning_pipeline.models.outside import folder_digests, hub_contents, model_files
 from reasoning_pipeline.registry.record import IMPORTED, RECORD, Record, SpendEntry, now, read_record
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import Artifact, Registry

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from reasoning_pipeline.base.text import Branch
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.labels import distinct_labels
+from reasoning_pipeline.plan.ledger import distinct_labels
 from reasoning_pipeline.registry.record import Record, read_record
 from reasoning_pipeline.registry.store import Artifact, Registry
-from reasoning_pipeline.text_tree import Branch
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.registry.fingerprint import digest
 
 RECORD = "record.json"
 

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoning_pipeline.base.files import size_of, storage_message, storage_remedy, sync, write_json
+from reasoning_pipeline.base.locks import LOCK, held_elsewhere
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.registry.files import size_of, storage_message, storage_remedy, sync, write_json
 from reasoning_pipeline.registry.record import IMPORTED, RECORD
 from reasoning_pipeline.registry.store import REMOVED, Artifact, Registry
-from reasoning_pipeline.run_lock import LOCK, held_elsewhere
 
 LEFT_SECONDS = 24 * 3600.0
 """What a dead run left in ROOT is rubbish once it is older than this."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoning_pipeline.base.fingerprint import digest
+from reasoning_pipeline.base.validation import suggestion
 from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.registry.fingerprint import digest
-from reasoning_pipeline.registry.outside import MODEL_FILES, folder_digests, require_weights
+from reasoning_pipeline.models.outside import MODEL_FILES, folder_digests, require_weights
 from reasoning_pipeline.registry.record import IMPORTED, RECORD, read_record, require_unedited
 from reasoning_pipeline.registry.store import Artifact, Registry
-from reasoning_pipeline.validation import suggestion
 
 DEFAULT_ROOT = Path("runs")
 

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.registry.files import (
+from reasoning_pipeline.base.files import (
     contents,
     rename_folder,
     storage_message,
@@ -26,7 +25,8 @@ from reasoning_pipeline.registry.files import (
     umask,
     write_json,
 )
-from reasoning_pipeline.registry.fingerprint import digest, file_digest, in_threads
+from reasoning_pipeline.base.fingerprint import digest, file_digest, in_threads
+from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.registry.record import (
     RECORD,
     FileEntry,

@@ -6,8 +6,8 @@ Example:
     write_report(plan, root / "arithmetic.html")
 """
 
-from reasoning_pipeline.report.arm_text import arms_table
-from reasoning_pipeline.report.arms import has_arms
+from reasoning_pipeline.report.arms.outcomes import has_arms
+from reasoning_pipeline.report.arms.text import arms_table
 from reasoning_pipeline.report.build import write_arms_csv, write_conditions_csv, write_csv, write_report
 from reasoning_pipeline.report.results import Accuracy, StageResult, results_table, stage_results
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from reasoning_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.plan import Plan
+    from reasoning_pipeline.plan.graph import Plan
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -31,7 +31,9 @@ def write_report(plan: Plan, path: Path) -> Path:
     """
     import jinja2
 
-    from reasoning_pipeline.report import arm_text, arms, results
+    from reasoning_pipeline.report import results
+    from reasoning_pipeline.report.arms import outcomes as arms
+    from reasoning_pipeline.report.arms import text as arm_text
     from reasoning_pipeline.report.checkpoint_chart import signed
     from reasoning_pipeline.report.page import make_page
 
@@ -82,7 +84,7 @@ ARM_COLUMNS = (
 
 def write_arms_csv(plan: Plan, path: Path) -> Path:
     """One row per arm and suite: accuracy over problems and seeds, difference to the main arm, labels, cost."""
-    from reasoning_pipeline.report.arms import arm_results, per_100_labels, per_cpu_minute
+    from reasoning_pipeline.report.arms.outcomes import arm_results, per_100_labels, per_cpu_minute
     from reasoning_pipeline.report.results import suites
 
     text = io.StringIO()
@@ -114,7 +116,7 @@ CONDITION_COLUMNS = ("figure", "where", "step", "mean", "least", "largest", "see
 
 def write_conditions_csv(plan: Plan, path: Path) -> Path:
     """C1 and C2 of the main arm: one row per figure and place of the pipeline, over the seeds that have it."""
-    from reasoning_pipeline.report.over_seeds import condition_values
+    from reasoning_pipeline.report.arms.over_seeds import condition_values
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -12,7 +12,7 @@ from reasoning_pipeline.report.results import ROLES, Accuracy, Role, StageResult
 from reasoning_pipeline.report.transcripts import AllAnswers, all_answers
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.plan import Plan
+    from reasoning_pipeline.plan.graph import Plan
 
 
 @dataclass(frozen=True, kw_only=True)

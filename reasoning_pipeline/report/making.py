@@ -13,7 +13,7 @@ from reasoning_pipeline.report.charts import finite
 from reasoning_pipeline.report.results import checkpoints
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.plan import Plan, PlannedStep
+    from reasoning_pipeline.plan.graph import Plan, PlannedStep
     from reasoning_pipeline.registry.record import Record
 
 VALUE_CHARACTERS, MOST_FACTS = 300, 80

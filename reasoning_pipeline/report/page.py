@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reasoning_pipeline.report.answers import Gain, read_rows
-from reasoning_pipeline.report.arms import has_arms
+from reasoning_pipeline.report.arms.front import Front, front
+from reasoning_pipeline.report.arms.outcomes import has_arms
 from reasoning_pipeline.report.charts import number
 from reasoning_pipeline.report.checkpoint_chart import AccuracyChart, Finding, accuracy_chart, findings, stage_gains
 from reasoning_pipeline.report.curves import Curves, training_curves
-from reasoning_pipeline.report.front import Front, front
-from reasoning_pipeline.report.gates import GateSection, gate_section
 from reasoning_pipeline.report.lineage import Graph, lineage_graph
 from reasoning_pipeline.report.making import Facts, StepDetails, decoding, pushes, shared_provenance, step_details
 from reasoning_pipeline.report.results import (
@@ -31,9 +30,10 @@ from reasoning_pipeline.report.transcripts import (
     shown_problems,
     shown_rollouts,
 )
+from reasoning_pipeline.workflows.reasoning.gates_page import GateSection, gate_section
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.plan import Plan
+    from reasoning_pipeline.plan.graph import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def first_arm(plan: Plan) -> Plan:
 
 
 def _facts(plan: Plan, results: list[StageResult]) -> Iterator[tuple[str, str]]:
-    from reasoning_pipeline.labels import distinct_labels
+    from reasoning_pipeline.plan.ledger import distinct_labels
 
     if has_arms(plan):  # each has its own account
         yield "arms", str(len({arm.name for arm in plan.arms}))
@@ -154,7 +154,7 @@ def _step_curves(plan: Plan, results: list[StageResult]) -> Iterator[StepCurves]
 
 def _about(stage: str) -> str:
     """The first sentence of the stage's own description."""
-    from reasoning_pipeline.stage import stage_module
+    from reasoning_pipeline.recipe.stage import stage_module
 
     paragraph = (inspect.getdoc(stage_module(stage)) or "").split("\n\n", maxsplit=1)[0]
     return " ".join(paragraph.split())

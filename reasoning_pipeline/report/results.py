@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from reasoning_pipeline.plan import Plan, PlannedStep
+    from reasoning_pipeline.plan.graph import Plan, PlannedStep
     from reasoning_pipeline.registry.record import Record
 
 Role = Literal["teacher", "student", "baseline"]
@@ -151,7 +151,7 @@ def roles(plan: Plan) -> dict[str, Role]:
 
 
 def _result(plan: Plan, step: PlannedStep, role: Role) -> StageResult:
-    from reasoning_pipeline.labels import distinct_labels
+    from reasoning_pipeline.plan.ledger import distinct_labels
 
     start = next((entry for entry in step.inputs if entry.field == "policy"), None)
     record = step.artifact.record if step.artifact is not None else None

@@ -32,7 +32,7 @@ from reasoning_pipeline.report.results import (
 )
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.plan import Plan
+    from reasoning_pipeline.plan.graph import Plan
 
 FIRST_SUITE_PROBLEMS, OTHER_SUITE_PROBLEMS, ROLLOUTS_SHOWN = 3, 1, 3
 

@@ -9,17 +9,17 @@ from collections import Counter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from reasoning_pipeline.base.jsonl import lines, read_rows
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.jsonl import lines, read_rows
 from reasoning_pipeline.records import Decoding, Problem, Rollout
-from reasoning_pipeline.rewards import shared_verifier
-from reasoning_pipeline.rollouts.generation import Completion, GenerationRequest
+from reasoning_pipeline.rollouts.clients.dispatch import Completion, GenerationRequest
+from reasoning_pipeline.verifier import shared_verifier
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.stages.teacher_rollouts import Config
-    from reasoning_pipeline.training.context import StageContext, StageOutcome
-    from reasoning_pipeline.training.metrics import Metrics
+    from reasoning_pipeline.run.context import StageContext, StageOutcome
+    from reasoning_pipeline.run.metrics import Metrics
     from reasoning_pipeline.training.teachers import ServerTeacher
+    from reasoning_pipeline.workflows.reasoning.stages.teacher_rollouts import Config
 
 METRICS_SECONDS = 1.0
 
@@ -27,7 +27,7 @@ METRICS_SECONDS = 1.0
 def collect_rollouts(config: Config, context: StageContext) -> StageOutcome:
     """Write `rollouts_per_prompt` rollouts for every problem. What is on disk already is not written again."""
     from reasoning_pipeline.rollouts.session import sampler_for
-    from reasoning_pipeline.training.context import StageOutcome
+    from reasoning_pipeline.run.context import StageOutcome
 
     renderer = context.renderer("teacher")
     decoding = Decoding(temperature=config.temperature, max_tokens=config.max_completion_tokens, seed=context.seed)

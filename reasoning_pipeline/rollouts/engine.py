@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from reasoning_pipeline.errors import PipelineError, StaleWeights
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.ahead import InBackground, WrittenBatch
-from reasoning_pipeline.rollouts.generation import Completion, GenerationRequest, Sampler
+from reasoning_pipeline.rollouts.clients.dispatch import Completion, GenerationRequest, Sampler
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.rollouts.weight_sync import WeightPush
+    from reasoning_pipeline.rollouts.weights.push import WeightPush
 
 GroupListener = Callable[[list[int], list[Completion]], None]
 """Called with (prompt ids, completions) as soon as a group is finished, from whichever thread reads the answer."""

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.errors import IncompatibleModels
-from reasoning_pipeline.hardware import HardwareProfile, load_profile
-from reasoning_pipeline.rollouts.client import Completion, RolloutClient, Sampler
-from reasoning_pipeline.rollouts.weight_sync import load_folder
+from reasoning_pipeline.hardware.profile import HardwareProfile, load_profile
+from reasoning_pipeline.rollouts.clients.client import Completion, RolloutClient, Sampler
+from reasoning_pipeline.rollouts.weights.push import load_folder
 
 if TYPE_CHECKING:
     from reasoning_pipeline.records import Decoding
-    from reasoning_pipeline.training.context import StageContext
+    from reasoning_pipeline.run.context import StageContext
 
 _NOT_ARCHITECTURE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
 
@@ -106,7 +106,7 @@ def rollout_session(
     if profile.engine == "transformers":
         yield CheckpointSampler(folder, profile, None)
         return
-    from reasoning_pipeline.rollouts.server import RolloutServer
+    from reasoning_pipeline.rollouts.servers.process import RolloutServer
 
     log = Path(tempfile.gettempdir()) / f"reasoning-pipeline-{os.getpid()}-{label.replace('/', '-')}.log"
     owned = RolloutServer(
@@ -122,8 +122,8 @@ def rollout_session(
 
 def transformers_sampler(folder: Path, profile: HardwareProfile) -> Sampler:
     """The model in this process, for profiles without vLLM."""
+    from reasoning_pipeline.models.compatible import load_model, load_tokenizer
     from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
-    from reasoning_pipeline.training.models import load_model, load_tokenizer
 
     model: Any = load_model(folder, dtype=profile.precision)
     model.to(profile.device)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reasoning_pipeline.hardware import accumulation
-from reasoning_pipeline.step_command import has_launcher, sharding_kind
+from reasoning_pipeline.hardware.launcher import has_launcher, sharding_kind
+from reasoning_pipeline.hardware.profile import accumulation
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.stage import Optimization
-    from reasoning_pipeline.training.context import StageContext
+    from reasoning_pipeline.recipe.stage import Optimization
+    from reasoning_pipeline.run.context import StageContext
 
 
 def common_arguments(config: Optimization, context: StageContext, steps: int) -> dict[str, Any]:

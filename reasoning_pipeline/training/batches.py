@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from reasoning_pipeline.base.jsonl import read_rows
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.jsonl import read_rows
 from reasoning_pipeline.records import Problem
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.stage import Optimization
+    from reasoning_pipeline.recipe.stage import Optimization
 
 Row = TypeVar("Row")
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.rollouts.weight_sync import load_folder
+from reasoning_pipeline.models.compatible import check_compatible, load_model, load_tokenizer
+from reasoning_pipeline.rollouts.weights.push import load_folder
 from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
 from reasoning_pipeline.training.batches import read_rollouts, repeat_in_epochs, steps_for, within_length
 from reasoning_pipeline.training.generating import engine_for, problem_rows
 from reasoning_pipeline.training.lora import adapters
-from reasoning_pipeline.training.models import check_compatible, load_model, load_tokenizer
 from reasoning_pipeline.training.teachers import CachedTeacher, ServerTeacher, Teacher
 from reasoning_pipeline.training.trl_bridge import (
     FORWARD_KL,
@@ -33,8 +33,8 @@ from reasoning_pipeline.training.trl_bridge import (
 )
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.stages import forward_kl_warmup, on_policy_distillation
-    from reasoning_pipeline.training.context import StageContext, StageOutcome
+    from reasoning_pipeline.run.context import StageContext, StageOutcome
+    from reasoning_pipeline.workflows.reasoning.stages import forward_kl_warmup, on_policy_distillation
 
 
 def on_policy_distillation_trainer(config: on_policy_distillation.Config, context: StageContext) -> Any:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.data.prompts import PromptRenderer
+from reasoning_pipeline.models.compatible import load_tokenizer
 from reasoning_pipeline.records import Decoding, Problem
 from reasoning_pipeline.rollouts.engine import GroupListener, TrainerEngine
 from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
-from reasoning_pipeline.rollouts.weight_sync import WeightPush
+from reasoning_pipeline.rollouts.weights.push import WeightPush
 from reasoning_pipeline.training.batches import PromptsByStep
-from reasoning_pipeline.training.models import load_tokenizer
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.stage import SamplingWhileTraining
-    from reasoning_pipeline.training.context import StageContext
+    from reasoning_pipeline.recipe.stage import SamplingWhileTraining
+    from reasoning_pipeline.run.context import StageContext
 
 
 def problem_rows(problems: list[Problem], renderer: PromptRenderer) -> list[dict[str, str]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoning_pipeline.training.gathering import whole_tensors
+from reasoning_pipeline.rollouts.weights.gathering import whole_tensors
 
 if TYPE_CHECKING:
     from peft import LoraConfig
 
-    from reasoning_pipeline.stage import Optimization
+    from reasoning_pipeline.recipe.stage import Optimization
 
 
 def adapters(config: Optimization) -> LoraConfig | None:

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.data.sources import stable_hash
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.jsonl import lines
+from reasoning_pipeline.models.compatible import check_compatible, load_model
 from reasoning_pipeline.records import Decoding, Problem
-from reasoning_pipeline.rollouts.generation import GenerationRequest
+from reasoning_pipeline.rollouts.clients.dispatch import GenerationRequest
 from reasoning_pipeline.rollouts.session import sampler_for
-from reasoning_pipeline.training.context import StageContext, StageOutcome
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.training.distance import RolloutDistance, interval, per_token, rollout_distances
-from reasoning_pipeline.training.models import check_compatible, load_model
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.stages.measure_divergence import Config
+    from reasoning_pipeline.workflows.reasoning.stages.measure_divergence import Config
 
 MEASURES = ("reverse_kl", "forward_kl", "overlap")
 

@@ -22,8 +22,8 @@ from reasoning_pipeline.training.resume import complete, last_complete
 if TYPE_CHECKING:
     from transformers import Qwen3ForCausalLM
 
-    from reasoning_pipeline.stages.pretrain import Config
-    from reasoning_pipeline.training.context import StageContext, StageOutcome
+    from reasoning_pipeline.run.context import StageContext, StageOutcome
+    from reasoning_pipeline.workflows.reasoning.stages.pretrain import Config
 
 IGNORED = -100
 CHECK_EVERY = 25

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from reasoning_pipeline.registry.files import sync
+from reasoning_pipeline.base.files import sync
 
 COMPLETE = "complete"
 """Marker inside a resume point, written after everything else."""

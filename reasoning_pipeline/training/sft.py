@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reasoning_pipeline.models.compatible import load_model, load_tokenizer
 from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
 from reasoning_pipeline.training.batches import read_rollouts, repeat_in_epochs, steps_for
 from reasoning_pipeline.training.lora import adapters
-from reasoning_pipeline.training.models import load_model, load_tokenizer
 from reasoning_pipeline.training.trl_bridge import SFTConfig, SFTTrainer
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.stages import teacher_sft
-    from reasoning_pipeline.training.context import StageContext
+    from reasoning_pipeline.run.context import StageContext
+    from reasoning_pipeline.workflows.reasoning.stages import teacher_sft
 
 IGNORED = -100
 """Label of tokens that no loss is taken at."""

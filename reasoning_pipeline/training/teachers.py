@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from reasoning_pipeline.errors import PipelineError, StaleWeights
-from reasoning_pipeline.rollouts.client import RolloutClient
-from reasoning_pipeline.rollouts.fleet import RolloutFleet
-from reasoning_pipeline.rollouts.generation import Completion
-from reasoning_pipeline.rollouts.scoring import TeacherScores, score_completions
+from reasoning_pipeline.rollouts.clients.client import RolloutClient
+from reasoning_pipeline.rollouts.clients.dispatch import Completion
+from reasoning_pipeline.rollouts.clients.fleet import RolloutFleet
+from reasoning_pipeline.rollouts.clients.scoring import TeacherScores, score_completions
 
 Sequences = Sequence[tuple[list[int], list[int]]]
 """(prompt ids, completion ids) of each rollout."""

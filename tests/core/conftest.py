@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from reasoning_pipeline.plan import Plan, PlannedStep, make_plan
-from reasoning_pipeline.recipe import Recipe, load_recipe
+from reasoning_pipeline.plan.graph import Plan, PlannedStep
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import Recipe, load_recipe
 from reasoning_pipeline.registry.record import Record
 from reasoning_pipeline.registry.store import Artifact
 

@@ -10,11 +10,12 @@ import pytest
 
 from reasoning_pipeline.__main__ import main
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.labels import distinct_labels
-from reasoning_pipeline.plan import Plan, make_plan
-from reasoning_pipeline.recipe import Recipe
-from reasoning_pipeline.selection import selected
-from reasoning_pipeline.sharing import savings
+from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.plan.ledger import distinct_labels
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.plan.selection import selected
+from reasoning_pipeline.plan.sharing import savings
+from reasoning_pipeline.recipe.reading import Recipe
 
 from .conftest import Bench, Change
 
@@ -177,7 +178,7 @@ def test_seeds_multiply_what_a_seed_changes_and_share_what_it_does_not(bench: Be
 
 
 def test_a_file_is_read_once_for_all_arms_and_seeds(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    from reasoning_pipeline import pools
+    from reasoning_pipeline.data import pools
 
     reads: list[str] = []
     original = pools.load_data

@@ -16,8 +16,9 @@ from safetensors.numpy import save_file
 
 from reasoning_pipeline.__main__ import main
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.plan import Plan, make_plan
-from reasoning_pipeline.recipe import load_recipe
+from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.registry import adopting, exporting
 from reasoning_pipeline.registry.adopting import import_model
 from reasoning_pipeline.registry.lineage import lineage_text

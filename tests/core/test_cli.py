@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from reasoning_pipeline.__main__ import main
-from reasoning_pipeline.progress import clock, describe, summary
-from reasoning_pipeline.stage import stage_kinds, stage_module
+from reasoning_pipeline.recipe.stage import stage_kinds, stage_module
+from reasoning_pipeline.run.progress import clock, describe, summary
 
 from .conftest import Bench, command
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from reasoning_pipeline.compatibility import check_distillations
 from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
 from reasoning_pipeline.errors import IncompatibleModels
-from reasoning_pipeline.plan import Plan
-from reasoning_pipeline.training.models import check_compatible
+from reasoning_pipeline.models.compatible import check_compatible
+from reasoning_pipeline.plan.compatibility import check_distillations
+from reasoning_pipeline.plan.graph import Plan
 
 from .conftest import Bench
 

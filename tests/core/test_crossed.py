@@ -7,8 +7,8 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from evals.statistics import estimate
-from reasoning_pipeline.crossed import Scores, crossed_difference, crossed_mean, holm
+from reasoning_pipeline.statistics.over_seeds import Scores, crossed_difference, crossed_mean, holm
+from reasoning_pipeline.statistics.scores import estimate
 
 
 def scores(table: np.ndarray) -> Scores:

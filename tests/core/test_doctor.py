@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from reasoning_pipeline.__main__ import main
+from reasoning_pipeline.data.unread import SketchedPools
 from reasoning_pipeline.doctor import contents, distance, launching, machine
 from reasoning_pipeline.doctor.examine import CHECKS, examine
 from reasoning_pipeline.doctor.subject import Check, Finding, Subject
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.hardware import HardwareProfile, ServerProfile
-from reasoning_pipeline.plan import make_plan
-from reasoning_pipeline.unread_data import SketchedPools
+from reasoning_pipeline.hardware.profile import HardwareProfile, ServerProfile
+from reasoning_pipeline.plan.planner import make_plan
 
 from .conftest import Bench, Change
 from .test_compatibility import edit, model

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.__main__ import main
+from reasoning_pipeline.data.unread import SketchedPools
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.estimates.display import parts_line
 from reasoning_pipeline.estimates.layout import sharding
@@ -33,11 +34,11 @@ from reasoning_pipeline.estimates.steps import (
     what_cannot_fit,
 )
 from reasoning_pipeline.estimates.work import Decoder, forward_flops, training_flops
-from reasoning_pipeline.hardware import PROFILES_FOLDER, HardwareProfile, load_profile
-from reasoning_pipeline.plan import Plan, make_plan
-from reasoning_pipeline.recipe import load_recipe
-from reasoning_pipeline.stage import Lora
-from reasoning_pipeline.unread_data import SketchedPools
+from reasoning_pipeline.hardware.profile import PROFILES_FOLDER, HardwareProfile, load_profile
+from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
+from reasoning_pipeline.recipe.stage import Lora
 
 from .conftest import PROJECT, Bench, python
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from reasoning_pipeline import gate_judging
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.gate_judging import GateFailed, enforce, judgements
-from reasoning_pipeline.plan import Plan
-from reasoning_pipeline.selection import selected
+from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.plan.selection import selected
+from reasoning_pipeline.workflows.reasoning import judging as gate_judging
+from reasoning_pipeline.workflows.reasoning.judging import GateFailed, enforce, judgements
 from tests.core.conftest import Bench, Change
 
 BOTH = {"c1": {"problems": "second"}, "c2": {"prompts": "first", "rollouts": 8}}

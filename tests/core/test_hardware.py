@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.hardware import PROFILES_FOLDER, HardwareProfile, accumulation, load_profile
+from reasoning_pipeline.hardware.profile import PROFILES_FOLDER, HardwareProfile, accumulation, load_profile
 
 
 def profile(processes: int = 1, micro_batch: int | None = None) -> HardwareProfile:

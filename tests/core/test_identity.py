@@ -11,10 +11,10 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from reasoning_pipeline.plan import EvaluateStep
-from reasoning_pipeline.planning import _experiment
-from reasoning_pipeline.registry.fingerprint import digest
-from reasoning_pipeline.stage import Input, StageConfig, fields_marked, stage_kinds, stage_module
+from reasoning_pipeline.base.fingerprint import digest
+from reasoning_pipeline.plan.graph import EvaluateStep
+from reasoning_pipeline.plan.planner import _experiment
+from reasoning_pipeline.recipe.stage import Input, StageConfig, fields_marked, stage_kinds, stage_module
 
 from .conftest import MODEL_FILES, Bench, write_files
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoning_pipeline.jsonl import lines, read_rows
+from reasoning_pipeline.base.jsonl import lines, read_rows
 
 ROWS = [{"text": "a line\u2028separator, \u0085 and \x0c, \r\n and \n"}, {"text": "next"}]
 

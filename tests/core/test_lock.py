@@ -17,15 +17,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoning_pipeline import run_lock as module
+from reasoning_pipeline.base import locks as module
+from reasoning_pipeline.base.locks import LOCK, run_lock, step_lock
+from reasoning_pipeline.base.ownership import alive
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.ownership import alive
-from reasoning_pipeline.run_lock import LOCK, run_lock, step_lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from reasoning_pipeline.run_lock import run_lock
+from reasoning_pipeline.base.locks import run_lock
 with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -170,7 +170,7 @@ CROWD = """
 import json, sys, time
 from pathlib import Path
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.run_lock import run_lock
+from reasoning_pipeline.base.locks import run_lock
 folder = Path(sys.argv[1])
 mark = folder / "mark"
 dead = json.dumps({"host": __import__("socket").gethostname(), "pid": 1, "started": 1e9})
@@ -224,8 +224,8 @@ def test_a_link_whose_answer_was_lost_still_counts(tmp_path: Path, monkeypatch: 
 def test_a_step_that_another_run_makes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
     work = tmp_path / "work" / "pretrain-0123"
-    code = "from reasoning_pipeline.run_lock import step_lock as run_lock"
-    script = HOLD.replace("from reasoning_pipeline.run_lock import run_lock", code)
+    code = "from reasoning_pipeline.base.locks import step_lock as run_lock"
+    script = HOLD.replace("from reasoning_pipeline.base.locks import run_lock", code)
     other = subprocess.Popen([sys.executable, "-c", script, str(work)], stdout=subprocess.PIPE, text=True)
     shown: list[str] = []
 

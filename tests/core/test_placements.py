@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from reasoning_pipeline.hardware import HardwareProfile
-from reasoning_pipeline.stages import forward_kl_warmup, on_policy_distillation, sparse_grpo, teacher_rollouts
-from reasoning_pipeline.teacher_servers import asks_a_server
+from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.rollouts.servers.teacher import asks_a_server
+from reasoning_pipeline.workflows.reasoning.stages import (
+    forward_kl_warmup,
+    on_policy_distillation,
+    sparse_grpo,
+    teacher_rollouts,
+)
 
 
 def grpo(**changes: object) -> sparse_grpo.Config:

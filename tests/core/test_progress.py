@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from reasoning_pipeline import progress
-from reasoning_pipeline.progress import Progress, TimeLeft
+from reasoning_pipeline.run import progress
+from reasoning_pipeline.run.progress import Progress, TimeLeft
 
 
 def test_the_time_left_weighs_what_is_to_do_by_what_its_kind_has_taken(monkeypatch: pytest.MonkeyPatch) -> None:

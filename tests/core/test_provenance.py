@@ -10,8 +10,14 @@ from typing import Any
 
 import pytest
 
-from reasoning_pipeline import provenance as module
-from reasoning_pipeline.provenance import code_revision, command_line, provenance, without_places, write_code_diff
+from reasoning_pipeline.registry import provenance as module
+from reasoning_pipeline.registry.provenance import (
+    code_revision,
+    command_line,
+    provenance,
+    without_places,
+    write_code_diff,
+)
 
 
 def test_it_says_what_a_result_depended_on():

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.recipe import Recipe, lineage, load_recipe
-from reasoning_pipeline.stage import Spends, stage_kinds
+from reasoning_pipeline.recipe.reading import Recipe, lineage, load_recipe
+from reasoning_pipeline.recipe.stage import Spends, stage_kinds
 
 from .conftest import PROJECT, RECIPE, Bench, Change, command
 
@@ -232,7 +232,9 @@ wrong.yaml: 13 problems
 
 def golden() -> str:
     """The message, with the stages and suites that exist today."""
-    suites = ", ".join(sorted(path.stem for path in (PROJECT / "evals" / "suites").glob("*.yaml")))
+    suites = ", ".join(
+        sorted(path.stem for path in (PROJECT / "reasoning_pipeline" / "data" / "suites").glob("*.yaml"))
+    )
     return GOLDEN.replace("{stages}", ", ".join(stage_kinds())).replace("{suites}", suites)
 
 

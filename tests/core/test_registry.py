@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.plan import Plan, PlannedStep
+from reasoning_pipeline.models.outside import folder_digests
+from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.registry import store
-from reasoning_pipeline.registry.fingerprint import digest
-from reasoning_pipeline.registry.outside import folder_digests
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import RECORD, Artifact, Registry, read_record
 
@@ -389,7 +389,7 @@ def test_a_folder_s_fingerprint_is_its_model_files_wherever_it_lies(tmp_path: Pa
 
 
 def test_a_big_file_is_hashed_once_and_again_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from reasoning_pipeline.registry import outside
+    from reasoning_pipeline.models import outside
 
     folder = write_files(tmp_path / "model", MODEL_FILES)
     hashed: list[str] = []
@@ -412,7 +412,7 @@ def test_a_big_file_is_hashed_once_and_again_when_it_changed(tmp_path: Path, mon
 def test_a_hub_model_is_known_by_the_commit_that_was_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import huggingface_hub.constants
 
-    from reasoning_pipeline.registry.outside import hub_fingerprint
+    from reasoning_pipeline.models.outside import hub_fingerprint
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     commit, newer = "a" * 40, "b" * 40
@@ -428,7 +428,7 @@ def test_a_branch_is_fetched_before_anything_is_planned_to_run(
 ):
     import huggingface_hub.constants
 
-    from reasoning_pipeline.selection import unfetched_models
+    from reasoning_pipeline.plan.selection import unfetched_models
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
 

@@ -14,18 +14,18 @@ from typing import Any
 
 import pytest
 
-from reasoning_pipeline import server_pool as pool_module
 from reasoning_pipeline.__main__ import main
+from reasoning_pipeline.commands.status import _duration
 from reasoning_pipeline.errors import PipelineError, ServerError
-from reasoning_pipeline.hardware import HardwareProfile, ServerProfile
+from reasoning_pipeline.hardware.profile import HardwareProfile, ServerProfile
 from reasoning_pipeline.records import Problem
-from reasoning_pipeline.rollouts import server_files
-from reasoning_pipeline.rollouts.adopted import AdoptedServers
-from reasoning_pipeline.rollouts.client import KEY_VARIABLE
+from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
 from reasoning_pipeline.rollouts.collect import _Keeper
-from reasoning_pipeline.rollouts.server_status import _duration
+from reasoning_pipeline.rollouts.servers import pool as pool_module
+from reasoning_pipeline.rollouts.servers import register as server_files
+from reasoning_pipeline.rollouts.servers.adopted import AdoptedServers
+from reasoning_pipeline.rollouts.servers.pool import ServerPool
 from reasoning_pipeline.rollouts.serving import find_key
-from reasoning_pipeline.server_pool import ServerPool
 
 LONG_KEY = "0123456789abcdef"
 

@@ -11,7 +11,7 @@ import pytest
 
 from reasoning_pipeline.data.sources import MAX_LINE_BYTES, load_problems, read_questions
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.recipe import DataConfig
+from reasoning_pipeline.recipe.reading import DataConfig
 from reasoning_pipeline.records import Problem
 
 Rows = Callable[..., Path]

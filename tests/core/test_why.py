@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.__main__ import main
-from reasoning_pipeline.plan import Plan, make_plan
-from reasoning_pipeline.problem_list import ProblemList
-from reasoning_pipeline.recipe import load_recipe
+from reasoning_pipeline.data.problem_list import ProblemList
+from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.plan.why import Reason, why
+from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.registry.differences import Change, differences
 from reasoning_pipeline.registry.store import REMOVED, write_json
-from reasoning_pipeline.why import Reason, why
 
 from .conftest import MODEL_FILES, Bench, record, write_files
 
@@ -138,7 +139,7 @@ def test_the_prompt_the_stage_s_version_and_its_tokenizer_have_their_words(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
     from reasoning_pipeline.data import tokenizer_making
-    from reasoning_pipeline.stages.pretrain import Config
+    from reasoning_pipeline.workflows.reasoning.stages.pretrain import Config
 
     done(bench)
     monkeypatch.setattr(Config, "version", Config.version + 1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from evals.answer_classes import answer_classes
 from evals.judging import Finished, judge
 from evals.samples import SampleFile
-from evals.statistics import RIGHT
 from reasoning_pipeline.records import Problem
-from reasoning_pipeline.rewards import shared_verifier
-from reasoning_pipeline.rollouts.client import Completion
+from reasoning_pipeline.rollouts.clients.client import Completion
+from reasoning_pipeline.statistics.scores import RIGHT
+from reasoning_pipeline.verifier import shared_verifier
 
 
 def classes(gold: str, *answers: str) -> list[int | None]:

@@ -16,7 +16,7 @@ from evals.__main__ import main
 from evals.cli import local_files
 from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.errors import DataError, IncompatibleModels, RegistryError, ServerLost
-from reasoning_pipeline.rollouts.scripted import ScriptedSampler
+from reasoning_pipeline.rollouts.clients.scripted import ScriptedSampler
 
 
 @dataclass(frozen=True)

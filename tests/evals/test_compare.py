@@ -13,7 +13,7 @@ from evals.compare import ComparisonError, compare_results
 from evals.run import evaluate
 from evals.suite import load_suite
 from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
-from reasoning_pipeline.rollouts.scripted import ScriptedSampler
+from reasoning_pipeline.rollouts.clients.scripted import ScriptedSampler
 
 N = 40
 

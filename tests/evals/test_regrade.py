@@ -12,7 +12,7 @@ from evals.__main__ import main
 from evals.run import evaluate
 from evals.samples import SampleFile
 from reasoning_pipeline.records import Verdict
-from reasoning_pipeline.rollouts.scripted import ScriptedSampler
+from reasoning_pipeline.rollouts.clients.scripted import ScriptedSampler
 
 
 class Generous:
@@ -37,7 +37,7 @@ def test_the_same_verifier_changes_nothing(run: Path, capsys):
 
 
 def test_another_verifier_shows_what_changes_and_writes_only_when_asked(run: Path, monkeypatch, capsys):
-    from reasoning_pipeline import rewards
+    from reasoning_pipeline import verifier as rewards
 
     monkeypatch.setattr(rewards, "shared_verifier", lambda profile="strict": Generous())
     monkeypatch.setattr(rewards, "verifier_versions", lambda: {"generous": "2"})

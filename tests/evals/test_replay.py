@@ -17,7 +17,7 @@ from evals.run import evaluate
 from evals.suite import Suite, load_suite
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.scripted import Answer, ScriptedSampler
+from reasoning_pipeline.rollouts.clients.scripted import Answer, ScriptedSampler
 
 K = 4
 RIGHT = (

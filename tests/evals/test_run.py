@@ -14,8 +14,8 @@ from evals.suite import Suite, load_suite
 from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
 from reasoning_pipeline.errors import DataError, ServerLost
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.client import GenerationRequest
-from reasoning_pipeline.rollouts.scripted import ScriptedSampler
+from reasoning_pipeline.rollouts.clients.client import GenerationRequest
+from reasoning_pipeline.rollouts.clients.scripted import ScriptedSampler
 
 
 def boxed(answer: object) -> str:
@@ -202,7 +202,7 @@ def test_suites_are_seeded_apart_and_aime_is_pooled(write_rows, renderer, decodi
 
 
 def test_what_the_judge_raises_reaches_the_caller(small: Suite, renderer, decoding, tmp_path: Path, monkeypatch):
-    from reasoning_pipeline import rewards
+    from reasoning_pipeline import verifier as rewards
 
     class Broken:
         def judge(self, references, texts, **rest):

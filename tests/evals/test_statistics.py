@@ -8,8 +8,18 @@ from math import comb, sqrt
 import numpy as np
 import pytest
 
-from evals.pairs import compare, holm, sign_flip_p
-from evals.statistics import RIGHT, bootstrap_means, detectable, estimate, maj_at_k, pass_at_k, pass_curve, pool, wilson
+from reasoning_pipeline.statistics.pairs import compare, holm, sign_flip_p
+from reasoning_pipeline.statistics.scores import (
+    RIGHT,
+    bootstrap_means,
+    detectable,
+    estimate,
+    maj_at_k,
+    pass_at_k,
+    pass_curve,
+    pool,
+    wilson,
+)
 
 
 def test_both_standard_errors_by_hand():

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from reasoning_pipeline.hardware import PROFILES_FOLDER
+from reasoning_pipeline.hardware.profile import PROFILES_FOLDER
 from tests.launch.conftest import PROJECT, RECIPE, launch
 
 FOLDER = Path(__file__).resolve().parent / "golden"

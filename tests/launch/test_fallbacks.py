@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.hardware import HardwareProfile
+from reasoning_pipeline.hardware.profile import HardwareProfile
 
 
 def check(config: str | None, processes: int, runs: str, started: int) -> None:

@@ -14,13 +14,13 @@ import pytest
 
 from launch.job import after_stop, note_start, progress_mark
 from launch.script import REQUEUE_STATUS
-from reasoning_pipeline.cluster import SlurmProfile, server_host
 from reasoning_pipeline.errors import PipelineError, RecipeError, Stopped
-from reasoning_pipeline.hardware import HardwareProfile
-from reasoning_pipeline.plan import make_plan
-from reasoning_pipeline.recipe import load_recipe
-from reasoning_pipeline.step_command import step_command
-from reasoning_pipeline.training.context import StageContext
+from reasoning_pipeline.hardware.cluster import SlurmProfile, server_host
+from reasoning_pipeline.hardware.launcher import step_command
+from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
+from reasoning_pipeline.run.context import StageContext
 from tests.launch.conftest import Bench
 
 CLUSTER = HardwareProfile(slurm=SlurmProfile(max_requeues=3))
@@ -75,7 +75,7 @@ def test_a_stop_file_asks_as_a_signal_does(tmp_path: Path) -> None:
 def test_slurm_s_signal_and_the_runner_s_are_one_request() -> None:
     # Slurm signals every process of a job, and the runner then passes its own on to the step
     program = (
-        "import time; from reasoning_pipeline.training.context import StageContext\n"
+        "import time; from reasoning_pipeline.run.context import StageContext\n"
         "context = StageContext.__new__(StageContext)\n"
         "context.stop_file, context._asked_to_stop, context._looked = None, [], 0.0\n"
         "with context.watching_signals():\n"
@@ -107,7 +107,7 @@ def command(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, job: bool = False,
 
 
 def test_one_process_is_started_plainly_and_several_behind_what_starts_them_all(bench: Bench, monkeypatch) -> None:
-    program = ["-m", "reasoning_pipeline.run_step", "context.json"]
+    program = ["-m", "reasoning_pipeline.run.program", "context.json"]
     assert command(bench, monkeypatch) == ["python", *program]
     assert command(bench, monkeypatch, accelerate_config="ddp.yaml") == ["python", *program]
     ddp = {"processes": 2, "accelerate_config": "ddp.yaml"}

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from launch.prefetch import Wanted, wanted
-from reasoning_pipeline.recipe import load_recipe
+from reasoning_pipeline.recipe.reading import load_recipe
 from tests.launch.conftest import PROJECT, RECIPE
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -11,8 +11,8 @@ import pytest
 from launch import queue
 from launch.jobs import Job
 from launch.submission import dependency
-from reasoning_pipeline.cluster import Setup, SlurmProfile
-from reasoning_pipeline.hardware import HardwareProfile
+from reasoning_pipeline.hardware.cluster import Setup, SlurmProfile
+from reasoning_pipeline.hardware.profile import HardwareProfile
 from tests.launch import golden
 from tests.launch.conftest import PROJECT, Bench, launch
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from reasoning_pipeline.plan import make_plan
-from reasoning_pipeline.recipe import load_recipe
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.registry.store import Artifact, Registry
 from tests.launch.cluster import Cluster, wait_until
 from tests.launch.conftest import SMOKE, Bench

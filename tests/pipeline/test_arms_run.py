@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reasoning_pipeline.plan import make_plan
-from reasoning_pipeline.recipe import load_recipe
-from reasoning_pipeline.sharing import savings
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.plan.sharing import savings
+from reasoning_pipeline.recipe.reading import load_recipe
 from tests.pipeline.conftest import SMOKE, Run
 
 RECIPE = f"""

@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoning_pipeline.hardware import PROFILES_FOLDER
-from reasoning_pipeline.rollouts import server_files
-from reasoning_pipeline.yaml_files import read_yaml
+from reasoning_pipeline.base.yaml_files import read_yaml
+from reasoning_pipeline.hardware.profile import PROFILES_FOLDER
+from reasoning_pipeline.rollouts.servers import register as server_files
 from tests.pipeline.conftest import SMOKE, Run
 
 pytestmark = pytest.mark.slow

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoning_pipeline.plan import make_plan
-from reasoning_pipeline.recipe import load_recipe
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.registry.store import Registry
 from tests.pipeline.conftest import SMOKE, Run, left_over
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoning_pipeline.plan import Plan, make_plan
-from reasoning_pipeline.recipe import load_recipe
+from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
 from tests.pipeline.conftest import SMOKE, Run, left_over
 
 PROFILE = "cpu_side_by_side"

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoning_pipeline.hardware import PROFILES_FOLDER
+from reasoning_pipeline.hardware.profile import PROFILES_FOLDER
 from reasoning_pipeline.registry.store import Registry
 from tests.pipeline.conftest import SMOKE, Run, left_over
 

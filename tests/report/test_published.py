@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from reasoning_pipeline.__main__ import main
-from reasoning_pipeline.crossed import Crossed
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.plan import Plan
-from reasoning_pipeline.published import NOISE, ROWS, PublishedDifference, published_difference
-from reasoning_pipeline.recipe import load_recipe
-from reasoning_pipeline.report.paper import judged, paper_lines
+from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.recipe.reading import load_recipe
+from reasoning_pipeline.statistics.over_seeds import Crossed
+from reasoning_pipeline.workflows.reasoning.compare_paper import judged, paper_lines
+from reasoning_pipeline.workflows.reasoning.published import NOISE, ROWS, PublishedDifference, published_difference
 from tests.core.conftest import python
 from tests.report.test_report_front import front_plan
 from tests.report.tiny_registry import RECIPE

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from reasoning_pipeline.crossed import Crossed
-from reasoning_pipeline.plan import Plan, make_plan
-from reasoning_pipeline.recipe import load_recipe
+from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.report import write_report
 from reasoning_pipeline.report.answers import read_answers, read_means
-from reasoning_pipeline.report.arm_charts import arm_section
-from reasoning_pipeline.report.arms import ArmResult, Cost, arm_results, per_100_labels, per_cpu_minute
-from reasoning_pipeline.report.earned import earned, headline
-from reasoning_pipeline.report.scatter import by_cpu_time, curve_chart
-from reasoning_pipeline.report.searched import searches
+from reasoning_pipeline.report.arms.charts import arm_section
+from reasoning_pipeline.report.arms.earned import earned, headline
+from reasoning_pipeline.report.arms.outcomes import ArmResult, Cost, arm_results, per_100_labels, per_cpu_minute
+from reasoning_pipeline.report.arms.scatter import by_cpu_time, curve_chart
+from reasoning_pipeline.report.arms.searched import searches
+from reasoning_pipeline.statistics.over_seeds import Crossed
 from tests.report.test_report_page import Reader
 from tests.report.tiny_registry import RECIPE, publish
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from reasoning_pipeline.plan import Plan, make_plan
-from reasoning_pipeline.recipe import load_recipe
+from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.report import write_report
-from reasoning_pipeline.report.gates import gate_section
+from reasoning_pipeline.workflows.reasoning.gates_page import gate_section
 from tests.core.conftest import Bench
 from tests.report.tiny_registry import RECIPE
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from reasoning_pipeline.plan import Plan, make_plan
-from reasoning_pipeline.recipe import load_recipe
+from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.report import write_conditions_csv, write_report
-from reasoning_pipeline.report.over_seeds import over_seeds
+from reasoning_pipeline.report.arms.over_seeds import over_seeds
 from tests.core.conftest import Bench
 from tests.report.tiny_registry import RECIPE
 

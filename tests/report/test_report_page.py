@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.plan import make_plan
+from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.report import write_report
 from tests.report.tiny_registry import RECIPE, RIGHT, finished, tiny_plan
 

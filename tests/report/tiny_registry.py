@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from reasoning_pipeline.plan import Plan, PlannedStep, make_plan
-from reasoning_pipeline.recipe import load_recipe
+from reasoning_pipeline.plan.graph import Plan, PlannedStep
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.registry.record import Record
 
 RECIPE = """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from reasoning_pipeline.records import Verdict
-from reasoning_pipeline.rewards import Verifier
+from reasoning_pipeline.verifier import Verifier
 
 Judge = Callable[..., Verdict]
 

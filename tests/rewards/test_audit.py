@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reasoning_pipeline.records import Problem
-from reasoning_pipeline.rewards import audit_references, verifier_versions
+from reasoning_pipeline.verifier import audit_references, verifier_versions
 
 
 def audited(answer: str, id_: str = "p") -> str | None:

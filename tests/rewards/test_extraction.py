@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from reasoning_pipeline.rewards.extraction import extract_answer, extract_unboxed
+from reasoning_pipeline.verifier.extraction import extract_answer, extract_unboxed
 
 
 @pytest.mark.parametrize(

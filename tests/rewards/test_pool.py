@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from reasoning_pipeline.rewards import Verifier
-from reasoning_pipeline.rewards import pool as pool_module
-from reasoning_pipeline.rewards.pool import WorkerPool
+from reasoning_pipeline.verifier import Verifier
+from reasoning_pipeline.verifier import pool as pool_module
+from reasoning_pipeline.verifier.pool import WorkerPool
 
 BAD_WORKER = textwrap.dedent(
     """
     import ctypes, os, sys, time
-    from reasoning_pipeline.rewards.worker import serve
+    from reasoning_pipeline.verifier.worker import serve
 
     def handle(request):
         what = request["what"]
@@ -134,7 +134,7 @@ NEEDS_A_WORKER = (r"\tan^2 y + 1", r"\boxed{\sec^2 y}")
 
 def test_integers_never_start_a_worker_or_load_sympy():
     code = (
-        "import sys; from reasoning_pipeline.rewards import Verifier, shared_verifier; v = Verifier();"
+        "import sys; from reasoning_pipeline.verifier import Verifier, shared_verifier; v = Verifier();"
         "assert v.judge(['42', '7'], [r'\\boxed{42}', 'x'])[0].correct; assert not v.pool.processes();"
         "assert not {'sympy', 'math_verify', 'mpmath', 'torch'} & set(sys.modules)"
     )

@@ -8,8 +8,8 @@ from fractions import Fraction
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reasoning_pipeline.rewards.extraction import extract_answer
-from reasoning_pipeline.rewards.grading import decide
+from reasoning_pipeline.verifier.extraction import extract_answer
+from reasoning_pipeline.verifier.grading import decide
 
 _integers = st.integers(-(10**12), 10**12)
 _fractions = st.fractions(max_denominator=999).filter(lambda f: abs(f) < 10**6)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from reasoning_pipeline.hardware import load_profile
-from reasoning_pipeline.rollouts import server as server_module
-from reasoning_pipeline.rollouts.server import RolloutServer, free_port
+from reasoning_pipeline.hardware.profile import load_profile
+from reasoning_pipeline.rollouts.servers import process as server_module
+from reasoning_pipeline.rollouts.servers.process import RolloutServer, free_port
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from reasoning_pipeline.rollouts.client import RolloutClient
-from reasoning_pipeline.rollouts.weight_sync import WeightPush
-from reasoning_pipeline.training.models import load_model
+from reasoning_pipeline.models.compatible import load_model
+from reasoning_pipeline.rollouts.clients.client import RolloutClient
+from reasoning_pipeline.rollouts.weights.push import WeightPush
 
 URL, TRANSFER, FOLDER = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from reasoning_pipeline.errors import ServerError, ServerLost
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts import generation
-from reasoning_pipeline.rollouts.client import RolloutClient
-from reasoning_pipeline.rollouts.fleet import RolloutFleet
-from reasoning_pipeline.rollouts.generation import GenerationRequest, sample_seeds
+from reasoning_pipeline.rollouts.clients import dispatch as generation
+from reasoning_pipeline.rollouts.clients.client import RolloutClient
+from reasoning_pipeline.rollouts.clients.dispatch import GenerationRequest, sample_seeds
+from reasoning_pipeline.rollouts.clients.fleet import RolloutFleet
 
 DECODING = Decoding(max_tokens=4)
 REQUESTS = [GenerationRequest(prompt_ids=[10 + i], n=1 + i % 3, seed=i) for i in range(20)]

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.hardware import load_profile
+from reasoning_pipeline.hardware.profile import load_profile
+from reasoning_pipeline.models.compatible import load_model
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.client import Completion, RolloutClient
+from reasoning_pipeline.rollouts.clients.client import Completion, RolloutClient
 from reasoning_pipeline.rollouts.engine import TrainerEngine
-from reasoning_pipeline.rollouts.weight_sync import WeightPush, load_folder, local_probe
-from reasoning_pipeline.training.models import load_model
+from reasoning_pipeline.rollouts.weights.push import WeightPush, load_folder, local_probe
 from tests.rollouts.scripted_server import ScriptedServer
 from tests.rollouts.test_weight_sync import single_process
 

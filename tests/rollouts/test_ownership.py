@@ -11,9 +11,9 @@ import pytest
 
 OWNER = """
 import os, subprocess, sys, time
-from reasoning_pipeline.ownership import owner_environment
+from reasoning_pipeline.base.ownership import owner_environment
 child = subprocess.Popen(
-    [sys.executable, "-c", "from reasoning_pipeline.ownership import leave_with_owner; import time;"
+    [sys.executable, "-c", "from reasoning_pipeline.base.ownership import leave_with_owner; import time;"
      "leave_with_owner(); print('watching', flush=True); time.sleep(600)"],
     env={**os.environ, **owner_environment()}, stdout=subprocess.PIPE)
 child.stdout.readline()

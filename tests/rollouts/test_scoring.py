@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from reasoning_pipeline.errors import PipelineError, ServerError, StaleWeights
-from reasoning_pipeline.hardware import HardwareProfile
+from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.client import GenerationRequest
-from reasoning_pipeline.rollouts.scoring import TeacherScores, score_completions, scoring_profile
-from reasoning_pipeline.rollouts.server import RolloutServer
-from reasoning_pipeline.rollouts.weight_sync import load_folder
-from reasoning_pipeline.training.metrics import read_metrics
+from reasoning_pipeline.rollouts.clients.client import GenerationRequest
+from reasoning_pipeline.rollouts.clients.scoring import TeacherScores, score_completions, scoring_profile
+from reasoning_pipeline.rollouts.servers.process import RolloutServer
+from reasoning_pipeline.rollouts.weights.push import load_folder
+from reasoning_pipeline.run.metrics import read_metrics
 
 VOCABULARY = 112
 SEQUENCES = [([1, 20 + i, 15, 24, 3], [30 + i, 9, 41, 2][: 4 - i % 2]) for i in range(5)]
@@ -31,7 +31,7 @@ def scored(server: RolloutServer, top_k: int) -> list[TeacherScores]:
 def test_scores_are_those_of_the_model(top_k: int, server: RolloutServer, tiny_model: Path) -> None:
     import torch
 
-    from reasoning_pipeline.training.models import load_model
+    from reasoning_pipeline.models.compatible import load_model
 
     load_folder(server.client, tiny_model, "teacher", "float32")
     model = load_model(tiny_model)
@@ -60,7 +60,7 @@ def distillation(
 ) -> tuple[Any, Any]:
     from reasoning_pipeline.data import arithmetic
     from reasoning_pipeline.data.prompts import PromptConfig
-    from reasoning_pipeline.training.context import StageContext
+    from reasoning_pipeline.run.context import StageContext
 
     values = {"policy": "p", "teacher": "t", "seed": 0, "steps": 3, "learning_rate": 1e-3, "rollouts_per_step": 8}
     if "rollouts" in models:
@@ -84,7 +84,7 @@ def distillation(
 def test_on_policy_with_the_whole_vocabulary_from_a_server_is_the_exact_loss(
     micro_batch: int | None, server: RolloutServer, tiny_model: Path, other_model: Path, tmp_path: Path
 ) -> None:
-    from reasoning_pipeline.stages import on_policy_distillation as stage
+    from reasoning_pipeline.workflows.reasoning.stages import on_policy_distillation as stage
 
     models = {"policy": tiny_model, "teacher": other_model}
     losses = {}
@@ -107,9 +107,9 @@ def test_on_policy_with_the_whole_vocabulary_from_a_server_is_the_exact_loss(
 def test_on_policy_with_a_few_words_learns_and_says_what_it_learnt_from(
     top_k: int, words: str, server: RolloutServer, tiny_model: Path, other_model: Path, tmp_path: Path
 ) -> None:
-    from reasoning_pipeline.stages import on_policy_distillation as stage
-    from reasoning_pipeline.training import models as model_loading
+    from reasoning_pipeline.models import compatible as model_loading
     from reasoning_pipeline.training.distillation import on_policy_distillation_trainer
+    from reasoning_pipeline.workflows.reasoning.stages import on_policy_distillation as stage
 
     profile = HardwareProfile(teacher="server", teacher_top_k=top_k)
     models = {"policy": tiny_model, "teacher": other_model}
@@ -137,9 +137,9 @@ def exact_kl(student: Path, teacher: Path, model_loading: Any) -> float:
 def test_the_warmup_learns_the_same_from_trainer_server_and_cache(
     server: RolloutServer, tiny_model: Path, other_model: Path, tmp_path: Path
 ) -> None:
+    from reasoning_pipeline.base.jsonl import lines, read_rows
     from reasoning_pipeline.data.prompts import PromptRenderer
-    from reasoning_pipeline.jsonl import lines, read_rows
-    from reasoning_pipeline.stages import forward_kl_warmup as stage
+    from reasoning_pipeline.workflows.reasoning.stages import forward_kl_warmup as stage
     from tests.training.test_trl_bridge import write_rollouts
 
     folder = write_rollouts(tmp_path / "rollouts", PromptRenderer.from_folder(tiny_model), 8)
@@ -207,8 +207,8 @@ def test_what_a_scoring_server_makes_at_once_is_bounded(tmp_path: Path) -> None:
 
 def test_another_temperature_is_refused_where_it_cannot_be_had(tiny_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from reasoning_pipeline.stages import on_policy_distillation as stage
     from reasoning_pipeline.training.distillation import on_policy_distillation_trainer
+    from reasoning_pipeline.workflows.reasoning.stages import on_policy_distillation as stage
 
     models = {"policy": tiny_model, "teacher": tiny_model}
     config, context = distillation(stage, tmp_path, models, HardwareProfile(teacher="server"), temperature=0.8)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from reasoning_pipeline.rollouts import tensor_digests
-from reasoning_pipeline.rollouts.tensor_digests import (
+from reasoning_pipeline.rollouts.weights import digests as tensor_digests
+from reasoning_pipeline.rollouts.weights.digests import (
     Block,
     CheckpointFiles,
     Digest,

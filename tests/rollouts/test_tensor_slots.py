@@ -9,9 +9,9 @@ import torch
 from safetensors import safe_open
 
 from reasoning_pipeline.errors import ServerError
-from reasoning_pipeline.rollouts import tensor_slots
-from reasoning_pipeline.rollouts.tensor_slots import PADDING, TensorSlots
-from reasoning_pipeline.training.gathering import TensorInfo
+from reasoning_pipeline.rollouts.weights import slots as tensor_slots
+from reasoning_pipeline.rollouts.weights.gathering import TensorInfo
+from reasoning_pipeline.rollouts.weights.slots import PADDING, TensorSlots
 
 
 def info(name: str, *shape: int, dtype: torch.dtype = torch.float32) -> TensorInfo:

@@ -12,11 +12,11 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from reasoning_pipeline.rollouts.client import KEY_VARIABLE
-from reasoning_pipeline.rollouts.probe import TOLERANCE
-from reasoning_pipeline.rollouts.server import RolloutServer
-from reasoning_pipeline.rollouts.weight_sync import WeightPush
-from reasoning_pipeline.training.models import load_model
+from reasoning_pipeline.models.compatible import load_model
+from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
+from reasoning_pipeline.rollouts.servers.process import RolloutServer
+from reasoning_pipeline.rollouts.weights.probe import TOLERANCE
+from reasoning_pipeline.rollouts.weights.push import WeightPush
 from tests.rollouts.test_weight_sync import single_process
 
 pytestmark = pytest.mark.slow

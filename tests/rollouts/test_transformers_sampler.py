@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from reasoning_pipeline.models.compatible import load_model
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.generation import GenerationRequest
+from reasoning_pipeline.rollouts.clients.dispatch import GenerationRequest
 from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
-from reasoning_pipeline.training.models import load_model
 
 pytestmark = pytest.mark.slow
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from reasoning_pipeline.rollouts import ipc_handles
-from reasoning_pipeline.rollouts.client import RolloutClient
-from reasoning_pipeline.rollouts.ipc_handles import handle_from_json, handle_to_json
-from reasoning_pipeline.rollouts.vllm_transports import ServersAsOne, plain_update
+from reasoning_pipeline.rollouts.clients.client import RolloutClient
+from reasoning_pipeline.rollouts.weights import ipc_handles
+from reasoning_pipeline.rollouts.weights.ipc_handles import handle_from_json, handle_to_json
+from reasoning_pipeline.rollouts.weights.vllm_transport import ServersAsOne, plain_update
 from tests.rollouts.scripted_server import ScriptedServer
 
 HANDLE = (
@@ -87,9 +87,9 @@ from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.base import VLLMWeightSyncClient
 from vllm.distributed.weight_transfer import ipc_engine, nccl_engine
 from reasoning_pipeline.rollouts import vllm_transports as ours
-from reasoning_pipeline.rollouts.vllm_plugin import BACKENDS, register
-from reasoning_pipeline.rollouts.vllm_weight_engine import PlainIPCWeightTransferEngine
-from reasoning_pipeline.training.gathering import TensorInfo
+from reasoning_pipeline.rollouts.vllm.plugin import BACKENDS, register
+from reasoning_pipeline.rollouts.vllm.weight_engine import PlainIPCWeightTransferEngine
+from reasoning_pipeline.rollouts.weights.gathering import TensorInfo
 from tests.rollouts.test_vllm_transports import HANDLE
 
 register()

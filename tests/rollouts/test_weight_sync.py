@@ -16,18 +16,18 @@ import pytest
 import torch
 
 from reasoning_pipeline.errors import ServerLost, StaleWeights
-from reasoning_pipeline.hardware import load_profile
-from reasoning_pipeline.rollouts import proof as proof_module
-from reasoning_pipeline.rollouts.client import KEY_VARIABLE
-from reasoning_pipeline.rollouts.fleet import RolloutFleet
-from reasoning_pipeline.rollouts.probe import TOLERANCE, Probe, largest_difference, probe_sequences
-from reasoning_pipeline.rollouts.proof import Proof, check
-from reasoning_pipeline.rollouts.server import RolloutServer
-from reasoning_pipeline.rollouts.tensor_digests import Digest
-from reasoning_pipeline.rollouts.transports import call_workers
-from reasoning_pipeline.rollouts.weight_sync import WeightPush, load_folder, local_probe
-from reasoning_pipeline.training import gathering
-from reasoning_pipeline.training.models import load_model
+from reasoning_pipeline.hardware.profile import load_profile
+from reasoning_pipeline.models.compatible import load_model
+from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
+from reasoning_pipeline.rollouts.clients.fleet import RolloutFleet
+from reasoning_pipeline.rollouts.servers.process import RolloutServer
+from reasoning_pipeline.rollouts.weights import gathering
+from reasoning_pipeline.rollouts.weights import proof as proof_module
+from reasoning_pipeline.rollouts.weights.digests import Digest
+from reasoning_pipeline.rollouts.weights.probe import TOLERANCE, Probe, largest_difference, probe_sequences
+from reasoning_pipeline.rollouts.weights.proof import Proof, check
+from reasoning_pipeline.rollouts.weights.push import WeightPush, load_folder, local_probe
+from reasoning_pipeline.rollouts.weights.safetensors_transport import call_workers
 
 FLOAT32 = "float32"
 Tensors = Iterator[tuple[str, torch.Tensor]]
@@ -84,7 +84,7 @@ def test_a_push_takes_effect_and_names_its_version(
     chunk_bytes: int,
     slots: int,
 ) -> None:
-    monkeypatch.setattr("reasoning_pipeline.rollouts.tensor_slots.CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr("reasoning_pipeline.rollouts.weights.slots.CHUNK_BYTES", chunk_bytes)
     for file in push.transport.folder.iterdir():
         file.unlink()
     for folder, version in ((other_model, "a:1"), (tiny_model, "b:2"), (other_model, "c:3")):
@@ -237,9 +237,9 @@ TRAINER = """
 import os, signal, sys
 from pathlib import Path
 from reasoning_pipeline.rollouts import transports
-from reasoning_pipeline.rollouts.client import RolloutClient
-from reasoning_pipeline.rollouts.weight_sync import WeightPush
-from reasoning_pipeline.training.models import load_model
+from reasoning_pipeline.rollouts.clients.client import RolloutClient
+from reasoning_pipeline.rollouts.weights.push import WeightPush
+from reasoning_pipeline.models.compatible import load_model
 from accelerate import Accelerator
 transports.finish_update = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 url, folder, model = sys.argv[1:]
@@ -329,7 +329,7 @@ def test_the_probe_is_fixed_and_uses_the_whole_vocabulary() -> None:
 def test_the_short_probe_of_a_large_model_still_depends_on_every_tensor(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reasoning_pipeline.rollouts.probe.LARGE", 0)
+    monkeypatch.setattr("reasoning_pipeline.rollouts.weights.probe.LARGE", 0)
     model = load_model(tiny_model)
     before = local_probe(model, single_process())
     assert [len(row) for row in before.sequences] == [6]

@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 
-from reasoning_pipeline.plan import make_plan
-from reasoning_pipeline.recipe import load_recipe
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.registry.store import Artifact, Registry
 from tests.pipeline.conftest import Run
 from tests.torture.moments import Moment

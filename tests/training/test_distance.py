@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reasoning_pipeline.models.compatible import load_model
 from reasoning_pipeline.training import distance
 from reasoning_pipeline.training.distance import (
     RolloutDistance,
@@ -19,7 +20,6 @@ from reasoning_pipeline.training.distance import (
     rollout_distances,
     token_distances,
 )
-from reasoning_pipeline.training.models import load_model
 from tests.training.largest_tensor import LargestTensor
 
 ROLLOUTS = [([5, 6, 7], [8, 9, 10, 2]), ([5, 6], [11, 2]), ([9], [3, 4, 5, 6, 7, 2])]

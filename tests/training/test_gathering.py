@@ -9,8 +9,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from reasoning_pipeline.errors import IncompatibleModels
-from reasoning_pipeline.training.gathering import described, whole_tensors
-from reasoning_pipeline.training.models import load_model
+from reasoning_pipeline.models.compatible import load_model
+from reasoning_pipeline.rollouts.weights.gathering import described, whole_tensors
 
 
 def gathered(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.data.prompts import PromptRenderer
-from reasoning_pipeline.rollouts.probe import Probe
-from reasoning_pipeline.stages import extra_rl, forward_kl_warmup, on_policy_distillation, sparse_grpo, teacher_sft
+from reasoning_pipeline.rollouts.weights.probe import Probe
+from reasoning_pipeline.workflows.reasoning.stages import (
+    extra_rl,
+    forward_kl_warmup,
+    on_policy_distillation,
+    sparse_grpo,
+    teacher_sft,
+)
 from tests.training.test_trl_bridge import context_for, weights, write_rollouts
 
 pytestmark = pytest.mark.slow
@@ -54,7 +60,7 @@ def changed(before: Path, after: Path) -> set[str]:
 def test_a_stage_trains_adapters_and_publishes_a_plain_model(stage: Any, tmp_path: Path, inputs: dict[str, Path]):
     import torch
 
-    from reasoning_pipeline.training.models import load_model
+    from reasoning_pipeline.models.compatible import load_model
 
     config = stage.Config(**COMMON, **SETTINGS[stage])
     outcome = stage.run(config, context_for(config, tmp_path, inputs, problems=6))

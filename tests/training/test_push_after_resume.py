@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.errors import Stopped
-from reasoning_pipeline.stages import on_policy_distillation, sparse_grpo
+from reasoning_pipeline.workflows.reasoning.stages import on_policy_distillation, sparse_grpo
 from tests.training.test_writing_ahead import CopiedPolicy, policy, served, stop_after
 
 __all__ = ["policy"]  # the fixture: a stand-in for server and push

@@ -10,11 +10,11 @@ import pytest
 
 from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
-from reasoning_pipeline.hardware import HardwareProfile
+from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.recipe.stage import stage_module
 from reasoning_pipeline.records import Verdict
-from reasoning_pipeline.stage import stage_module
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.training import resume
-from reasoning_pipeline.training.context import StageContext, StageOutcome
 from tests.training.test_trl_bridge import weights, write_rollouts
 
 GROUPS = {"spends": "first", "problems_per_step": 2, "group_size": 4, "max_completion_tokens": 12}
@@ -78,7 +78,9 @@ def run_stage(kind: str, work: Path, inputs: dict[str, Path], *, die_after: int 
 def test_a_killed_stage_ends_with_the_weights_of_an_uninterrupted_one(
     kind: str, tmp_path: Path, tiny_model: Path, other_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reasoning_pipeline.training.reward.shared_verifier", lambda profile: DigitVerifier())
+    monkeypatch.setattr(
+        "reasoning_pipeline.workflows.reasoning.reward.shared_verifier", lambda profile: DigitVerifier()
+    )
     rollouts = write_rollouts(tmp_path / "rollouts", PromptRenderer.from_folder(tiny_model), 8)
     inputs = {"policy": tiny_model, "teacher": other_model, "rollouts": rollouts}
     whole = run_stage(kind, tmp_path / "whole", inputs)

@@ -13,9 +13,9 @@ import pytest
 from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
 from reasoning_pipeline.errors import IncompatibleModels, Stopped
-from reasoning_pipeline.hardware import HardwareProfile
-from reasoning_pipeline.stages import forward_kl_warmup, on_policy_distillation, sparse_grpo
-from reasoning_pipeline.training.context import StageContext
+from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.run.context import StageContext
+from reasoning_pipeline.workflows.reasoning.stages import forward_kl_warmup, on_policy_distillation, sparse_grpo
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +68,7 @@ def test_the_warmup_loss_is_the_forward_kl_on_the_cached_rollouts(
 ) -> None:
     import torch
 
-    from reasoning_pipeline.training.models import load_model
+    from reasoning_pipeline.models.compatible import load_model
 
     config = warmup_config(steps=1, rollouts_per_step=8)
     forward_kl_warmup.run(config, context_for(config, tmp_path / "work", warmup_inputs))

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.errors import Stopped
-from reasoning_pipeline.hardware import HardwareProfile
-from reasoning_pipeline.stages import on_policy_distillation, sparse_grpo
-from reasoning_pipeline.training.context import StageContext
-from reasoning_pipeline.training.metrics import read_metrics
+from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.run.context import StageContext
+from reasoning_pipeline.run.metrics import read_metrics
+from reasoning_pipeline.workflows.reasoning.stages import on_policy_distillation, sparse_grpo
 from tests.training.test_trl_bridge import context_for, stop_after, weights
 
 pytestmark = pytest.mark.slow
@@ -102,8 +102,8 @@ def test_without_staleness_every_batch_is_written_by_its_own_policy(
 def test_stale_rollouts_are_weighted_by_what_the_policy_has_become(
     tmp_path: Path, tiny_model: Path, policy: CopiedPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reasoning_pipeline.training import grpo
-    from reasoning_pipeline.training.reward import VerifiedReward
+    from reasoning_pipeline.workflows.reasoning import grpo
+    from reasoning_pipeline.workflows.reasoning.reward import VerifiedReward
 
     class FirstTokenIsEven(VerifiedReward):
         """A reward that a random model meets half of the time, so that there is something to learn."""
@@ -149,8 +149,8 @@ def test_a_resumed_step_trains_on_the_rollouts_that_were_being_written(
 def test_groups_are_judged_as_they_finish_with_the_same_verdicts(
     max_staleness: int, tmp_path: Path, tiny_model: Path, policy: CopiedPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reasoning_pipeline.training import grpo
-    from reasoning_pipeline.training.reward import VerifiedReward
+    from reasoning_pipeline.workflows.reasoning import grpo
+    from reasoning_pipeline.workflows.reasoning.reward import VerifiedReward
 
     rewards: list[VerifiedReward] = []
 

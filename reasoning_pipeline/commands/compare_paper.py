@@ -1,0 +1,73 @@
+"""`compare-paper`: our arms beside the published table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reasoning_pipeline.commands.arm_options import seed_list, seeds_of
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.plan.graph import Plan
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    text = "our arms beside the published table: sign, order, and what is within noise"
+    paper = commands.add_parser("compare-paper", help=text, description=text)
+    paper.add_argument("run", type=Path, metavar="RUN", help="a recipe, or the folder of its runs, e.g. runs/miniature")
+    paper.add_argument("--seeds", metavar="N,N,…", type=seed_list, help="default: the recipe's `seeds`")
+    paper.add_argument(
+        "--root", type=Path, default=Path("runs"), help="of a recipe: where registry and runs live (default: runs)"
+    )
+    paper.add_argument("--out", type=Path, help="CSV file (default: compare_paper.csv in the folder of the runs)")
+    paper.set_defaults(command=_compare)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from reasoning_pipeline.workflows.reasoning.compare_paper import paper_lines, paper_tables, write_paper_csv
+
+    plan = _plan(arguments)
+    lines = paper_lines(plan)
+    console = Console(highlight=False)
+    console.print(paper_tables(lines, len(plan.seeds)))
+    path = arguments.out or plan.registry.root / plan.recipe.name / "compare_paper.csv"
+    console.print(f"csv: {write_paper_csv(lines, path)}", soft_wrap=True)
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    from reasoning_pipeline.errors import RecipeError
+    from reasoning_pipeline.plan.planner import make_plan
+    from reasoning_pipeline.recipe.reading import load_recipe
+
+    if arguments.run.is_dir():
+        path, root = _recipe_of(arguments.run), arguments.run.parent
+    else:
+        path, root = arguments.run, arguments.root
+    recipe = load_recipe(path)
+    if recipe.published is None and not any(arm.published for arm in recipe.arms.values()):
+        problem = "no arm says which row of the published table it is the counterpart of; write `published: ROW`"
+        raise RecipeError(str(path), [f"{problem} (docs/report.md)"])
+    return make_plan(recipe, root, seeds_of(arguments, recipe, declared=True))
+
+
+def _recipe_of(folder: Path) -> Path:
+    """The recipe that a folder of runs was made from, as its plan.json says."""
+    import json
+
+    from reasoning_pipeline.errors import PipelineError
+
+    remedy = "give the recipe's file instead, and --root"
+    try:
+        values = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        path = folder.parent / values["path"]
+    except FileNotFoundError:
+        raise PipelineError(f"{folder}: no plan.json here, so no run of a recipe", remedy=remedy) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise PipelineError(f"{folder / 'plan.json'}: does not say which recipe it is of", remedy=remedy) from error
+    if not path.is_file():
+        raise PipelineError(f"{folder / 'plan.json'}: its recipe {path} is not there any more", remedy=remedy)
+    return path

@@ -1,0 +1,1 @@
+"""Where it runs: hardware profiles, clusters, launchers. No part of any fingerprint."""

@@ -1,0 +1,1 @@
+"""A model folder or a hub name: what it is, how it is loaded, and which two may meet."""

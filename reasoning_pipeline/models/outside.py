@@ -1,0 +1,120 @@
+"""Models that no step made: a folder of somebody's, or a hub model. What identifies one."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+
+from reasoning_pipeline.base.files import write_json
+from reasoning_pipeline.base.fingerprint import digest, file_digest, in_threads
+from reasoning_pipeline.errors import RegistryError
+
+MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
+"""What makes a model: configuration, weights, tokenizer, chat template. No pickle and no code is ever read."""
+
+DIGESTS = ".digests.json"
+"""In ROOT/work: digests of files from outside, so that a plan reads gigabytes once and not each time."""
+
+UNFETCHED = ", never fetched"
+
+SETTLED_SECONDS = 2.0
+"""A file younger than this may change again within the same tick of the clock; it is hashed anew."""
+
+
+def require_weights(folder: Path) -> None:
+    """Raises RegistryError where a model folder lacks its configuration or its weights."""
+    if not folder.is_dir():
+        raise RegistryError(f"{folder}: no such folder", remedy="a relative path of a recipe starts at its folder")
+    if not (folder / "config.json").is_file():
+        raise RegistryError(f"{folder}: no config.json", remedy="this is not a Hugging Face model folder")
+    if not any(folder.glob("*.safetensors")):
+        found = ", ".join(sorted(p.name for p in folder.iterdir())[:8])
+        raise RegistryError(
+            f"{folder}: a model folder without weights (no *.safetensors; found {found})",
+            remedy="save the model with `save_pretrained`; pickled weights are not loaded",
+        )
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of a model folder that make the model, by name; links are followed, as the hub's cache needs."""
+    found = {path for pattern in MODEL_FILES for path in folder.glob(pattern)}
+    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
+
+
+def folder_digests(folder: Path, root: Path | None = None) -> dict[str, str]:
+    """File name -> sha256 of its whole content, for the files that make the model.
+
+    Args:
+        root: Where digests are remembered (by path, size and time of change); None hashes everything.
+    """
+    paths = model_files(folder)
+    remembered = _Remembered(root)
+    digests = in_threads(remembered.digest, paths)
+    remembered.save()
+    return {path.name: found for path, found in zip(paths, digests, strict=True)}
+
+
+def hub_fingerprint(reference: str) -> str:
+    """Identity of a hub model: its name and the commit that its revision means on this machine.
+
+    A revision that was never fetched here has no commit yet; it is identified by its own name until it is.
+    """
+    return digest(["hub", *hub_contents(reference).values()])
+
+
+def hub_contents(reference: str) -> dict[str, str]:
+    """A hub model's name and commit (or the revision's own name, where it was never fetched here)."""
+    name, _, revision = reference.partition("@")
+    return {"model": name, "commit": hub_commit(name, revision) or f"revision {revision or 'main'}{UNFETCHED}"}
+
+
+def hub_commit(name: str, revision: str = "") -> str | None:
+    """The commit a revision means, from the hub's cache on this machine; None where it was never fetched."""
+    if re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.file_download import repo_folder_name
+
+    path = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model") / "refs" / (revision or "main")
+    try:
+        return path.read_text(encoding="utf-8").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+class _Remembered:
+    """Digests of files that have not changed since they were hashed."""
+
+    def __init__(self, root: Path | None) -> None:
+        self.path = root / "work" / DIGESTS if root is not None else None
+        self.known: dict[str, list[object]] = {}
+        self.changed = False
+        try:
+            if self.path is not None:
+                self.known = dict(json.loads(self.path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            pass  # it can be made again
+
+    def digest(self, path: Path) -> str:
+        status = path.stat()
+        state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        key = str(path.resolve())
+        entry = self.known.get(key)
+        if isinstance(entry, list) and entry[:-1] == state:
+            return str(entry[-1])
+        found = file_digest(path)
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLED_SECONDS * 1e9:
+            self.known[key] = [*state, found]
+            self.changed = True
+        return found
+
+    def save(self) -> None:
+        if self.path is None or not self.changed:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self.path, self.known)
+        except OSError:  # a root that cannot be written: hashed again next time
+            pass

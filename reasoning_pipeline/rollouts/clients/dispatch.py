@@ -1,0 +1,280 @@
+"""Rollouts asked of one server or of several: spread, sent again where a server is lost, each counted once.
+
+What is to be written is cut into chunks of rollouts; each goes as one streaming request to the server with the fewest
+rollouts outstanding. A chunk's answer is read by a thread of its own and every event is handled by the calling thread,
+so `on_result` may judge a group while the sockets are being read. Of a lost server the finished rollouts are kept and
+the others are sent elsewhere with the same seeds; what its streams may still say is not listened to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from reasoning_pipeline.errors import ServerError, ServerLost
+from reasoning_pipeline.records import Decoding, FinishReason
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.rollouts.clients.client import LineStream, RolloutClient
+
+CHUNK_ROLLOUTS = 1024
+CHUNK_TOKENS = 1_000_000
+"""Prompt tokens of one request; as JSON a quarter of what the server accepts (vllm_guard.py)."""
+STREAMS_PER_SERVER = 2
+"""While one chunk writes its longest rollouts the next one keeps the server's batch full."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationRequest:
+    """One prompt and how many completions of it. `seed` fixes all `n` of them."""
+
+    prompt_ids: list[int]
+    n: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """One continuation, as the engine wrote it.
+
+    Example:
+        Completion(token_ids=[8, 27, 97], logprobs=[-0.1, -0.02, -0.0], finish="stop", policy_version="demo:3")
+    """
+
+    token_ids: list[int]
+    """Includes the end token where one was written."""
+    logprobs: list[float]
+    """Nats, under the distribution the token was drawn from (after temperature and truncation)."""
+    finish: FinishReason
+    """`length` also where the context was full before `max_tokens`."""
+    policy_version: str
+
+
+OnResult = Callable[[int, list[Completion]], None]
+
+
+class Sampler(Protocol):
+    """What stages and evaluations generate with: a client, a fleet, the transformers engine, or a script in tests."""
+
+    def generate(
+        self,
+        requests: Sequence[GenerationRequest],
+        decoding: Decoding,
+        *,
+        stop_ids: Sequence[int],
+        on_result: OnResult | None = None,
+    ) -> list[list[Completion]]:
+        """`n` completions for each request, in the order of the requests.
+
+        `on_result(index, completions)` is called exactly once per request as it finishes, in any order, from this
+        thread; what it raises ends the generation. Raises ServerLost when the engine is gone, ServerError when it
+        refuses.
+        """
+        ...
+
+
+class Servers(Protocol):
+    """Whom `Dispatch` may ask. RolloutClient is one of itself, RolloutFleet of several."""
+
+    @property
+    def servers(self) -> list[RolloutClient]:
+        """Those not known to be lost."""
+        ...
+
+    def drop(self, server: RolloutClient, error: ServerLost) -> None:
+        """Ask this one no more. Raises ServerLost where none is left."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Rollout:
+    """One completion to be written: which request, which of its samples."""
+
+    index: int
+    sample: int
+    seed: int
+
+
+@dataclass(eq=False)
+class _Chunk:
+    """Rollouts sent to one server in one streaming request."""
+
+    server: RolloutClient
+    rollouts: dict[tuple[int, int], _Rollout]
+    """(index, sample) -> rollout, of those not yet back."""
+    indices: list[int] = field(default_factory=list)
+    """Position in the body -> index of the request."""
+    samples: list[list[int]] = field(default_factory=list)
+    """Position in the body -> samples asked of it."""
+    stream: LineStream | None = None
+
+
+class Dispatch:
+    """One call of `generate`: what is still to be sent, what is being written where, what has come back."""
+
+    def __init__(
+        self, pool: Servers, requests: Sequence[GenerationRequest], decoding: Decoding, stop_ids: Sequence[int]
+    ) -> None:
+        self.pool, self.requests = pool, requests
+        self.sampling = asdict(decoding) | {"stop_token_ids": list(stop_ids)}
+        self.sampling.pop("seed")
+        self.found: list[dict[int, Completion]] = [{} for _ in requests]
+        self._pending = deque(
+            _Rollout(index, sample, seed)
+            for index, request in enumerate(requests)
+            for sample, seed in enumerate(sample_seeds(request))
+        )
+        self._left = len(self._pending)
+        self._share = min(CHUNK_ROLLOUTS, -(-self._left // max(1, len(pool.servers))))
+        self._chunks: list[_Chunk] = []
+        self._events: queue.SimpleQueue[tuple[_Chunk, dict[str, Any] | BaseException | None]] = queue.SimpleQueue()
+        self._versions: dict[str, str] = {}
+
+    def run(self, on_result: OnResult | None) -> list[list[Completion]]:
+        """Ask, and wait for everything. See Sampler.generate."""
+        try:
+            while self._left or self._chunks:  # each stream to its end: the last line has the version once more
+                self._send()
+                chunk, event = self._events.get()
+                if chunk not in self._chunks:  # its server was dropped; what it had not sent is written elsewhere
+                    continue
+                if isinstance(event, dict):
+                    self._line(chunk, event, on_result)
+                elif isinstance(event, ServerLost):
+                    self._lost(chunk, event)
+                elif event is not None:
+                    raise event
+                elif chunk.rollouts:
+                    self._lost(chunk, ServerLost(f"the rollout server at {chunk.server.url} ended its answer early"))
+                else:
+                    self._chunks.remove(chunk)
+        finally:
+            for chunk in self._chunks:
+                if chunk.stream is not None:
+                    chunk.stream.abort()
+        return [[group[sample] for sample in sorted(group)] for group in self.found]
+
+    def _send(self) -> None:
+        """Hand out chunks while there is something to send and a server with a free stream."""
+        while self._pending:
+            outstanding = {server: [0, 0] for server in self.pool.servers}
+            for chunk in self._chunks:
+                if chunk.server in outstanding:
+                    outstanding[chunk.server][0] += len(chunk.rollouts)
+                    outstanding[chunk.server][1] += 1
+            free = [server for server, (_, streams) in outstanding.items() if streams < STREAMS_PER_SERVER]
+            if not free:
+                return
+            chunk = self._take(min(free, key=lambda server: outstanding[server][0]))
+            body = {
+                "requests": [
+                    {
+                        "prompt_ids": self.requests[index].prompt_ids,
+                        "seeds": [chunk.rollouts[index, sample].seed for sample in samples],
+                    }
+                    for index, samples in zip(chunk.indices, chunk.samples, strict=True)
+                ],
+                "sampling": self.sampling,
+            }
+            chunk.stream = chunk.server.stream("/v1/rollouts", body)
+            self._chunks.append(chunk)
+            # A daemon: where a silent server has not even begun to answer there is no socket to close.
+            threading.Thread(target=self._read, args=(chunk, chunk.stream), name="rollouts", daemon=True).start()
+
+    def _take(self, server: RolloutClient) -> _Chunk:
+        chunk, tokens = _Chunk(server, {}), 0
+        while self._pending and len(chunk.rollouts) < self._share:
+            rollout = self._pending[0]
+            if not chunk.indices or chunk.indices[-1] != rollout.index:
+                tokens += len(self.requests[rollout.index].prompt_ids)
+                if chunk.indices and tokens > CHUNK_TOKENS:
+                    break
+                chunk.indices.append(rollout.index)
+                chunk.samples.append([])
+            chunk.samples[-1].append(rollout.sample)
+            chunk.rollouts[rollout.index, rollout.sample] = self._pending.popleft()
+        return chunk
+
+    def _read(self, chunk: _Chunk, stream: LineStream) -> None:
+        try:
+            for line in stream:
+                self._events.put((chunk, line))
+            self._events.put((chunk, None))
+        except BaseException as error:  # every ending is an event for the calling thread
+            self._events.put((chunk, error))
+
+    def _line(self, chunk: _Chunk, line: dict[str, Any], on_result: OnResult | None) -> None:
+        if "error" in line:
+            refusal = _refusal(chunk.server.url, line["error"], self.requests[chunk.indices[line["index"]]])
+            if not isinstance(refusal, ServerLost):
+                raise refusal
+            self._lost(chunk, refusal)
+            return
+        self._check_version(chunk.server.url, line["version"])
+        if "token_ids" not in line:  # a sign of life, the first line or the last
+            return
+        index = chunk.indices[line["index"]]
+        sample = chunk.samples[line["index"]][line["sample"]]
+        if chunk.rollouts.pop((index, sample), None) is None:
+            return
+        self._left -= 1
+        group = self.found[index]
+        group[sample] = Completion(
+            token_ids=line["token_ids"],
+            logprobs=line["logprobs"],
+            finish=line["finish"],
+            policy_version=line["version"],
+        )
+        if len(group) == self.requests[index].n and on_result is not None:
+            on_result(index, [group[sample] for sample in sorted(group)])
+
+    def _check_version(self, url: str, version: str) -> None:
+        self._versions[url] = self._versions.get(url, version)
+        if self._versions[url] != version:
+            raise ServerError(
+                f"{url}: the weights changed ({self._versions[url]}, {version}) while rollouts were being written",
+                remedy="another program pushes to this server; give each run its own",
+            )
+        if len(set(self._versions.values())) > 1:
+            held = ", ".join(f"{url}: {version}" for url, version in sorted(self._versions.items()))
+            raise ServerError(
+                f"the rollout servers hold different weights ({held})",
+                remedy="a push must reach every server of the fleet; run again, the step begins with a push to all",
+            )
+
+    def _lost(self, chunk: _Chunk, error: ServerLost) -> None:
+        """Put back what the server has not finished, in front, and ask it no more."""
+        for other in [other for other in self._chunks if other.server is chunk.server]:
+            self._chunks.remove(other)
+            if other.stream is not None:
+                other.stream.abort()
+            self._pending.extendleft(reversed(other.rollouts.values()))
+        self._share = min(CHUNK_ROLLOUTS, -(-max(1, len(self._pending)) // max(1, len(self.pool.servers) - 1)))
+        if chunk.server in self.pool.servers:
+            self.pool.drop(chunk.server, error)
+        else:
+            print(f"{chunk.server.url}: already dropped ({error.message})", file=sys.stderr)
+
+
+def _refusal(url: str, reason: str, request: GenerationRequest) -> ServerError:
+    """What a server said about one request, as the error it means."""
+    if "EngineDead" in reason:
+        return ServerLost(f"the engine of the rollout server at {url} died ({reason[:200]})")
+    return ServerError(
+        f"the rollout server at {url} refused a prompt of {len(request.prompt_ids)} tokens: {reason[:500]}",
+        remedy="shorten max_prompt_tokens or max_completion_tokens, or serve a longer context",
+    )
+
+
+def sample_seeds(request: GenerationRequest) -> list[int]:
+    """One seed for each of a request's samples, far apart, so that neighbouring requests share none."""
+    return [
+        int.from_bytes(hashlib.blake2b(f"{request.seed}/{sample}".encode(), digest_size=7).digest(), "big")
+        for sample in range(request.n)
+    ]

@@ -1,0 +1,300 @@
+"""Owns one vLLM server process: start, wait until it answers, warm up, stop. The owner's side; no torch.
+
+The server listens on loopback behind a random key. Development routes (weight updates) are open to whoever holds the
+key, so the key travels only in the environment. A server whose owner has died leaves by itself (vllm_plugin.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from reasoning_pipeline.base.ownership import owner_environment
+from reasoning_pipeline.errors import ServerError
+from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.rollouts.clients.client import POLICY_NAME, RolloutClient
+from reasoning_pipeline.rollouts.servers import register as server_files
+from reasoning_pipeline.rollouts.vllm.plugin import BACKENDS, FOLDERS_VARIABLE, TRANSFER_PREFIX, WORKER_EXTENSION
+
+LOG_LINES_SHOWN = 15
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """Where a server listens, for whom, and what it lets them do."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    """None: a free one is chosen."""
+    key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    name: str | None = None
+    """Model name it answers to besides POLICY_NAME; the folder's where it is not given."""
+    development: bool = True
+    """Whether weights may be pushed. Off, it is a plain OpenAI-compatible server with our two routes."""
+
+
+class RolloutServer:
+    """One `vllm serve` process holding one architecture's weights.
+
+    Args:
+        folder: Model folder to start from; its tokenizer is served too.
+        log: File that receives everything the server prints.
+        readable: Folders it may load weights from besides the transfer folder (the registry).
+        transfer_folder: Where trainers leave weights for it, shared by several servers; one of its own, removed when
+            it stops, where none is given.
+        devices: CUDA_VISIBLE_DEVICES; None leaves it as it is.
+        register: Folder in which a file says that this server runs (server_files.py).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        profile: HardwareProfile,
+        log: Path,
+        *,
+        readable: tuple[Path, ...] = (),
+        max_model_len: int | None = None,
+        service: Service | None = None,
+        transfer_folder: Path | None = None,
+        devices: str | None = None,
+        register: Path | None = None,
+    ) -> None:
+        if find_spec("vllm") is None:
+            raise ServerError(
+                "vLLM is not installed", remedy="`make setup` installs it; or set `engine: transformers` in the profile"
+            )
+        self.folder, self.profile, self.log = folder, profile, log
+        self.service = service or Service()
+        self.key = self.service.key
+        self._owns_transfer_folder = transfer_folder is None
+        self.transfer_folder = transfer_folder or make_transfer_folder(profile.server.transfer_folder)
+        self._readable = (self.transfer_folder, *readable)
+        self._max_model_len = max_model_len
+        self._devices, self._register = devices, register
+        self.warm = False
+        self.url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._client: RolloutClient | None = None
+        self._started = 0.0
+        self._port_retries = 3
+
+    def start(self) -> None:
+        """Launch; returns at once. `wait_ready` waits."""
+        port = self.service.port or free_port()
+        everywhere = self.service.host in ("0.0.0.0", "::")  # then it is asked from here, through loopback
+        self.url = f"http://{'127.0.0.1' if everywhere else self.service.host}:{port}"
+        self.warm, self._started = False, time.monotonic()
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        log: IO[bytes] = self.log.open("ab")
+        try:
+            self._process = subprocess.Popen(
+                self._command(port),
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the runner alone, which then stops the server in order
+            )
+        finally:
+            log.close()
+        self._client = RolloutClient(
+            self.url,
+            key=self.key,
+            timeout_s=self.profile.server.request_timeout_s,
+            silence_s=self.profile.server.silence_timeout_s,
+        )
+        if self._register is not None:
+            server_files.write(self._register, self._process.pid, url=self.url, model=self.name, log=self.log)
+
+    @property
+    def client(self) -> RolloutClient:
+        if self._client is None:
+            raise ServerError("the rollout server has not been started")
+        return self._client
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def name(self) -> str:
+        """What it is called in `status` and in requests."""
+        return self.service.name or self.folder.name
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is up and answers now."""
+        return self.alive and self.client.healthy()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def wait_ready(self) -> None:
+        """Block until the server answers and has been warmed up. Raises ServerError with the end of its log."""
+        deadline = self._started + self.profile.server.start_timeout_s
+        while not self.client.healthy():
+            if not self.alive and self._another_port():
+                continue
+            if not self.alive:
+                raise ServerError(
+                    f"the rollout server did not start\n{self.log_tail()}", remedy=f"full log: {self.log}"
+                )
+            if time.monotonic() > deadline:
+                self.stop()
+                raise ServerError(
+                    f"the rollout server did not answer within {self.profile.server.start_timeout_s:.0f} s\n"
+                    f"{self.log_tail()}",
+                    remedy=f"full log: {self.log}; a slow disk needs a larger server.start_timeout_s in the profile",
+                )
+            time.sleep(0.2)
+        if not self.warm:
+            # The first request compiles; without this it would be charged to the first step.
+            self.client.score([[0, 0]])
+            self.warm = True
+
+    def _another_port(self) -> bool:
+        """Whether the process died because somebody took its port in between, and was started again on another."""
+        taken = "ddress already in use" in tail(self.log, 200)
+        if self._port_retries == 0 or self.service.port is not None or not taken:
+            return False
+        self._port_retries -= 1
+        self.client.close()
+        self.start()
+        return True
+
+    def stop(self) -> None:
+        """Ask, then insist. Leaves nothing behind: no process, no shared memory."""
+        if self._client is not None:
+            self._client.close()
+        if self._process is not None:
+            stop_tree(self._process.pid)
+            with contextlib.suppress(ProcessLookupError):  # what it started while it was being stopped
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            if self._register is not None:
+                server_files.remove(self._register, self._process.pid)
+        if self._owns_transfer_folder:
+            shutil.rmtree(self.transfer_folder, ignore_errors=True)
+
+    def log_tail(self) -> str:
+        return tail(self.log, LOG_LINES_SHOWN)
+
+    def _command(self, port: int) -> list[str]:
+        profile, server = self.profile, self.profile.server
+        command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(self.folder)]
+        command += ["--disable-uvicorn-access-log"]
+        command += ["--served-model-name", self.name, POLICY_NAME]
+        options: dict[str, str | int | float] = {
+            "host": self.service.host,
+            "port": port,
+            "dtype": profile.precision,
+            "max-num-seqs": server.max_sequences,
+            "max-logprobs": -1,
+            # Ratios and divergences need the distribution that was sampled from, not the raw one.
+            "logprobs-mode": "processed_logprobs",
+        }
+        if self.service.development:
+            # Every decoding field is sent with each request; nothing may come from generation_config.json.
+            options["generation-config"] = "vllm"
+            options["weight-transfer-config"] = json.dumps({"backend": BACKENDS[server.transport]})
+            options["worker-extension-cls"] = WORKER_EXTENSION
+            if server.sleep:
+                command += ["--enable-sleep-mode"]
+        if profile.device == "cuda":
+            options |= {
+                "gpu-memory-utilization": server.gpu_memory_utilization,
+                "tensor-parallel-size": server.tensor_parallel,
+            }
+        else:
+            # vLLM 0.31 cannot rewind a seeded CPU generator, which it does when a prompt is prefilled in chunks: its
+            # engine dies. Whole prompts only, then.
+            command += ["--enforce-eager", "--no-enable-chunked-prefill"]
+        if self._max_model_len is not None:
+            options["max-model-len"] = self._max_model_len
+        for name, value in options.items():
+            command += [f"--{name}", str(value)]
+        return [*command, *server.arguments]
+
+    def _environment(self) -> dict[str, str]:
+        server = self.profile.server
+        environment = {
+            **os.environ,
+            "VLLM_API_KEY": self.key,
+            "VLLM_SERVER_DEV_MODE": "1" if self.service.development else "0",
+            "VLLM_PLUGINS": "reasoning_pipeline",
+            "VLLM_NO_USAGE_STATS": "1",
+            "VLLM_LOGGING_LEVEL": "INFO",
+            FOLDERS_VARIABLE: os.pathsep.join(str(folder.resolve()) for folder in self._readable),
+            **owner_environment(),
+        }
+        if self.profile.device == "cpu":
+            environment |= {
+                "VLLM_CPU_KVCACHE_SPACE": str(server.kv_cache_gib),
+                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            }
+        if self._devices is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = self._devices
+        return environment | server.environment
+
+
+def make_transfer_folder(parent: Path | None = None) -> Path:
+    """A new folder for weights on their way: in `parent`, else in shared memory where there is any."""
+    parent = parent or (SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
+    return Path(tempfile.mkdtemp(prefix=TRANSFER_PREFIX, dir=parent))
+
+
+def free_port() -> int:
+    """A port nobody listens on now, chosen by the system."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def stop_tree(pid: int, grace_s: float = 10.0) -> None:
+    """End a process and all its descendants: SIGTERM first, SIGKILL for what is left after `grace_s`."""
+    try:
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for process in family:
+        _signal(process, signal.SIGTERM)
+        _signal(process, signal.SIGCONT)  # a stopped one would not notice
+    _, left = psutil.wait_procs(family, timeout=grace_s)
+    for process in left:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=grace_s)
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(number)
+
+
+def tail(path: Path, lines: int) -> str:
+    """The last lines of a log, each bounded; a note where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 64_000))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return "    (no log)"
+    return "\n".join("    " + line[:300] for line in text.splitlines()[-lines:])

@@ -1,0 +1,64 @@
+"""What vLLM loads into each of its processes: our weight-transfer engines.
+
+vLLM finds `register` through the entry-point group `vllm.general_plugins` (see pyproject.toml). With `safetensors` the
+trainer writes files into a folder both sides see (shared memory on one machine), names them in `/update_weights`, and
+the engine loads them with the model's own checkpoint loader, so fused and tied parameters need no special case. `nccl`
+is vLLM's own; `ipc` is vLLM's own but for the form in which the handles travel.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from reasoning_pipeline.base.ownership import leave_with_owner
+
+BACKENDS = {"safetensors": "safetensors", "nccl": "nccl", "ipc": "plain_ipc"}
+"""`server.transport` of a hardware profile -> the name of vLLM's weight-transfer backend."""
+WORKER_EXTENSION = "reasoning_pipeline.rollouts.vllm.worker.WorkerExtension"
+TRANSFER_PREFIX = "reasoning-pipeline-"
+"""Begins the name of a transfer folder, the first of the folders below."""
+FOLDERS_VARIABLE = "REASONING_PIPELINE_WEIGHT_FOLDERS"
+"""Folders the server may read weights from, separated by `os.pathsep`; anything else is refused."""
+
+
+def register() -> None:
+    """Called by vLLM in every process it starts."""
+    from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
+
+    module = "reasoning_pipeline.rollouts.vllm.weight_engine"
+    ours = {"safetensors": "SafetensorsWeightTransferEngine", "ipc": "PlainIPCWeightTransferEngine"}
+    for transport, engine in ours.items():
+        if BACKENDS[transport] not in WeightTransferEngineFactory._registry:
+            WeightTransferEngineFactory.register_engine(BACKENDS[transport], module, engine)
+    # vLLM's engine is a grandchild of whoever started the server; a SIGKILL there would leave it running.
+    leave_with_owner(last=_remove_transfer_folder)
+    if _is_cpu_build():
+        import vllm._custom_ops as custom_ops
+
+        # On CPUs vLLM packs linear weights for oneDNN and keeps multiplying with the old pack after an update:
+        # every route answers 200 and the weights are not in use. Without packing, a push takes effect.
+        custom_ops._supports_onednn = False
+
+
+def _remove_transfer_folder() -> None:
+    """What the owner would have done: shared memory outlives processes, and a large model's weights may be in it."""
+    first = os.environ.get(FOLDERS_VARIABLE, "").partition(os.pathsep)[0]
+    if Path(first).name.startswith(TRANSFER_PREFIX):
+        shutil.rmtree(first, ignore_errors=True)
+
+
+def _is_cpu_build() -> bool:
+    from vllm.platforms import current_platform
+
+    return current_platform.is_cpu()
+
+
+def allowed_path(name: str) -> Path:
+    """The file `name`, if it lies in a folder this server was told to trust. Raises ValueError otherwise."""
+    path = Path(name).resolve()
+    folders = [Path(folder).resolve() for folder in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if folder]
+    if not any(path.is_relative_to(folder) for folder in folders):
+        raise ValueError(f"{path} is outside the folders this server reads weights from")
+    return path

@@ -1,0 +1,1 @@
+"""Weights into running servers: push and proof, one file a medium."""

@@ -1,0 +1,171 @@
+"""One step as a process of its own: what it is told, what it finds in its environment, how it is asked to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from reasoning_pipeline.base.jsonl import lines
+from reasoning_pipeline.base.ownership import owner_environment
+from reasoning_pipeline.errors import Stopped
+from reasoning_pipeline.hardware.launcher import is_evaluation, launched, step_command
+from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.plan.graph import Plan, PlannedStep
+from reasoning_pipeline.plan.planner import external_folder
+from reasoning_pipeline.recipe.reading import Recipe
+from reasoning_pipeline.registry.provenance import COMMAND_VARIABLE, command_line
+from reasoning_pipeline.registry.resolve import resolve_model
+from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
+from reasoning_pipeline.rollouts.servers.pool import Pool, Servers
+from reasoning_pipeline.run.context import STOP_VARIABLE
+from reasoning_pipeline.run.program import PROBLEMS_FILE, TEACHER_KEY_VARIABLE, StepContext
+from reasoning_pipeline.run.progress import Progress
+from reasoning_pipeline.run.warm_start import EVALUATION, STEP, WarmProcess
+
+POLL_SECONDS = 0.2
+
+
+def input_folder(plan: Plan, step: PlannedStep, field: str) -> Path:
+    """The folder of the model or rollout set that a field of a step refers to; it need not exist yet."""
+    entry = step.input(field)
+    if entry.artifact is not None:
+        return plan.registry.folder / entry.artifact
+    root = plan.registry.root
+    return external_folder(entry.reference, plan.recipe) or resolve_model(entry.reference, root).folder
+
+
+@dataclass(frozen=True)
+class StepProcess:
+    """Starts the programs of one recipe's steps on this machine."""
+
+    recipe: Recipe
+    profile: HardwareProfile
+    root: Path
+    progress: Progress
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set to have every running step save a resume point and leave: Ctrl-C reaches only the main thread."""
+
+    def run(
+        self,
+        plan: Plan,
+        step: PlannedStep,
+        work: Path,
+        log: Path,
+        server: Servers | None,
+        teacher: Servers | None,
+        servers: Pool | None,
+        prefix: str,
+    ) -> int:
+        """Start the step's program and wait for it; its exit status, Stopped's where it was asked to stop."""
+        context = self._context(plan, step, work, server, teacher)
+        environment = {**os.environ, **self.profile.environment, **owner_environment(), "PYTHONUNBUFFERED": "1"}
+        environment |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        environment[COMMAND_VARIABLE] = command_line(sys.argv)
+        stop = Path(os.environ.get(STOP_VARIABLE) or work / "stop")  # a job's script watches over one of its own
+        if STOP_VARIABLE not in os.environ:
+            stop.unlink(missing_ok=True)
+        environment[STOP_VARIABLE] = str(stop.resolve())
+        if server is not None:
+            environment[KEY_VARIABLE] = server.key
+        if teacher is not None:
+            environment[TEACHER_KEY_VARIABLE] = teacher.key
+        if server is None and teacher is None and (servers is None or not servers.starting):
+            environment |= self.profile.environment_without_server
+        if self.profile.trainer_devices is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = self.profile.trainer_devices
+        started = time.monotonic()
+        process = self._start(step, context.save(), environment, log)
+        try:
+            with self.progress.step(prefix, step.name, step.config.stage, work) as shown:
+                while (status := process.poll()) is None:
+                    shown.refresh()
+                    if self.stopping.wait(POLL_SECONDS):
+                        raise KeyboardInterrupt
+                    if any(one is not None and not one.alive for one in (server, teacher)):
+                        # The step notices by itself when it next asks; one that never asks would wait for its timeout.
+                        self._wait_or_kill(process, grace_s=20.0)
+        except KeyboardInterrupt:
+            with self.progress.waiting(f"{prefix} {step.name}: stopping; saving a resume point"):
+                stop.touch()
+                if not launched(step, self.profile):  # a launcher would hurry its workers; the file reaches them
+                    process.terminate()
+                self._wait_or_kill(process, grace_s=self.profile.stop_grace_s)
+            return Stopped.exit_status
+        if status != 0 and stop.exists():  # behind a launcher every failure is 1
+            return Stopped.exit_status
+        if status == 0:
+            self.progress.done(prefix, step.name, step.config.stage, time.monotonic() - started, plan, step)
+        return status
+
+    def _start(
+        self, step: PlannedStep, context: Path, environment: dict[str, str], log: Path
+    ) -> subprocess.Popen[bytes] | WarmProcess:
+        if self.profile.warm_start:
+            return WarmProcess(EVALUATION if is_evaluation(step) else STEP, context, environment, log)
+        with log.open("wb") as output:
+            return subprocess.Popen(
+                step_command(step, self.profile, context),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the runner alone, which asks the step to save and leave
+            )
+
+    @staticmethod
+    def _wait_or_kill(process: subprocess.Popen[bytes] | WarmProcess, grace_s: float) -> None:
+        try:
+            process.wait(timeout=grace_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def _context(
+        self, plan: Plan, step: PlannedStep, work: Path, server: Servers | None, teacher: Servers | None
+    ) -> StepContext:
+        if problems := step.problems():
+            (work / PROBLEMS_FILE).write_text(lines(map(asdict, problems)), encoding="utf-8")
+        return StepContext(
+            name=step.name,
+            label=step.output,
+            root=self.root.resolve(),
+            work=work.resolve(),
+            inputs={entry.field: input_folder(plan, step, entry.field).resolve() for entry in step.inputs},
+            prompt=self.recipe.prompt,
+            profile=self.profile,
+            config=self._config(step),
+            server_urls=server.urls if server is not None else [],
+            transfer_folder=server.transfer_folder if server is not None else None,
+            teacher_url=teacher.urls[0] if teacher is not None else None,
+            record={
+                "kind": type(step.config).publishes,
+                "stage": step.config.stage,
+                "step": step.name,
+                "recipe": self.recipe.name,
+                "fingerprint": step.fingerprint,
+                "config": step.config.model_dump(mode="json"),
+                "identity": step.identity,
+                "inputs": {
+                    entry.field: {
+                        "reference": entry.reference,
+                        "fingerprint": entry.fingerprint,
+                        "artifact": entry.artifact,
+                    }
+                    for entry in step.inputs
+                },
+                "label_spend": [asdict(spend) for spend in step.lineage],
+            },
+        )
+
+    def _config(self, step: PlannedStep) -> dict[str, object]:
+        values = step.config.model_dump(mode="json")
+        if isinstance(values.get("data"), dict):  # suite files: the step's program runs in another folder
+            base = Path(self.recipe.path).resolve().parent
+            values["data"] = {suite: str(base / path) for suite, path in values["data"].items()}
+        return values

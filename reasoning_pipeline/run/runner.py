@@ -1,0 +1,290 @@
+"""Walks a plan: skip what is complete, run what is ready, stop clearly. Each step is a process of its own."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from rich.console import Console
+
+from reasoning_pipeline.base.locks import held_elsewhere, run_lock, step_lock
+from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed, Stopped
+from reasoning_pipeline.estimates.steps import check_fit
+from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.plan.compatibility import check_distillations
+from reasoning_pipeline.plan.graph import Plan, PlannedInput, PlannedStep
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.plan.selection import selected, unfetched_models
+from reasoning_pipeline.recipe.reading import MAIN, Recipe
+from reasoning_pipeline.registry.resolve import resolve_model
+from reasoning_pipeline.registry.store import write_json
+from reasoning_pipeline.rollouts.servers import register as server_files
+from reasoning_pipeline.rollouts.servers.pool import Pool, ServerPool, Servers, server_pool
+from reasoning_pipeline.rollouts.servers.process import tail
+from reasoning_pipeline.rollouts.servers.teacher import TeacherServers, asks_a_server
+from reasoning_pipeline.run.process import StepProcess, input_folder
+from reasoning_pipeline.run.progress import Progress
+from reasoning_pipeline.step_executor import step_executor
+from reasoning_pipeline.workflows.reasoning import judging as gate_judging
+
+LOG_LINES_SHOWN = 20
+
+
+class Runner:
+    """Runs the steps of one recipe on this machine.
+
+    Args:
+        console: Where progress goes.
+    """
+
+    def __init__(self, recipe: Recipe, profile: HardwareProfile, root: Path, console: Console) -> None:
+        self.recipe, self.profile, self.root, self.console = recipe, profile, root, console
+        self.folder = root / recipe.name
+        self.progress = Progress(console)
+        self._process = StepProcess(recipe, profile, root, self.progress)
+        self._teachers: TeacherServers | None = None
+
+    def run(
+        self,
+        *,
+        arms: Sequence[str] = (MAIN,),
+        seeds: Sequence[int] = (),
+        only: str | None = None,
+        until: str | None = None,
+    ) -> tuple[Plan, int]:
+        """Run what is not complete; returns the plan as it stands afterwards, and how many steps ran.
+
+        Args:
+            arms: Names of arms, or `all`. What they share is run once.
+            seeds: Everything once under each of these; the recipe's own seed where none is given.
+
+        Raises:
+            StepFailed: With the step's name, the end of its log and the log's path.
+            Stopped: On Ctrl-C or SIGTERM, after the step has saved a resume point.
+        """
+        whole = make_plan(self.recipe, self.root, seeds)
+        if unfetched := unfetched_models(whole):
+            # Which commit a branch means is part of an identity, and known before anything runs.
+            for reference in unfetched:
+                with self.progress.waiting(f"fetching {reference} from the hub"):
+                    resolve_model(reference, self.root)
+            whole = make_plan(self.recipe, self.root, seeds)
+        plan = whole if only or until else whole.of_arms(arms)  # a step's name says which arm it belongs to
+        wanted = selected(plan, only, until)
+        todo = [step for step in wanted if not step.complete]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._clear_work(plan)
+        if not todo:
+            return plan.of_arms(arms), 0
+        gate_judging.enforce(plan)
+        check_distillations(plan)
+        check_fit(plan, self.profile, todo)
+        # Steps of one recipe may run side by side, each in a job of its own; a step itself is made by one at a time.
+        lock = run_lock(self.folder) if only is None else nullcontext()
+        logs = self.folder / "logs" / (only or "")
+        with lock, _terminable(), self._servers(plan, logs) as servers:
+            write_json(self.folder / "plan.json", plan.as_json())
+            plan = self._walk(plan, todo, servers)
+            write_json(self.folder / "plan.json", plan.as_json())
+        return plan.of_arms(arms), len(todo)
+
+    def _walk(self, plan: Plan, todo: Sequence[PlannedStep], servers: Pool | None) -> Plan:
+        """Run each step once what it reads is complete, as many at a time as the profile says; the plan afterwards."""
+        left, running = list(todo), dict[Future[None], PlannedStep]()
+        self.progress.begin([step.config.stage for step in todo])
+        with step_executor(self.profile.parallel_steps) as executor:
+            try:
+                while left or running:
+                    while left and len(running) < self.profile.parallel_steps:
+                        self._start_servers_ahead(plan, left, servers)
+                        if (step := self._next(plan, left, list(running.values()), servers)) is None:
+                            break
+                        left.remove(step)
+                        prefix = f"[{len(todo) - len(left)}/{len(todo)}]"
+                        running[executor.submit(self._run_step, plan, step, servers, prefix)] = step
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        step = running.pop(future)
+                        future.result()
+                        plan = plan.refreshed()
+                        self._judge(plan, step)
+                    left = [step for step in left if not plan.step(step.name).complete]  # equal steps are done once
+            except BaseException:
+                self._process.stopping.set()  # what runs beside saves a resume point and leaves
+                raise
+        return plan
+
+    def _clear_work(self, plan: Plan) -> None:
+        """Work folders of complete steps: what a runner leaves that is killed right after a step has published."""
+        for step in plan.steps:
+            work = self.root / "work" / step.output
+            if step.complete and work.is_dir() and held_elsewhere(work.with_name(f"{work.name}.lock")) is None:
+                shutil.rmtree(work, ignore_errors=True)
+
+    @contextmanager
+    def _servers(self, plan: Plan, logs: Path) -> Iterator[Pool | None]:
+        if self.profile.engine != "vllm":
+            yield None
+            return
+        pool = server_pool(
+            self.profile,
+            logs,
+            plan.registry.folder,
+            max_model_len=longest_sequence(plan),
+            register=self.root / server_files.FOLDER,
+        )
+        self._teachers = TeacherServers(
+            self.profile,
+            lambda profile: ServerPool(
+                profile,
+                logs / "teacher",
+                plan.registry.folder,
+                max_model_len=longest_sequence(plan) + 1,  # scoring a sequence writes one token
+                register=self.root / server_files.FOLDER,
+            ),
+        )
+        try:
+            yield pool
+        finally:
+            pool.stop()
+            self._teachers.stop()
+
+    def _start_servers_ahead(self, plan: Plan, steps: list[PlannedStep], servers: Pool | None) -> None:
+        """A server takes half a minute to start; do that while steps that need none are training."""
+        if servers is None:
+            return
+        for step in steps:
+            folder = self._generator_folder(plan, step)
+            if folder is not None and folder.is_dir():
+                servers.prestart(folder)
+
+    def _next(
+        self, plan: Plan, left: list[PlannedStep], running: list[PlannedStep], servers: Pool | None
+    ) -> PlannedStep | None:
+        """The first step whose inputs are complete, passing over those whose server is still starting; None where all
+        wait for a running one."""
+        ready = [
+            step
+            for step in left
+            if self._missing_input(plan, step) is None and not gate_judging.overtakes(plan, step, [*left, *running])
+        ]
+        for step in ready:
+            folder = self._generator_folder(plan, step)
+            if servers is None or folder is None or servers.answers(folder):
+                return step
+        return ready[0] if ready else None if running else left[0]
+
+    def _judge(self, plan: Plan, step: PlannedStep) -> None:
+        """Say what a measurement means for its gate. Raises GateFailed where the recipe says that it ends the run."""
+        judged = gate_judging.judge(plan, plan.step(step.name))
+        if judged is not None:
+            gate_judging.enforce(plan)
+            warning = "warning: " if judged.held is False else ""
+            self.console.print(f"  {warning}{judged.sentence}", highlight=False, soft_wrap=True)
+
+    @staticmethod
+    def _missing_input(plan: Plan, step: PlannedStep) -> PlannedInput | None:
+        for entry in step.inputs:
+            if entry.step is not None and not plan.step(entry.step).complete:
+                return entry
+        return None
+
+    def _generator_folder(self, plan: Plan, step: PlannedStep) -> Path | None:
+        """The folder of the model a step generates with, or None where it generates nothing."""
+        field = step.config.generator
+        return input_folder(plan, step, field) if field is not None else None
+
+    def _teacher_folder(self, plan: Plan, step: PlannedStep) -> Path | None:
+        """The folder of the frozen teacher, or None where no server holds it."""
+        return input_folder(plan, step, "teacher") if asks_a_server(step.config, self.profile) else None
+
+    def _run_step(self, plan: Plan, step: PlannedStep, servers: Pool | None, prefix: str) -> None:
+        if (missing := self._missing_input(plan, step)) is not None:
+            raise RecipeError(
+                step.name, [f"needs {missing.reference}, which is not complete; run it first (drop --only)"]
+            )
+        work = self.root / "work" / step.output
+        with step_lock(work, self.progress.waiting):
+            if plan.registry.find(step.config.stage, step.fingerprint) is not None:
+                self.console.print(f"{prefix} {step.name}: another run has made it meanwhile", highlight=False)
+                return
+            self._make(plan, step, work, servers, prefix)
+
+    def _make(self, plan: Plan, step: PlannedStep, work: Path, servers: Pool | None, prefix: str) -> None:
+        work.mkdir(parents=True, exist_ok=True)
+        log = self.folder / "logs" / f"{step.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        generator = self._generator_folder(plan, step)
+        advisor = self._teacher_folder(plan, step)
+        server: Servers | None = None
+        teacher: Servers | None = None
+        for attempt in (1, 2):
+            restart = attempt == 2 and (teacher is None or teacher.alive)
+            if advisor is not None and self._teachers is not None:
+                self._teachers.prestart(advisor)
+            if servers is not None and generator is not None:
+                with self.progress.waiting(f"{prefix} {step.name}: waiting for the rollout server"):
+                    server = servers.restart(generator) if restart else servers.ready(generator)
+            if advisor is not None and self._teachers is not None:
+                with self.progress.waiting(f"{prefix} {step.name}: waiting for the teacher's server"):
+                    teacher = self._teachers.ready(advisor)
+            status = self._process.run(plan, step, work, log, server, teacher, servers, prefix)
+            dead = [one for one in (server, teacher) if one is not None and not one.alive]
+            lost = status == ServerLost.exit_status or (bool(dead) and status != 0)
+            if not lost:
+                break
+            if attempt == 1:
+                which = "teacher's" if teacher in dead else "rollout"
+                self.console.print(
+                    f"{prefix} {step.name}: the {which} server was lost; restarting it, the step resumes"
+                )
+        if status == Stopped.exit_status:
+            raise Stopped(f"{step.name} was stopped; its resume point is kept", remedy=self._how_to_continue())
+        if status != 0:
+            told = (dead or [one for one in (server,) if one is not None]) if lost else []
+            server_lines = "".join(f"\n  the server's log ended with\n{one.log_tail()}" for one in told)
+            raise StepFailed(
+                f"step {step.name} failed ({_ending(status)}); its log ended with\n"
+                f"{tail(log, LOG_LINES_SHOWN)}{server_lines}",
+                remedy=f"full log: {log}",
+            )
+        if plan.registry.find(step.config.stage, step.fingerprint) is None:
+            raise StepFailed(f"step {step.name} ended without publishing {step.output}", remedy=f"full log: {log}")
+        shutil.rmtree(work, ignore_errors=True)
+
+    def _how_to_continue(self) -> str:
+        return f"continue with `python -m reasoning_pipeline run {self.recipe.path}`"
+
+
+def longest_sequence(plan: Plan) -> int:
+    """Prompt plus completion tokens of the longest request any step of any arm makes."""
+    configs, evaluate = [step.config for step in plan.steps], plan.recipe.evaluate
+    lengths = [getattr(c, "max_prompt_tokens", 0) + getattr(c, "max_completion_tokens", 0) for c in configs]
+    prompt = max((getattr(c, "max_prompt_tokens", 0) for c in configs), default=0)
+    evaluation = evaluate.max_tokens + max(prompt, 2048) if evaluate is not None else 0
+    return max(*lengths, evaluation, 64)
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    return f"exit status {status}"
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM means the same as Ctrl-C: stop children, keep checkpoints."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped("stopped", remedy="run the same command again to continue") from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)

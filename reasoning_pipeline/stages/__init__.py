@@ -1,1 +1,0 @@
-"""One file per stage. A stage's kind is its file name; see reasoning_pipeline/stage.py for what a file contains."""

@@ -1,0 +1,1 @@
+"""Scores with their uncertainty: over samples, over pairs of runs, over seeds."""

@@ -1,0 +1,257 @@
+"""Small questions about one or two answers: is it a name, a literal, an interval; does it round to that decimal?
+
+No rule of grading is decided here; `compare` asks and decides.
+"""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+
+from reasoning_pipeline.verifier.answers import Answer
+from reasoning_pipeline.verifier.bounds import TooLarge, Unreadable
+from reasoning_pipeline.verifier.exact import NoNormalForm, normal_form, rational
+from reasoning_pipeline.verifier.expressions import MINUS_ONE, Tree, times
+from reasoning_pipeline.verifier.numeric import real_value, variables
+from reasoning_pipeline.verifier.realsets import substitute
+
+FLOAT_DIGITS = 15
+MAX_ITEMS = 64
+"""Longest list that is compared item by item, and most tuples that plus-minus signs are expanded to."""
+
+
+def is_literal(tree: Tree, *, whole: bool = False) -> bool:
+    """A number written as a number: 7, -2.50, 3/4, 2 1/3. With `whole`, only what can stand for an integer."""
+    if tree[0] in ("n", "d"):
+        return True
+    if whole:
+        return False
+    if tree[0] == "+" and len(tree[1]) == 2:
+        return tree[1][0][0] == "n" and _is_fraction(tree[1][1])
+    return _is_fraction(tree)
+
+
+def _is_fraction(tree: Tree) -> bool:
+    if tree[0] == "^":
+        return tree[1][0] in ("n", "d") and tree[2] == MINUS_ONE
+    if tree[0] != "*":
+        return False
+    factors = [factor for factor in tree[1] if factor != MINUS_ONE]
+    tops = [factor for factor in factors if factor[0] in ("n", "d")]
+    bottoms = [factor for factor in factors if factor[0] == "^"]
+    return len(tops) <= 1 and len(bottoms) == 1 and len(factors) == len(tops) + 1 and _is_fraction(bottoms[0])
+
+
+def meaningless(answer: Answer) -> bool:
+    """Equal to itself, and still nothing: 0/0, infinity minus infinity."""
+    if answer[0] != "expr" or answer[1] == ("s", "infty") or real_value(answer[1]) is not None:
+        return False
+    if any(contains(answer[1], kind) for kind in ("±", "M", "b")):
+        return False
+    try:
+        normal_form(answer[1])
+    except NoNormalForm:
+        return not variables(answer[1]) and answer[1][0] in ("+", "*", "^")
+    except TooLarge:
+        return False
+    return False
+
+
+def exact_side(answer: Answer) -> Answer:
+    return answer[1] if answer[0] == "approx" else answer
+
+
+def expand_plus_minus(answer: Answer) -> Answer:
+    r"""`1 \pm \sqrt{2}` is the list of both; in a tuple every component chooses for itself."""
+    if answer[0] == "expr":
+        branches = _branches(answer[1])
+        return answer if len(branches) == 1 else ("list", tuple(("expr", branch) for branch in branches))
+    if answer[0] == "eq" and answer[1][-1][0] == "expr" and len(_branches(answer[1][-1][1])) > 1:
+        return ("list", tuple(("eq", (*answer[1][:-1], item)) for item in expand_plus_minus(answer[1][-1])[1]))
+    if answer[0] == "seq" and any(item[0] == "expr" and len(_branches(item[1])) > 1 for item in answer[3]):
+        choices = [[("expr", b) for b in _branches(item[1])] if item[0] == "expr" else [item] for item in answer[3]]
+        return (
+            "list",
+            tuple(("seq", *answer[1:3], items) for items in itertools.islice(itertools.product(*choices), MAX_ITEMS)),
+        )
+    if answer[0] == "list":
+        items = [expand_plus_minus(item) for item in answer[1]]
+        return (
+            "list",
+            tuple(
+                part for item in items for part in (item[1] if item[0] == "list" and item not in answer[1] else (item,))
+            ),
+        )
+    return answer
+
+
+def _branches(tree: Tree) -> list[Tree]:
+    """The formula with every ± upper, and with every ± lower; one branch when there is none."""
+    return [tree] if not contains(tree, "±") else [_with_sign(tree, 1), _with_sign(tree, -1)]
+
+
+def _with_sign(tree: Tree, sign: int) -> Tree:
+    if tree and tree[0] == "±":
+        term = _with_sign(tree[2], sign)
+        return term if sign * tree[1] > 0 else times((MINUS_ONE, term))
+    if tree and tree[0] in ("n", "d", "s", "b"):
+        return tree
+    return tuple(_with_sign(part, sign) if isinstance(part, tuple) else part for part in tree)
+
+
+def is_interval(gold: Answer, answer: Answer) -> bool:
+    """Two sequences of which one is an interval for sure: `(1, 2]`, or an infinite end."""
+    return any(side[1:3] != ("(", ")") or ("expr", ("s", "infty")) in side[3] for side in (gold, answer))
+
+
+def letters_of(answer: Answer) -> str | None:
+    """The word an answer spells: text as it is, one letter or a product of bare letters in its written order."""
+    if answer[0] == "text":
+        return answer[1].replace(" ", "")
+    if answer[0] == "list" and answer[1]:
+        words = [letters_of(item) for item in answer[1]]
+        return None if None in words else "".join(word for word in words if word)
+    if answer[0] == "expr":
+        factors = answer[1][1] if answer[1][0] == "*" else (answer[1],)
+        if all(factor[0] == "s" and "_" not in factor[1] for factor in factors):
+            return "".join(factor[1] for factor in factors).lower()
+        if answer[1][0] == "n":
+            return str(answer[1][1])
+    return None
+
+
+def whole_number(answer: Answer) -> int | None:
+    return answer[1][1].numerator if answer[0] == "expr" and answer[1][0] == "n" else None
+
+
+def quotient(ratio: Answer) -> Answer | None:
+    if len(ratio[1]) != 2 or any(item[0] != "expr" for item in ratio[1]):
+        return None
+    return ("expr", times((ratio[1][0][1], ("^", ratio[1][1][1], MINUS_ONE))))
+
+
+def is_name(side: Answer) -> bool:
+    r"""What may stand left of an answer: `x`, `f(3)`, `(p, q)`, `AB`, `\frac{NO}{BO}`, `A:B`, a word."""
+    if side[0] in ("text", "label"):
+        return True
+    if side[0] in ("seq", "ratio"):
+        return all(is_name(item) for item in side[3 if side[0] == "seq" else 1])
+    return side[0] == "expr" and _is_name_tree(side[1])
+
+
+def _is_name_tree(tree: Tree) -> bool:
+    if tree[0] == "s":
+        return tree[1] not in ("pi", "infty")
+    if tree[0] == "f":
+        return len(tree[1]) == 1 or (tree[1] == "abs" and _is_name_tree(tree[2][0]))
+    if tree[0] == "^":
+        return tree[2] == MINUS_ONE and _is_name_tree(tree[1])
+    if (
+        tree[0] == "*"
+        and tree[1][0][0] == "s"
+        and len(tree[1]) == 2
+        and tree[1][1][0] in ("n", "+", "s")
+        and tree[1][0][1].isupper()
+    ):
+        return True  # P(x), T(10), AB
+    return tree[0] == "*" and all(
+        _is_name_tree(factor) and (factor[0] != "s" or factor[1][0].isupper()) for factor in tree[1]
+    )
+
+
+def in_alphabetical_order(items: tuple[Answer, ...]) -> tuple[Answer, ...] | None:
+    """The values of `x = 1, y = 2`, which is the pair (1, 2); None for anything less plain."""
+    if not all(
+        item[0] == "eq" and len(item[1]) == 2 and item[1][0][0] == "expr" and item[1][0][1][0] == "s" for item in items
+    ):
+        return None
+    names = [item[1][0][1][1] for item in items]
+    return tuple(item[1][1] for item in items) if names == sorted(set(names)) else None
+
+
+def renamed_argument(first: Answer, second: Answer) -> tuple[str, str] | None:
+    if first[0] == second[0] == "expr" and first[1][0] == second[1][0] == "f" and first[1][1] == second[1][1]:
+        arguments = first[1][2], second[1][2]
+        if all(len(side) == 1 and side[0][0] == "s" for side in arguments):
+            return arguments[0][0][1], arguments[1][0][1]
+    return None
+
+
+def renamed_parameter(gold: Tree, answer: Tree) -> Tree | None:
+    r"""`k\pi` for `n\pi`: the integer that runs through a periodic solution may have another letter."""
+    first, second = variables(gold), variables(answer)
+    if (
+        len(first) == len(second) == 1
+        and first != second
+        and first | second <= set("kmn")
+        and ("s", "pi") in _atoms(gold)
+    ):
+        return substitute(answer, second.pop(), ("s", first.pop()))
+    return None
+
+
+def _atoms(tree: Tree) -> set[Tree]:
+    if tree[0] == "s":
+        return {tree}
+    return (
+        set().union(*(_atoms(part) for part in tree if isinstance(part, tuple) and part))
+        if tree[0] not in ("n", "d", "b")
+        else set()
+    )
+
+
+def difference_of_sides(equation: Answer) -> Tree | None:
+    if len(equation[1]) != 2 or any(side[0] != "expr" for side in equation[1]):
+        return None
+    return ("+", (equation[1][0][1], times((MINUS_ONE, equation[1][1][1]))))
+
+
+def at_one_point(tree: Tree, names: list[str]) -> Tree:
+    """A tree of numbers only: the value that a constant would have everywhere."""
+    for index, name in enumerate(names):
+        tree = substitute(tree, name, ("n", Fraction(17 + 6 * index, 13 + 4 * index)))
+    return tree
+
+
+def same_numeral(gold: Tree, answer: Tree) -> bool:
+    r"""`52_8` wants those digits: with the base, or with none (the question names it), never with another base."""
+    if gold[0] == answer[0] == "b":
+        return gold[1:] == answer[1:]
+    if gold[0] == "b":
+        return answer[0] == "n" and str(answer[1]) == gold[1]
+    return answer[2] == 10 and gold == ("n", Fraction(int(answer[1])))
+
+
+def prints_as(gold: Tree, answer: Tree) -> bool:
+    """A fraction that never ends, printed with every digit a float has (15 or more), is that fraction."""
+    if answer[0] != "d" or gold[0] in ("n", "d"):
+        return False
+    try:
+        value = rational(gold)
+    except Unreadable:
+        return False
+    return value is not None and abs(value - answer[1]) <= abs(value) * Fraction(1, 10**FLOAT_DIGITS)
+
+
+def rounds_to(gold: Tree, answer: Tree) -> bool:
+    """A reference given as a rounded decimal, an answer given exactly that rounds to it."""
+    if gold[0] != "d" or answer[0] in ("n", "d"):
+        return False
+    value = real_value(answer)
+    if value is None or contains(answer, "d"):
+        return False
+    try:
+        fraction = rational(answer)
+    except Unreadable:
+        return False
+    # 3.14 says too little to stand for an irrational number; 3.142 says which one is meant
+    if gold[2] < (2 if fraction is not None else 3):
+        return False
+    return abs(Fraction(value) - gold[1]) <= Fraction(5, 10 ** (gold[2] + 1)) * Fraction(1_000_001, 1_000_000)
+
+
+def contains(tree: Tree, kind: str) -> bool:
+    """Whether a node of this kind occurs anywhere in the tree."""
+    if not tree or tree[0] in ("n", "d", "s", "b"):
+        return bool(tree) and tree[0] == kind
+    return tree[0] == kind or any(contains(part, kind) for part in tree if isinstance(part, tuple))

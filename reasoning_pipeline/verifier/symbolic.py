@@ -1,0 +1,152 @@
+r"""The part that needs algebra. Runs only in worker processes: it may be slow, and mpmath and sympy load here.
+
+`algebra_equal` settles what exact arithmetic could not, by values to 60 and then 220 digits. What the grammar cannot
+read at all (sums, integrals, limits, matrix products) goes to math-verify, whose yes counts only when the two values
+also agree to many digits: its own comparison rounds to six places.
+"""
+
+from __future__ import annotations
+
+import logging
+from fractions import Fraction
+from typing import Any
+
+from reasoning_pipeline.verifier.bounds import Unreadable
+from reasoning_pipeline.verifier.compare import Profile, Truth, exact_equal
+from reasoning_pipeline.verifier.expressions import Tree
+from reasoning_pipeline.verifier.grading import Decision, decide, integer, too_many_terms
+from reasoning_pipeline.verifier.numeric import NoValue, evaluate, sample_points, variables
+
+_DIGITS = (60, 220)
+_AGREED_POINTS = 3
+
+
+class _MpMath:
+    """The calculator of `numeric.evaluate` with many digits."""
+
+    def __init__(self) -> None:
+        from mpmath import mp
+
+        self.mp = mp
+        self.pi, self.e = mp.pi, mp.e
+        self.functions: dict[str, Any] = {
+            "arcsin": mp.asin, "arccos": mp.acos, "arctan": mp.atan, "abs": lambda x: mp.mpc(abs(x)), "gamma": mp.gamma,
+            "floor": lambda x: mp.floor(self._real(x) + mp.mpf(10) ** -40),
+            "ceil": lambda x: mp.ceil(self._real(x) - mp.mpf(10) ** -40),
+            "real": self._real, "power": mp.power,
+        } | {name: getattr(mp, name) for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "ln",
+        "exp")}  # fmt: skip
+
+    def _real(self, value: Any) -> Any:
+        if abs(value.imag) > self.mp.mpf(10) ** (-self.mp.dps // 2):
+            raise NoValue("not real")
+        return value.real
+
+    def number(self, value: Fraction) -> Any:
+        return self.mp.mpc(value.numerator) / value.denominator
+
+    def seen(self, value: Any) -> Any:
+        if not self.mp.isfinite(value):
+            raise NoValue("not finite")
+        return value
+
+    def function(self, name: str) -> Any:
+        return self.functions[name]
+
+
+def algebra_equal(gold: Tree, answer: Tree) -> Truth:
+    """Equality of two formulas: exactly where possible, else to 200 digits at every point where both are real."""
+    truth = exact_equal(gold, answer)
+    if truth is not None:
+        return truth
+    from mpmath import mp
+
+    calculator = _MpMath()
+    for digits in _DIGITS:
+        with mp.workdps(digits):
+            truth = _agree(gold, answer, calculator, mp.mpf(10) ** (15 - digits))
+        if truth is not True:
+            return truth
+    return True
+
+
+def _agree(gold: Tree, answer: Tree, calculator: _MpMath, tolerance: Any) -> Truth:
+    mp = calculator.mp
+    names = sorted(variables(gold) | variables(answer))
+    complex_agreed = real_agreed = 0
+    for values in sample_points(names, lambda x: mp.mpc(Fraction(x).numerator) / Fraction(x).denominator):
+        try:
+            x, y = evaluate(gold, values, calculator), evaluate(answer, values, calculator)
+        except Unreadable:
+            continue
+        size = max(abs(x), abs(y))
+        same = abs(x - y) <= tolerance * size or (size < tolerance and bool(names))
+        # Off the real line different branches of a root or logarithm are no disagreement.
+        real = all(abs(z.imag) <= tolerance * max(1, abs(z)) for z in (x, y))
+        if not same and (real or not names):
+            return False
+        real_agreed += same and real
+        complex_agreed += same
+    wanted = min(_AGREED_POINTS, len(sample_points(names)))
+    if real_agreed >= min(wanted, 2) or complex_agreed >= wanted:
+        return True
+    return None
+
+
+def decide_with_algebra(gold: str, answer: str, profile: Profile, time_limit_s: float) -> Decision:
+    """The worker's whole decision about one pair."""
+    decision = decide(gold, answer, profile, algebra_equal)
+    if decision.status is not None:
+        return Decision(decision.status, "algebra" if decision.rule == "exact" else decision.rule)
+    if too_many_terms(answer) or (integer(gold) is None and too_many_terms(gold)):
+        return Decision("too_long", "numbers too large for algebra")
+    return _ask_math_verify(gold, answer, max(1, int(time_limit_s)))
+
+
+def _ask_math_verify(gold: str, answer: str, seconds: int) -> Decision:
+    parsed = [parse_latex(text, seconds) for text in (gold, answer)]
+    if parsed[0] is None:
+        return Decision("reference_unparsed", "math-verify reads no formula in the reference")
+    if parsed[1] is None:
+        return Decision("unparsed", "math-verify reads no formula in the box")
+    from math_verify import verify
+
+    # The reference goes first: math-verify is not symmetric.
+    said = verify(parsed[0], parsed[1], timeout_seconds=seconds, allow_set_relation_comp=True)
+    return Decision("correct" if said and not _values_differ(*parsed) else "wrong", "math-verify")
+
+
+def parse_latex(text: str, seconds: int) -> Any:
+    """The sympy object that math-verify reads in a formula, or None. LaTeX only, and never a bare string."""
+    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
+    from math_verify import LatexExtractionConfig, parse
+
+    from reasoning_pipeline.verifier.cleaning import ascii_latex
+
+    bare = ascii_latex(text).strip().strip("$").strip(".")
+    found = parse(f"${bare}$", [LatexExtractionConfig()], parsing_timeout=seconds, fallback_mode="no_fallback")
+    return next((item for item in found if not isinstance(item, str)), None)
+
+
+def _values_differ(gold: Any, answer: Any) -> bool:
+    """True when both are numbers and not the same to 40 digits."""
+    try:
+        if gold.free_symbols or answer.free_symbols:
+            return False
+        x, y = (complex_pair(side.doit().evalf(50)) for side in (gold, answer))
+    except (AttributeError, TypeError, ValueError):
+        return False
+    from mpmath import mp
+
+    with mp.workdps(50):
+        return bool(abs(x - y) > mp.mpf(10) ** -40 * max(abs(x), abs(y)))
+
+
+def complex_pair(value: Any) -> Any:
+    """A sympy number as an mpmath one; raises TypeError for anything else."""
+    from mpmath import mp
+
+    real, imaginary = value.as_real_imag()
+    if not (real.is_number and imaginary.is_number):
+        raise TypeError("not a number")
+    return mp.mpc(real._to_mpmath(170), imaginary._to_mpmath(170))

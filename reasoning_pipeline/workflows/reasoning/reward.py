@@ -1,0 +1,133 @@
+"""The sparse reward: the verifier's verdict on each completion, 1 or 0, or nothing where nothing could be judged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from reasoning_pipeline.records import Problem, Verdict
+from reasoning_pipeline.verifier import audit_references, shared_verifier
+
+
+def usable_references(problems: Sequence[Problem]) -> list[Problem]:
+    """Problems whose answer the verifier can read, in canonical form; the others are listed on stdout by id."""
+    audit = audit_references(problems)
+    if audit.set_aside:
+        print(f"set aside {len(audit.set_aside)} of {len(problems)} problems: their answers cannot be references")
+        for identity, reason in audit.set_aside:
+            print(f"  {identity}: {reason}")
+    return audit.usable
+
+
+MAX_DISAGREEMENTS = 1000
+
+
+Row = tuple[str, str, str, str]
+"""What a verdict depends on: answer, question, text, how it finished."""
+Opinions = tuple[Verdict, Verdict]
+"""Of the strict profile, which pays, and of the lenient one of the benchmarks."""
+
+
+class VerifiedReward:
+    """A TRL reward function; also says which groups can teach anything.
+
+    Told of a group when it is finished (`begin`), it judges while others are still being written; what it was not told
+    of it judges when asked. The verdicts are the same either way.
+    """
+
+    __name__ = "verified"
+
+    def __init__(self, *, group_size: int, stop_ids: Sequence[int]) -> None:
+        self.group_size, self.stop_ids = group_size, set(stop_ids)
+        self.verifier, self.second_opinion = shared_verifier("strict"), shared_verifier("lenient")
+        self.judged_ahead = 0
+        """Rows whose verdict had been begun before it was asked for."""
+        self._begun: dict[Row, Opinions] = {}
+        self._judge_thread = ThreadPoolExecutor(1, thread_name_prefix="judging")
+        self.statuses: Counter[str] = Counter()
+        self.disagreements: list[dict[str, str]] = []
+        """Rows that the lenient profile of the benchmarks judges otherwise; the first MAX_DISAGREEMENTS of them."""
+
+    def __call__(
+        self,
+        *,
+        completions: list[str],
+        completion_ids: list[list[int]],
+        answer: list[str],
+        question: list[str],
+        log_metric: Any,
+        **_: Any,
+    ) -> list[float | None]:
+        finishes = [self._finish(ids) for ids in completion_ids]
+        opinions = self._opinions(list(zip(answer, question, completions, finishes, strict=True)))
+        verdicts, lenient = ([pair[profile] for pair in opinions] for profile in (0, 1))
+        self.statuses.update(verdict.status for verdict in verdicts)
+        differing = [
+            i for i, pair in enumerate(zip(verdicts, lenient, strict=True)) if pair[0].correct != pair[1].correct
+        ]
+        for i in differing[: MAX_DISAGREEMENTS - len(self.disagreements)]:
+            self.disagreements.append({"gold": answer[i], "prediction": completions[i], "question": question[i]})
+        log_metric("reward_lenient", sum(verdict.correct for verdict in lenient) / len(lenient))
+        log_metric("verdicts_disagree", len(differing) / len(verdicts))
+        rewards = [verdict.reward for verdict in verdicts]
+        for name, share in group_shares(rewards, self.group_size).items():
+            log_metric(name, share)
+        for status in ("timeout", "error", "reference_unparsed"):
+            log_metric(f"verdicts_{status}", sum(v.status == status for v in verdicts) / len(verdicts))
+        return rewards
+
+    def begin(self, problem: Problem, completion_ids: list[list[int]], decode: Callable[..., list[str]]) -> None:
+        """Judge a finished group in the background. `decode` turns ids into the texts that will be asked for."""
+
+        def judge() -> None:
+            finishes = [self._finish(ids) for ids in completion_ids]
+            rows = [
+                (problem.answer, problem.question, text, finish)
+                for text, finish in zip(decode(completion_ids), finishes, strict=True)
+            ]
+            for row, opinions in zip(rows, self._judge(rows), strict=True):
+                self._begun[row] = opinions
+
+        self._judge_thread.submit(judge)
+
+    def _opinions(self, rows: list[Row]) -> list[Opinions]:
+        self._judge_thread.submit(lambda: None).result()  # it works in order, so what was begun before is done now
+        known = {row: self._begun[row] for row in rows if row in self._begun}
+        self.judged_ahead += sum(row in known for row in rows)
+        missing = list(dict.fromkeys(row for row in rows if row not in known))
+        known |= dict(zip(missing, self._judge(missing), strict=True))
+        for row in rows:
+            self._begun.pop(row, None)
+        return [known[row] for row in rows]
+
+    def _judge(self, rows: list[Row]) -> list[Opinions]:
+        answers, questions, texts, finishes = ([row[column] for row in rows] for column in range(4))
+        strict, lenient = (
+            verifier.judge(answers, texts, finishes=finishes, questions=questions)
+            for verifier in (self.verifier, self.second_opinion)
+        )
+        return list(zip(strict, lenient, strict=True))
+
+    def _finish(self, completion_ids: list[int]) -> str:
+        return "stop" if completion_ids and completion_ids[-1] in self.stop_ids else "length"
+
+
+def group_shares(rewards: list[float | None], group_size: int) -> dict[str, float]:
+    """Shares of groups that are mixed, all right and all wrong; only mixed ones teach.
+
+    Example: group_shares([1, 0, 1, 1], 2) == {"groups_mixed": 0.5, "groups_all_right": 0.5, "groups_all_wrong": 0.0}
+    """
+    groups = [
+        [reward for reward in rewards[start : start + group_size] if reward is not None]
+        for start in range(0, len(rewards), group_size)
+    ]
+    count = max(len(groups), 1)
+    right = sum(bool(group) and min(group) == 1 for group in groups)
+    wrong = sum(bool(group) and max(group) == 0 for group in groups)
+    return {
+        "groups_mixed": (len(groups) - right - wrong) / count,
+        "groups_all_right": right / count,
+        "groups_all_wrong": wrong / count,
+    }

@@ -1,0 +1,56 @@
+"""Stage 2b: the student writes, the frozen teacher comments, token by token.
+
+Loss: mean over completion tokens of KL(student || teacher) at every state the student visited (arXiv 2605.12483,
+Eq. 4). Gradients reach the student's distribution, not its choice of states. No reward enters and no label is used.
+What of the divergence is exact depends on where the hardware profile places the teacher, and is written into the
+checkpoint's record:
+
+    teacher: trainer   exact over the vocabulary; computed in tiles, so no [tokens, vocabulary] tensor exists
+    teacher: server    with `teacher_top_k` K, over the teacher's K best words and one outcome for all others: a true
+                       divergence and a lower bound of the exact one, exact with the whole vocabulary; its gradient is
+                       its own, so differences among the other words teach nothing. With K = 0, log q - log p of the
+                       sampled token: an unbiased, noisy estimate, with the policy gradient of the exact divergence
+    teacher: cached    as `trainer`: the student's states cannot be known before it has visited them
+
+With `max_staleness: 1` the states were visited by the student of one optimizer step before; the divergence at them is
+today's. It needs no importance ratio, because no gradient flows through the sampling (K = 0 does, and is refused).
+Try it: python -m reasoning_pipeline run recipes/smoke/on_policy_distillation.yaml
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from reasoning_pipeline.recipe.stage import ModelRef, Optimization, SamplingWhileTraining, UsesPrompts
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.run.context import StageContext, StageOutcome
+
+
+class Config(UsesPrompts, Optimization, SamplingWhileTraining):
+    generates_with: ClassVar[str | None] = "policy"
+
+    stage: Literal["on_policy_distillation"] = "on_policy_distillation"
+    policy: ModelRef
+    teacher: ModelRef
+    rollouts_per_step: int = Field(64, ge=1)
+    """Rollouts in the global batch of one optimizer step."""
+    rollouts_per_prompt: int = Field(1, ge=1)
+    """How many of them share a prompt; must divide `rollouts_per_step`."""
+
+    @model_validator(mode="after")
+    def _whole_prompts(self) -> Self:
+        if self.rollouts_per_step % self.rollouts_per_prompt:
+            raise ValueError(
+                f"rollouts_per_prompt: {self.rollouts_per_prompt} does not divide "
+                f"rollouts_per_step ({self.rollouts_per_step})"
+            )
+        return self
+
+
+def run(config: Config, context: StageContext) -> StageOutcome:
+    from reasoning_pipeline.training.distillation import on_policy_distillation_trainer, train_with_teacher
+
+    return train_with_teacher(on_policy_distillation_trainer(config, context), context)

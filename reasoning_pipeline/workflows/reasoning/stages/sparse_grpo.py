@@ -1,0 +1,25 @@
+"""Stage 1: GRPO with a verified 0/1 reward, first on the teacher; on the student it is the direct-GRPO baseline.
+
+Each problem gets a group of rollouts; a rollout's advantage is its reward against its group's mean and spread. Groups
+whose rewards are all equal teach nothing and are counted (`frac_reward_zero_std`).
+Try it: python -m reasoning_pipeline run recipes/smoke/sparse_grpo.yaml
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from reasoning_pipeline.recipe.stage import GroupRelative
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.run.context import StageContext, StageOutcome
+
+
+class Config(GroupRelative):
+    stage: Literal["sparse_grpo"] = "sparse_grpo"
+
+
+def run(config: Config, context: StageContext) -> StageOutcome:
+    from reasoning_pipeline.workflows.reasoning.grpo import grpo_trainer
+
+    return context.train(grpo_trainer(config, context))

@@ -1,0 +1,114 @@
+"""A warmup that ends when C2 holds: now and then the student writes rollouts, and its distance to the teacher is taken.
+
+The questions are those of the cached rollouts, in a fixed order; seeds follow from the run's seed and the optimizer
+step. So a resumed step looks at the same rollouts again, and what was found before is in the resume point.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.models.compatible import load_tokenizer
+from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.rollouts.clients.dispatch import GenerationRequest
+from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
+from reasoning_pipeline.rollouts.weights.push import WeightPush
+from reasoning_pipeline.training.batches import read_rollouts
+from reasoning_pipeline.training.distance import per_token, rollout_distances
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.run.context import StageContext
+    from reasoning_pipeline.workflows.reasoning.stages.forward_kl_warmup import Config
+
+
+class DistanceWatch:
+    """Looks at the student after some optimizer steps; all processes look together."""
+
+    def __init__(self, config: Config, context: StageContext, trainer: Any) -> None:
+        assert config.until is not None
+        if getattr(trainer, "teacher_model", None) is None:
+            raise PipelineError(
+                "`until` compares whole distributions, and this profile keeps the teacher's weights out of the trainer",
+                remedy="set `teacher: trainer` in the hardware profile, or leave `until` (gates: extend) away",
+            )
+        self.until, self.seed, self.temperature = config.until, context.seed, config.temperature
+        self.trainer, self.label = trainer, context.label
+        self.checks: list[dict[str, float]] = []
+        """What was found: {"step", "reverse_kl", "top_k_overlap"}; kept in resume points and in the record."""
+        rows = read_rollouts(context.inputs["rollouts"])
+        prompts = list({tuple(row["prompt_ids"]): None for row in rows})
+        self._prompts = [list(prompt) for prompt in prompts[: config.until.rollouts]]
+        self._longest = config.until.max_completion_tokens or max(len(row["completion_ids"]) for row in rows)
+        self._stop_ids = context.renderer("policy").stop_ids
+        self._sampler: Any = context.client
+        self._push: WeightPush | None = None
+        if context.client is not None:
+            self._push = WeightPush(
+                context.client,
+                trainer.accelerator,
+                context.transfer_folder,
+                context.profile.precision,
+                transport=context.profile.server.transport,
+            )
+        else:
+            pad = load_tokenizer(context.inputs["policy"]).pad_token_id
+            self._sampler = TransformersSampler(trainer.model, pad_id=pad if pad is not None else 0)
+
+    def look(self, step: int) -> dict[str, float] | None:
+        """Measure, where it is time to; None between two looks."""
+        if step < self.until.after or step == 0 or (step - self.until.after) % self.until.check_every:
+            return None
+        accelerator = self.trainer.accelerator
+        distances = rollout_distances(
+            accelerator.unwrap_model(self.trainer.model),
+            accelerator.unwrap_model(self.trainer.teacher_model),
+            self._rollouts(step),
+            top_k=self.until.top_k,
+            temperature=self.temperature,
+        )
+        check = {
+            "step": step,
+            "reverse_kl": per_token(distances, "reverse_kl") or 0.0,
+            "top_k_overlap": per_token(distances, "overlap") or 0.0,
+        }
+        self.checks.append(_from_main(accelerator, check))  # one answer, should processes differ in the last bit
+        return self.checks[-1]
+
+    @property
+    def near(self) -> bool:
+        """Whether the last look found the student near enough."""
+        if not self.checks:
+            return False
+        last, until = self.checks[-1], self.until
+        close = until.reverse_kl is None or last["reverse_kl"] <= until.reverse_kl
+        return close and (until.top_k_overlap is None or last["top_k_overlap"] >= until.top_k_overlap)
+
+    def result(self) -> dict[str, Any]:
+        """For the record: at which step it ended, whether because the student was near, and all that was seen.
+
+        Example: {"held": True, "at_step": 80, "checks": [{"step": 60, "reverse_kl": 0.12, "top_k_overlap": 0.7}, …]}
+        """
+        return {"held": self.near, "at_step": self.trainer.state.global_step, "checks": self.checks}
+
+    def _rollouts(self, step: int) -> list[tuple[list[int], list[int]]]:
+        """Written once, by the main process, and given to all: sharded models need every process in each pass."""
+        accelerator = self.trainer.accelerator
+        if self._push is not None:
+            self._push.push(self.trainer.model_wrapped, f"{self.label}:until-{step}")
+        written: list[list[int]] = []
+        if accelerator.is_main_process:
+            seed = (self.seed * 1_000_003 + step) * 100_003
+            requests = [GenerationRequest(prompt_ids=ids, seed=seed + i) for i, ids in enumerate(self._prompts)]
+            decoding = Decoding(temperature=self.temperature, max_tokens=self._longest, seed=self.seed)
+            groups = self._sampler.generate(requests, decoding, stop_ids=self._stop_ids)
+            written = [group[0].token_ids for group in groups]
+        return list(zip(self._prompts, _from_main(accelerator, written), strict=True))
+
+
+def _from_main(accelerator: Any, value: Any) -> Any:
+    if accelerator.num_processes == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([value])[0]
