@@ -1,8 +1,8 @@
 """Suites: which problems, from where, how many, with which prompt, and a digest that notices a changed benchmark.
 
-A suite is a YAML file in `reasoning_pipeline/data/suites/`; one's own problems are a JSONL file given by path. Scores on two copies of
-"MATH-500" that differ in a byte are scores on two benchmarks, so a changed row count or digest stops the evaluation
-unless it is told that this is meant.
+A suite is a YAML file in `reasoning_pipeline/data/suites/`; one's own problems are a JSONL file given by path. Scores
+on two copies of "MATH-500" that differ in a byte are scores on two benchmarks, so a changed row count or digest stops
+the evaluation unless it is told that this is meant.
 """
 
 from __future__ import annotations

@@ -1,11 +1,16 @@
-"""Fixtures shared by all tests: a tiny Qwen3 in a folder, as the pretrain stage would publish it."""
+"""Fixtures shared by all tests: a tiny Qwen3 in a folder, as pretraining would publish it; a bench of recipes."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.bench import Bench
 
 # One thread a process: two cores are shared by trainer, server and tests.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -57,3 +62,20 @@ def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def smoke_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One registry for all runs of the session, so that equal steps are done once."""
     return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Callable[..., Path]:
+    """rows([{...}, ...], "name.jsonl") -> path"""
+
+    def write(items: list[Any], name: str = "problems.jsonl") -> Path:
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(item) + "\n" for item in items), encoding="utf-8")
+        return path
+
+    return write

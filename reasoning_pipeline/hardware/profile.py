@@ -1,7 +1,7 @@
 """The hardware profile: where a plan happens to run. Never part of a fingerprint.
 
-A profile is a YAML file in reasoning_pipeline/hardware/profiles/ (or a path). What it may not change is the experiment: the global batch
-is the recipe's, and accumulation is derived from it, printed and checked.
+A profile is a YAML file in `profiles/` (or a path). What it may not change is the experiment: the global batch is the
+recipe's, and accumulation is derived from it, printed and checked.
 """
 
 from __future__ import annotations

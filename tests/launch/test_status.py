@@ -9,7 +9,7 @@ import pytest
 
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
-from tests.core.conftest import publish
+from tests.bench import publish
 from tests.launch.conftest import Bench
 from tests.launch.test_scripts import fake
 

@@ -1,7 +1,7 @@
 """Two trainer processes that push by each way of dividing a model. Started by test_trainers.py behind torchrun.
 
 Arguments: the server's URL, its transfer folder, the model's folder. Each push changes the model first, the same way in
-every process. The first process prints one JSON line a way. ZeRO-3 is tests/pipeline/test_launch.py's, behind the real
+every process. The first process prints one JSON line a way. ZeRO-3 is tests/run/test_launch.py's, behind the real
 launcher.
 """
 

@@ -30,7 +30,7 @@ from reasoning_pipeline.rollouts.servers.adopted import AdoptedServers
 from reasoning_pipeline.rollouts.servers.process import RolloutServer
 from reasoning_pipeline.rollouts.session import architecture_digest
 from reasoning_pipeline.rollouts.weights.push import load_folder
-from tests.pipeline.conftest import PROJECT
+from tests.run.conftest import PROJECT
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ import psutil
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.registry.store import Artifact, Registry
-from tests.pipeline.conftest import Run
+from tests.run.conftest import Run
 from tests.torture.moments import Moment
 
 HERE = Path(__file__).resolve().parent

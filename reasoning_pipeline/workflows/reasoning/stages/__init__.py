@@ -1,1 +1,1 @@
-"""One file per stage. A stage's kind is its file name; see reasoning_pipeline/recipe/stage.py for what a file contains."""
+"""One file per stage. A stage's kind is its file name; recipe/stage.py says what a file contains."""

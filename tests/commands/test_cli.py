@@ -1,0 +1,171 @@
+"""What a person sees: the registry, one artifact with its lineage, the stages, and help that helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reasoning_pipeline.__main__ import main
+from reasoning_pipeline.recipe.stage import stage_kinds, stage_module
+from reasoning_pipeline.run.progress import clock, describe, summary
+from tests.bench import Bench, command
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def show(bench: Bench, *arguments: str) -> int:
+    return main(["show", *arguments, "--root", str(bench.root)])
+
+
+def test_an_empty_registry_says_so(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    assert show(bench) == show(bench, "--verify") == 0
+    assert set(capsys.readouterr().out.splitlines()) == {f"nothing is published in {bench.root / 'registry'} yet"}
+    assert not bench.root.exists()
+
+
+def test_a_filled_registry_lists_each_artifact_oldest_first(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    plan = bench.plan()
+    spend = [{"step": "teacher_rl", "pool": "first", "labels": 12}]
+    bench.publish(plan, "teacher_base", created="2026-01-01T00:00:00+00:00")
+    result = {"reward_first": 0.25, "reward_last": 0.5}
+    bench.publish(plan, "teacher_rl", created="2026-01-02T00:00:00+00:00", label_spend=spend, result=result)
+    assert show(bench) == 0
+    heading, base, rl = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert heading == ["artifact", "made", "by", "reads", "labels", "result"]
+    outputs = [plan.step(name).output for name in ("teacher_base", "teacher_rl")]
+    assert base == [outputs[0], "small/teacher_base", "–", "–"]
+    assert rl == [outputs[1], "small/teacher_rl", outputs[0], "12", "reward", "0.25", "→", "0.50"]
+
+
+def test_verify_says_which_files_differ_and_leaves_with_1(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    first, second = bench.publish(bench.plan(), "teacher_base", "student_base")
+    assert show(bench, "--verify") == 0
+    (first.folder / "model.safetensors").write_text("others!")
+    assert show(bench, "--verify") == show(bench, first.name, "--verify") == 1
+    assert show(bench, second.name, "--verify") == 0
+    out = capsys.readouterr().out
+    assert "1 differ" in out
+    assert f"error: {first.name}/model.safetensors: content differs from its record" in out
+
+
+def test_one_artifact_shows_where_it_comes_from(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    plan = bench.plan()
+    bench.publish(
+        plan, "teacher_base", "teacher_rl", "rollouts", "warmup", "distill", "polish"
+    )  # student_base: not here
+    assert show(bench, "polish") == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    names = [line.lstrip("│├└─ ") for line in lines]
+    output = {step.name: step.output for step in plan.steps}
+    assert names[0] == f"{output['polish']} (small/polish)"
+    assert names[1] == f"policy: {output['distill']} (small/distill)"
+    assert names[2] == f"policy: {output['warmup']} (small/warmup)"
+    assert names[3] == f"policy: {output['student_base']} (not here)"
+    assert f"folder   {bench.root / 'registry' / output['polish']}" in lines
+
+
+@pytest.mark.parametrize("name", ["polsh", "extra_rl", "pretrain"])
+def test_a_name_that_fits_nothing_or_too_much_is_explained(bench: Bench, capsys: pytest.CaptureFixture[str], name: str):
+    both = bench.publish(bench.plan(), "teacher_base", "student_base")
+    assert show(bench, name) == 1
+    error = capsys.readouterr().err
+    if name == "pretrain":
+        assert all(artifact.name in error for artifact in both)
+    else:
+        assert f"error: {name!r} fits nothing" in error
+    assert "→ `python -m reasoning_pipeline show` lists what there is" in error
+
+
+def test_a_misspelt_step_gets_a_suggestion(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    bench.publish(bench.plan(), "polish")
+    assert show(bench, "polsh") == 1
+    assert "'polsh' fits nothing; did you mean \"polish\"?" in capsys.readouterr().err
+
+
+def test_stages_lists_every_stage_with_what_it_does(capsys: pytest.CaptureFixture[str]):
+    assert main(["stages"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert tuple(lines[::2]) == stage_kinds()
+    for kind, text in zip(lines[::2], lines[1::2], strict=True):
+        assert text.startswith("    ") and " ".join((stage_module(kind).__doc__ or "").split()).startswith(text.strip())
+
+
+def test_help_names_every_command():
+    done = command("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in ("plan", "run", "report", "show", "stages"):
+        assert f"\n    {name} " in done.stdout
+
+
+def test_a_plan_shows_order_inputs_labels_and_what_is_done(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    plan = bench.plan()
+    bench.publish(plan, "teacher_base", "teacher_rl")
+    (bench.root / "work" / plan.step("warmup").output / "checkpoints").mkdir(parents=True)
+    assert main(["plan", str(plan.recipe.path), "--root", str(bench.root)]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "small on cpu"
+    assert "3 teacher_rl sparse_grpo ← teacher_base 12 complete to do" in lines
+    assert "4 rollouts teacher_rollouts ← teacher teacher_rl; 12 questions – would run" in lines
+    assert (
+        "5 warmup forward_kl_warmup ← student_base, teacher teacher_rl, rollouts rollouts – would resume to do" in lines
+    )
+    assert "2 of 13 steps complete, evaluations included; 11 would run" in lines
+    assert lines[-1] == "labels in play: 16 (first 12, second 4)"
+
+
+def test_no_name_is_cut_where_the_output_is_narrow(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "80")  # what a pipe or a log file gets
+    plan = bench.plan()
+    assert main(["plan", str(plan.recipe.path), "--root", str(bench.root)]) == 0
+    out = capsys.readouterr().out
+    for name in plan.names():
+        assert f" {name} " in out or name.endswith(".evaluate")  # which stand in the row of what they score
+    assert max(len(line) for line in out.splitlines()) <= 80
+    artifacts = bench.publish(plan)
+    assert show(bench) == 0
+    out += capsys.readouterr().out
+    for artifact in artifacts:
+        assert artifact.name in out  # whole, to be copied
+    assert "…" not in out
+
+
+def test_a_missing_recipe_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["plan", str(tmp_path / "gone.yaml")]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'gone.yaml'}: 1 problem\n  - no such recipe\n"
+
+
+# --- one line of progress --------------------------------------------------------------------------------------------
+
+
+def test_progress_shows_what_is_known_and_no_more():
+    assert describe({}) == "starting"
+    assert describe({"step": 3}) == "step 3"
+    values = {"step": 12, "total_steps": 48, "reward": 0.516, "tokens_per_s": 6400.4, "seconds_left": 18.4, "loss": 1.0}
+    assert describe(values) == "step 12/48 · reward 0.52 · 6,400 tokens/s · 0:18 left"
+    assert describe({"step": 1, "loss": 2.0, "kl": None}) in ("step 1 · loss 2.000", "step 1")
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(7.4, "0:07"), (59.6, "1:00"), (754, "12:34"), (7384, "2:03:04")])
+def test_clock(seconds: float, text: str):
+    assert clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        ({}, ""),
+        ({"reward_first": 0.25, "reward_last": 0.5}, ": reward 0.25 → 0.50"),
+        ({"kl_first": 2.0, "kl_last": 0.125}, ": KL 2.0000 → 0.1250"),
+        ({"rollouts": 1200, "accuracy": 0.5}, ": 1,200 rollouts, 50.0% right"),
+        ({"suites": {"a": {"accuracy": 0.5}, "b": {"accuracy": None}}}, ": a 50.0%"),
+        ({"suites": {"b": {"accuracy": None}}}, ""),
+    ],
+)
+def test_a_finished_step_is_summed_up_in_one_figure(result: dict, text: str):
+    assert summary(result) == text

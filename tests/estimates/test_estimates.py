@@ -1,0 +1,440 @@
+"""What a plan says a step takes: parameters as published, states and work by hand, refusals that name the knob."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoning_pipeline.__main__ import main
+from reasoning_pipeline.data.unread import SketchedPools
+from reasoning_pipeline.errors import RecipeError
+from reasoning_pipeline.estimates.display import parts_line
+from reasoning_pipeline.estimates.layout import sharding
+from reasoning_pipeline.estimates.memory import (
+    TILE_TOKENS,
+    TILE_WORDS,
+    Placement,
+    TrainingTask,
+    server_memory,
+    trainer_parts,
+)
+from reasoning_pipeline.estimates.shapes import ModelShape, hub_shape, lora_parameters, shape_of_config
+from reasoning_pipeline.estimates.steps import (
+    GIB,
+    StepEstimate,
+    check_fit,
+    estimate_plan,
+    refuse_what_cannot_fit,
+    what_cannot_fit,
+)
+from reasoning_pipeline.estimates.work import Decoder, forward_flops, training_flops
+from reasoning_pipeline.hardware.profile import PROFILES_FOLDER, HardwareProfile, load_profile
+from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
+from reasoning_pipeline.recipe.stage import Lora
+from tests.bench import PROJECT, Bench, python
+
+RECIPES = PROJECT / "recipes"
+LARGE = ("qwen3_1.7b_math", "qwen3_1.7b_from_14b", "llama3_8b_from_70b", "qwen3_0.6b_quickstart")
+MADE_FOR = {
+    "one_gpu_80gb": "qwen3_0.6b_quickstart",
+    "node_8x80gb": "qwen3_1.7b_math",
+    "node_8x141gb": "qwen3_1.7b_from_14b",
+    "two_nodes": "qwen3_1.7b_math",
+    "llama_70b": "llama3_8b_from_70b",
+}
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine on which nothing was downloaded."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.delenv("HF_DATASETS_CACHE", raising=False)
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+
+
+def known(name: str) -> ModelShape:
+    shape = hub_shape(name)
+    assert shape is not None
+    return shape
+
+
+def sketched(recipe: str, root: Path, *overrides: str) -> Plan:
+    read = load_recipe(RECIPES / f"{recipe}.yaml", overrides)
+    return make_plan(read, root, (), SketchedPools(read))
+
+
+def by_step(plan: Plan, profile: HardwareProfile, mean: int | None = None) -> dict[str, StepEstimate]:
+    return {estimate.step: estimate for estimate in estimate_plan(plan, profile, mean)}
+
+
+# Shapes
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("Qwen/Qwen3-0.6B", 596_049_920),
+        ("Qwen/Qwen3-1.7B", 1_720_574_976),
+        ("Qwen/Qwen3-4B", 4_022_468_096),
+        ("Qwen/Qwen3-8B", 8_190_735_360),
+        ("Qwen/Qwen3-14B", 14_768_307_200),
+        ("meta-llama/Llama-3.1-8B-Instruct", 8_030_261_248),
+        ("meta-llama/Llama-3.3-70B-Instruct", 70_553_706_496),
+    ],
+)
+def test_known_models_have_the_parameters_that_their_makers_publish(name: str, published: int):
+    assert known(name).parameters == published
+
+
+def test_keys_and_values_of_one_token():
+    # Qwen3-8B: 36 layers x (keys and values) x 8 heads x 128 x 2 bytes
+    assert known("Qwen/Qwen3-8B").kv_bytes_per_token(2) == 2 * 36 * 8 * 128 * 2
+
+
+def test_a_mixture_of_experts_is_not_described():
+    assert shape_of_config({"model_type": "qwen3_moe", "vocab_size": 8}) is None
+
+
+def test_a_model_of_nobody_knows_where_is_not_estimated():
+    assert hub_shape("somebody/something") is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["qwen3", "llama", "qwen2"])
+def test_counts_are_those_of_the_library(kind: str):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    fields = {"hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 3, "num_attention_heads": 4}
+    config = AutoConfig.for_model(
+        kind, **fields, num_key_value_heads=2, head_dim=12, vocab_size=64, tie_word_embeddings=kind == "qwen2"
+    )
+    shape = shape_of_config(config.to_dict())
+    assert shape is not None
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    assert shape.parameters == model.num_parameters()
+    lora = Lora(rank=4, targets=("q_proj", "v_proj", "down_proj"))
+    adapted = get_peft_model(model, LoraConfig(r=lora.rank, target_modules=list(lora.targets)))
+    assert lora_parameters(shape, lora) == sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+
+
+# Memory
+
+
+QWEN = ModelShape(
+    vocabulary=64, hidden=96, layers=3, heads=4, kv_heads=2, head_dim=40, intermediate=176, tied=True, qk_norm=True
+)
+
+
+def parts(shape: ModelShape = QWEN, **place: Any) -> dict[str, int]:
+    task = TrainingTask(policy=shape, loss="divergence", micro_batch=1, tokens=8)
+    return trainer_parts(task, Placement(**place))
+
+
+@pytest.mark.parametrize(
+    ("place", "weights", "gradients", "optimizer"),
+    [
+        ({}, 4, 4, 8),
+        ({"precision_bytes": 2}, 4 + 2, 4, 8),  # the float32 masters and the copy that is computed with
+        ({"sharding": "ddp", "processes": 4}, 4, 4 + 4, 8),  # and the buckets that are exchanged
+    ],
+)
+def test_states_of_a_whole_model_in_bytes_a_parameter(place, weights, gradients, optimizer):
+    n, found = QWEN.parameters, parts(**place)
+    assert (found["weights"], found["gradients"], found["optimizer"]) == (weights * n, gradients * n, optimizer * n)
+
+
+def test_sharding_divides_the_states():
+    whole = {"precision_bytes": 2, "processes": 4}
+    optimizer = {kind: parts(sharding=kind, **whole)["optimizer"] for kind in ("ddp", "zero2", "zero3", "fsdp2")}
+    n = QWEN.parameters
+    assert optimizer == {"ddp": 8 * n, "zero2": 2 * n, "zero3": 2 * n, "fsdp2": 2 * n}
+    big = known("Qwen/Qwen3-8B")
+    weights = {kind: parts(big, sharding=kind, **whole)["weights"] for kind in ("ddp", "zero2", "zero3", "fsdp2")}
+    # fsdp2: a quarter of the float32 weights, and two layers gathered or, if larger, an embedding
+    assert weights["fsdp2"] == big.parameters + 2 * max(2 * big.layer_parameters, big.embedding)
+    assert weights["fsdp2"] < weights["zero3"] < weights["zero2"] < weights["ddp"]
+
+
+def test_lora_needs_no_gradients_and_moments_of_the_base():
+    task = TrainingTask(policy=QWEN, loss="divergence", micro_batch=1, tokens=8, lora_parameters=1000)
+    found = trainer_parts(task, Placement())
+    assert (found["weights"], found["gradients"]) == (4 * (QWEN.parameters + 1000), 4 * 1000)
+    assert found["optimizer"] == 8 * 1000
+
+
+def test_checkpointing_keeps_one_hidden_state_a_layer():
+    rows = 1000
+    shallow = ModelShape(**{**vars(QWEN), "layers": 1})
+
+    def kept(shape: ModelShape, checkpointing: bool) -> int:
+        task = TrainingTask(policy=shape, loss="divergence", micro_batch=1, tokens=rows)
+        return trainer_parts(task, Placement(checkpointing=checkpointing))["activations"]
+
+    assert kept(QWEN, True) - kept(shallow, True) == 2 * rows * 4 * QWEN.hidden
+    # six hidden states, 4 q + 4 k (two of each are the normalised heads'), 4 f; four bytes each
+    assert kept(QWEN, False) - kept(shallow, False) == 2 * rows * 4 * (6 * 96 + 4 * 160 + 4 * 80 + 4 * 176)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_activations_are_those_that_autograd_keeps(kind: str, mixed: bool):
+    """Bytes a token that a third layer adds to the tensors saved for the backward pass."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    tokens, place, kept = 72, Placement(precision_bytes=2 if mixed else 4), {}  # 72: no weight is that long
+    for layers in (2, 3):
+        config = AutoConfig.for_model(
+            kind, vocab_size=64, hidden_size=96, intermediate_size=176, num_hidden_layers=layers,
+            num_attention_heads=4, num_key_value_heads=2, head_dim=40, tie_word_embeddings=True,
+        )  # fmt: skip
+        shape = shape_of_config(config.to_dict())
+        assert shape is not None
+        model = AutoModelForCausalLM.from_config(config)
+        weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        # Low-precision copies of weights are states, not activations; their shapes tell them apart.
+        matrices = {tuple(p.shape) for p in model.parameters()} | {tuple(p.t().shape) for p in model.parameters()}
+        saved: dict[int, torch.Tensor] = {}
+
+        def note(tensor, saved=saved, weights=weights, matrices=matrices):
+            storage = tensor.untyped_storage().data_ptr()
+            if storage not in weights and tuple(tensor.shape) not in matrices:
+                saved[storage] = tensor
+            return tensor
+
+        with (
+            torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+            torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed),
+        ):
+            model.model(torch.zeros(1, tokens, dtype=torch.long))
+        kept[layers] = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+        task = TrainingTask(policy=shape, loss="divergence", micro_batch=1, tokens=tokens)
+        kept[-layers] = trainer_parts(task, place)["activations"]
+    measured, estimated = kept[3] - kept[2], kept[-3] - kept[-2]
+    # The estimate leaves out a few numbers a token and head (norms' scales, attention's normalisers).
+    assert 0.98 * measured <= estimated <= measured
+
+
+@pytest.mark.slow
+def test_tiles_are_trls():
+    from trl.kernels import chunked_divergence
+    from trl.trainer import utils
+
+    assert chunked_divergence.TOKEN_CHUNK_SIZE == TILE_TOKENS
+    assert chunked_divergence.VOCAB_CHUNK_SIZE == utils._CHUNKED_LOGPROB_CHUNK_SIZE == TILE_WORDS
+
+
+@pytest.mark.slow
+def test_the_estimate_is_near_what_a_training_step_takes():
+    # about a minute for all cases: `python -m benchmarks.memory`
+    from benchmarks.memory import CASES, HIGH, LOW, estimate, in_child
+
+    case = "distillation-states"
+    measured = in_child(case, "cpu", "float32")
+    assert LOW <= sum(estimate(CASES[case], "cpu", "float32").values()) / measured <= HIGH
+
+
+def test_a_server_divides_weights_and_heads_over_its_devices():
+    shape = known("meta-llama/Llama-3.3-70B-Instruct")
+    alone, four = (server_memory(shape, share=126 * GIB, precision_bytes=2, tensor_parallel=n) for n in (1, 4))
+    assert alone.tokens == 0 and alone.kv_cache < 0  # 131 GiB of weights
+    assert four.weights == alone.weights // 4 and four.kv_bytes_per_token == alone.kv_bytes_per_token // 4
+    assert four.tokens > 1_000_000
+
+
+# Work
+
+
+def test_work_is_two_four_and_six_for_every_parameter_and_token():
+    shape, tokens = known("Qwen/Qwen3-1.7B"), 1e6
+    n = shape.parameters - shape.layers * (2 * 2048 + 2 * 128) - 2048  # norms multiply nothing; tied: the head counts
+    assert forward_flops(shape, tokens, 0) == pytest.approx(2 * n * tokens, rel=1e-3)
+    assert training_flops(shape, tokens, 0, checkpointing=False) == pytest.approx(6 * n * tokens, rel=1e-3)
+    assert training_flops(shape, tokens, 0, checkpointing=True) == pytest.approx(8 * n * tokens, rel=1e-3)
+    # 28 layers x 16 heads x 128 x 2 operations x 2 products, half of 1,000 positions
+    assert forward_flops(shape, 1, 1000) - forward_flops(shape, 1, 0) == 28 * 2048 * 4 * 1000 / 2
+
+
+def test_decoding_reads_the_weights_once_a_step():
+    shape = known("Qwen/Qwen3-1.7B")
+    decoder = Decoder(
+        shape=shape, replicas=1, tensor_parallel=1, precision_bytes=2, cache_tokens=10**9, max_sequences=10**6,
+        bandwidth_gbs=1000, flops=1e18,
+    )  # fmt: skip
+    # One rollout of 100 tokens: the weights a hundred times, at 60 % of 1,000 GB/s; its keys and values are few.
+    assert decoder.seconds(1, 100, 100, 0) == pytest.approx(100 * 2 * shape.parameters / 6e11, rel=0.01)
+    many, serial = decoder.seconds(64, 100, 100, 0), 64 * decoder.seconds(1, 100, 100, 0)
+    assert many < serial / 20
+    tail = decoder.seconds(64, 100, 1000, 0) - many  # one of them runs on alone
+    assert tail == pytest.approx(900 * 2 * shape.parameters / 6e11, rel=0.01)
+    assert replace(decoder, replicas=4).seconds(64, 100, 100, 0) < many
+
+
+# Plans
+
+
+def test_tokens_and_steps_of_a_recipe_by_hand(tmp_path: Path):
+    found = by_step(sketched("qwen3_1.7b_math", tmp_path), load_profile("node_8x80gb"), mean=2000)
+    # Stage 1: 3 epochs of 8,699 labels in steps of 128 x 8 rollouts: 203 whole steps
+    assert found["teacher_rl"].tokens_written == 203 * 1024 * 2000
+    assert found["teacher_rl"].tokens_trained == 203 * 1024 * 2200
+    # Stage 2a: 8,699 x 8 rollouts in steps of 64: 1,087 steps; nothing is written
+    assert (found["warmup"].tokens_written, found["warmup"].tokens_trained) == (0, 1087 * 64 * 2200)
+    assert found["teacher_rollouts"].tokens_written == 8699 * 8 * 2000
+    assert found["polish.evaluate"].tokens_written == (500 + 30 + 30) * 16 * 2000
+    assert found["polish"].disk == 4 * 1_720_574_976
+
+
+def test_longer_completions_take_longer_and_more_trainers_less(tmp_path: Path):
+    plan, node = sketched("qwen3_1.7b_math", tmp_path), load_profile("node_8x80gb")
+    hours = [by_step(plan, node, mean)["distill"].hours for mean in (1000, 4000)]
+    more = by_step(plan, node.model_copy(update={"processes": 8}), 4000)["distill"].hours
+    assert hours[0] < hours[1] and more < hours[1]
+
+
+def test_a_device_that_is_too_small_is_refused_with_the_number_and_the_knob(tmp_path: Path):
+    plan = sketched("qwen3_1.7b_math", tmp_path).of_arms(["direct"])
+    profile = load_profile("one_gpu_80gb")
+    estimates = estimate_plan(plan, profile)
+    with pytest.raises(RecipeError) as error:
+        refuse_what_cannot_fit(estimates, profile)
+    assert error.value.exit_status == 2
+    (problem,) = error.value.problems
+    total = sum(estimates[0].trainer.values()) / GIB
+    assert problem.startswith(f"direct.grpo: a trainer device would hold {total:.1f} GiB and has 78.6 (activations ")
+    assert problem.endswith("): micro_batch: 1 makes it fit")
+    with pytest.raises(RecipeError):
+        check_fit(plan, profile, list(plan.steps))  # what `run` asks before it starts anything
+    check_fit(plan, profile, [plan.step("direct.grpo.evaluate")])
+    check_fit(plan, profile.model_copy(update={"micro_batch": 1}), list(plan.steps))
+    check_fit(plan, profile.model_copy(update={"device_memory_gib": None}), list(plan.steps))
+
+
+def test_a_model_that_no_knob_makes_fit_wants_more_devices(tmp_path: Path):
+    plan = sketched("llama3_8b_from_70b", tmp_path).of_arms(["main"])
+    found = what_cannot_fit(estimate_plan(plan, load_profile("one_gpu_80gb")))
+    assert any("teacher_rl: a trainer device would hold" in p and "more devices (processes)" in p for p in found)
+    assert any("a server device needs" in p and "raise server.tensor_parallel" in p for p in found)
+
+
+def test_sharing_a_device_without_sleep_leaves_the_trainer_the_rest(tmp_path: Path):
+    plan, profile = sketched("qwen3_0.6b_quickstart", tmp_path), load_profile("one_gpu_80gb")
+    awake = profile.model_copy(update={"server": profile.server.model_copy(update={"sleep": False})})
+    assert what_cannot_fit(estimate_plan(plan, profile)) == []
+    assert what_cannot_fit(estimate_plan(plan, awake)) == []  # 40 of 48 GiB
+    greedy = awake.model_copy(update={"server": awake.server.model_copy(update={"gpu_memory_utilization": 0.6})})
+    assert "has 31.8" in what_cannot_fit(estimate_plan(plan, greedy))[0]  # 40 % of 79.6
+
+
+def test_a_batch_that_does_not_divide_is_among_the_problems(tmp_path: Path):
+    profile = load_profile("node_8x80gb").model_copy(update={"micro_batch": 3})
+    found = what_cannot_fit(estimate_plan(sketched("qwen3_1.7b_math", tmp_path), profile))
+    assert any("micro_batch: 3 does not divide the 256 rollouts of one process" in problem for problem in found)
+
+
+def test_lora_on_the_step_makes_a_large_teacher_fit_one_device(tmp_path: Path):
+    overrides = ["steps.teacher_rl.policy=Qwen/Qwen3-8B", "steps.teacher_rl.lora={rank: 32}"]
+    profile = load_profile("one_gpu_80gb")
+    # 46 GiB of weights stay beside the server: 32-bit masters, which nothing updates, and the 16-bit copy
+    profile = profile.model_copy(update={"server": profile.server.model_copy(update={"gpu_memory_utilization": 0.3})})
+    whole, adapted = (
+        by_step(sketched("qwen3_0.6b_quickstart", tmp_path, *some), profile)["teacher_rl"]
+        for some in (overrides[:1], overrides)
+    )
+    assert whole.problems and whole.trainer_bytes > 130 * GIB
+    assert not adapted.problems and adapted.trainer["optimizer"] < GIB
+
+
+def test_models_made_by_the_recipe_are_estimated_too(bench: Bench):
+    found = by_step(bench.plan(), load_profile("cpu"))
+    # 64 wide, 2 layers, vocabulary 112, MLP 192: embedding, attention + MLP + norms a layer, last norm
+    parameters = 112 * 64 + 2 * (4 * 64 * 64 + 3 * 64 * 192 + 2 * 64 + 2 * 32) + 64
+    assert found["teacher_rl"].disk == 4 * parameters
+    assert found["teacher_base"].trainer == {} and found["teacher_rl"].hours is None
+
+
+@pytest.mark.parametrize("profile", MADE_FOR)
+def test_a_profile_says_its_memory_arithmetic(profile: str, tmp_path: Path):
+    recipe = MADE_FOR[profile]
+    text = (PROFILES_FOLDER / f"{profile}.yaml").read_text()
+    assert f"# GiB at their fullest, as `plan recipes/{recipe}.yaml` estimates them" in text
+    stated = dict(re.findall(r"^#   (\w+) +trainer device (.*)$", text, flags=re.MULTILINE))
+    estimates = estimate_plan(sketched(recipe, tmp_path).of_arms(["main"]), load_profile(profile))
+    assert stated == {estimate.step: parts_line(estimate) for estimate in estimates if estimate.trainer}
+    assert what_cannot_fit(estimates) == []
+
+
+def test_sharding_is_read_from_the_accelerate_configuration():
+    found = {
+        name: sharding(HardwareProfile(processes=2, accelerate_config=f"{name}.yaml"))
+        for name in ("ddp", "fsdp2", "zero2", "zero3")
+    }
+    assert found == {name: name for name in found}
+    assert sharding(HardwareProfile()) == "none"
+
+
+# Recipes without their data
+
+
+@pytest.mark.parametrize("recipe", LARGE)
+def test_large_recipes_plan_without_network_and_say_so(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "160")
+    made_for = next(profile for profile, name in MADE_FOR.items() if name == recipe)
+    path = str(RECIPES / f"{recipe}.yaml")
+    assert main(["plan", path, "--hardware", made_for, "--root", str(tmp_path), "--arm", "main"]) == 0
+    out = capsys.readouterr().out
+    assert "data.dapo was not read: open-r1/DAPO-Math-17k-Processed is not in this machine's cache" in out
+    assert f"→ python -m launch prefetch {path}" in out
+    assert "hours one after the other" in out
+
+
+def test_planning_with_an_estimate_stays_light(tmp_path: Path):
+    program = (
+        "import sys; from reasoning_pipeline.__main__ import main; "
+        f"main(['plan', {str(RECIPES / 'qwen3_1.7b_math.yaml')!r}, '--hardware', 'node_8x80gb', '--root', "
+        f"{str(tmp_path)!r}]); print([m for m in ('torch', 'transformers', 'datasets', 'vllm') if m in sys.modules])"
+    )
+    assert python("-c", program).stdout.endswith("[]\n")
+
+
+def test_what_was_not_read_is_never_complete(tmp_path: Path):
+    first, again = (sketched("qwen3_0.6b_quickstart", tmp_path, *o) for o in ([], ["data.dapo.count=1024"]))
+    assert first.step("teacher_rl").spends[0].labels == 2048 and again.step("teacher_rl").spends[0].labels == 683
+    assert not any(step.complete for step in first.steps)
+
+
+def stand_in(folder: Path, count: int) -> list[str]:
+    path = folder / "dapo.jsonl"
+    rows = [{"prompt": f"What is {n} + {n * 7 % 13}, and why?", "solution": str(n + n * 7 % 13)} for n in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return ["data.dapo.source=jsonl", f"data.dapo.path={path}"]
+
+
+@pytest.mark.parametrize("recipe", LARGE)
+def test_with_its_data_a_recipe_counts_the_problems_themselves(recipe: str, tmp_path: Path):
+    plan = sketched(recipe, tmp_path, *stand_in(tmp_path, 600))
+    assert sum(len(plan.ledger.pool(pool)) for pool in ("first", "second")) == 600
+
+
+@pytest.mark.skipif("REASONING_DATA" not in os.environ, reason="REASONING_DATA names a folder with math_train.jsonl")
+def test_with_real_problems_and_benchmarks(tmp_path: Path):
+    folder = Path(os.environ["REASONING_DATA"])
+    overrides = ["data.dapo.source=jsonl", f"data.dapo.path={folder / 'math_train.jsonl'}"]
+    overrides += ["data.dapo.columns={question: problem, answer: answer}", "data.dapo.unusable_answers=set_aside"]
+    overrides += [f"evaluate.data.{s}={folder / f}.jsonl" for s, f in (("math500", "math500"), ("aime24", "aime24"))]
+    plan = sketched("qwen3_1.7b_math", tmp_path, *overrides)
+    assert 7000 < sum(len(plan.ledger.pool(pool)) for pool in ("first", "second")) < 7500  # MATH-500's are left out

@@ -1,0 +1,111 @@
+"""The whole way, for real: a recipe through all stages, a real vLLM server, and everything that may be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
+from reasoning_pipeline.registry.store import Registry
+from tests.run.conftest import SMOKE, Run, left_over
+
+pytestmark = pytest.mark.slow
+
+RECIPE = SMOKE / "extra_rl.yaml"
+LONG = ["--set", "steps.teacher_rl.steps=60", "--set", "steps.teacher_rl.save_every=5", "--until", "teacher_rl"]
+
+
+def test_all_four_stages_leave_what_they_promise(smoke_root: Path) -> None:
+    before = {process.pid for process in psutil.process_iter()}
+    status, output = Run("run", RECIPE, "--root", smoke_root).finish()
+    assert status == 0, output
+    registry = Registry(smoke_root)
+    published = {artifact.record.step: artifact for artifact in registry.artifacts()}
+    recipe = load_recipe(RECIPE)
+    assert {step.name for step in make_plan(recipe, smoke_root).steps} <= set(published)
+    assert not [problem for artifact in published.values() for problem in registry.verify(artifact)]
+    polish = published["polish"].record
+    assert [(spend.step, spend.pool, spend.labels) for spend in polish.label_spend if spend.labels] == [
+        ("teacher_rl", "first", 16),
+        ("polish", "second", 16),
+    ]
+    rows = [json.loads(line) for line in (published["teacher_rl"].folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert all(row["probe_error"] < 1e-4 and row["push_seconds"] > 0 for row in rows), "every push was proved"
+    versions = {
+        json.loads(line)["policy_version"]
+        for line in (published["teacher_rollouts"].folder / "rollouts.jsonl").read_text().splitlines()
+    }
+    assert versions == {published["teacher_rollouts"].name}
+    assert "report.html" in output
+    assert left_over(before) == []
+
+
+def test_one_step_survives_ctrl_c_lost_servers_a_killed_trainer_and_a_killed_runner(smoke_root: Path) -> None:
+    before = {process.pid for process in psutil.process_iter()}
+    log = smoke_root / "smoke" / "logs" / "teacher_rl.log"
+
+    def resumed_at() -> int:
+        found = re.search(r"resuming after optimizer step (\d+)", log.read_text())
+        return int(found[1]) if found else 0
+
+    run = Run("run", RECIPE, "--root", smoke_root, *LONG)
+    run.wait_for_step(smoke_root, "sparse_grpo", 7)
+    run.process.send_signal(signal.SIGINT)
+    status, output = run.finish(timeout_s=90)
+    assert status == 130, output
+    assert "continue" in output and "Traceback" not in output
+    assert left_over(before) == []
+
+    run = Run("run", RECIPE, "--root", smoke_root, *LONG)
+    for optimizer_step in (12, 20):
+        run.wait_for_step(smoke_root, "sparse_grpo", optimizer_step)
+        for process in run.family("vllm.entrypoints"):
+            process.kill()
+    status, output = run.finish()
+    assert status == 1, "a server that is lost twice in a row ends the run"
+    assert "the rollout server was lost; restarting it" in output
+    assert "error: step teacher_rl failed" in output and "the server's log ended with" in output
+    assert resumed_at() >= 7, "what Ctrl-C saved was not done again"
+    assert left_over(before) == []
+
+    run = Run("run", RECIPE, "--root", smoke_root, *LONG)
+    run.wait_for_step(smoke_root, "sparse_grpo", 26)
+    for process in run.family("run_step"):
+        process.kill()
+    status, output = run.finish()
+    assert status == 1
+    assert "error: step teacher_rl failed (killed by SIGKILL)" in output and "teacher_rl.log" in output
+
+    run = Run("run", RECIPE, "--root", smoke_root, *LONG)
+    run.wait_for_step(smoke_root, "sparse_grpo", 31)
+    assert resumed_at() == 25, "at most the work since the last resume point is lost"
+    run.process.kill()  # the runner itself, without warning
+    run.process.wait()
+    assert left_over(before, timeout_s=90) == [], "server and trainer leave with their runner"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a full disk is made by mounting a small one, which root may do")
+def test_a_full_disk_ends_with_one_message_and_work_goes_on_when_there_is_space(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine does not let root mount a tmpfs")
+    try:
+        status, output = Run("run", SMOKE / "pretrain.yaml", "--root", small).finish()
+        assert status == 1, output
+        assert "no space left" in output.lower() and "free space" in output
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small)], check=True)
+        status, output = Run("run", SMOKE / "pretrain.yaml", "--root", small).finish()
+        assert status == 0, output
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
