@@ -104,11 +104,12 @@ def push() -> Figure:
     from reasoning_pipeline.data.prompts import PromptConfig
     from reasoning_pipeline.hardware.profile import load_profile
     from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.recipe.fields import Architecture
     from reasoning_pipeline.rollouts.servers.process import RolloutServer
     from reasoning_pipeline.rollouts.weights.push import WeightPush
     from reasoning_pipeline.run.context import StageContext
     from reasoning_pipeline.training.pretraining import pretrain
-    from reasoning_pipeline.workflows.reasoning.stages.pretrain import Architecture, Config
+    from reasoning_pipeline.workflows.reasoning.stages.pretrain import Config
 
     profile = load_profile("cpu")
     with tempfile.TemporaryDirectory() as folder:

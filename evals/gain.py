@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from evals.run import evaluate
-from evals.suite import Suite, data_digest
 from evals.summary import Summary, scored
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.sources import stable_hash
+from reasoning_pipeline.data.suites.loading import Suite, data_digest
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Decoding, Problem
 from reasoning_pipeline.run.context import StageContext, StageOutcome

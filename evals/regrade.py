@@ -16,7 +16,7 @@ from evals.judging import Finished, judge
 from evals.results import read_json, write_json
 from evals.run import only_writer, summarise_folder, write_report
 from evals.samples import Sample, SampleFile, read_problems
-from evals.suite import Suite
+from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.rollouts.clients.client import Completion
 

@@ -24,9 +24,9 @@ from evals.judging import Finished, JudgingThread
 from evals.progress import Progress
 from evals.results import EvaluationResult, write_json, write_tables
 from evals.samples import Sample, SampleFile, add_problems, sample_seed
-from evals.suite import Suite
 from evals.summary import Summary, summarise
 from reasoning_pipeline.data.prompts import PromptRenderer
+from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Decoding, Problem
 from reasoning_pipeline.rollouts.clients.client import Completion, GenerationRequest, Sampler

@@ -12,14 +12,14 @@ from typing import Any
 from evals import gain
 from evals.progress import Progress
 from evals.run import evaluate
-from evals.suite import Suite, load_suite
 from evals.summary import Summary
 from reasoning_pipeline.data.prompts import PromptRenderer
-from reasoning_pipeline.plan.graph import EvaluateStep
+from reasoning_pipeline.data.suites.loading import Suite, load_suite
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.program import StepContext, execute
 from reasoning_pipeline.verifier import verifier_versions
+from reasoning_pipeline.workflows.reasoning.evaluation import EvaluateStep
 from reasoning_pipeline.workflows.reasoning.gates import GAIN, MeasureGain
 
 FIELD = "checkpoint"

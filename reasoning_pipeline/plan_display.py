@@ -12,9 +12,10 @@ from rich.text import Text
 
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.plan.account import Account, ArmAccount
-from reasoning_pipeline.plan.graph import EVALUATE, Plan, PlannedStep
+from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.plan.sharing import savings
 from reasoning_pipeline.recipe.model import MAIN
+from reasoning_pipeline.recipe.stage import Evaluation
 
 WIDE = 110
 """Columns from which on a step takes one line."""
@@ -58,7 +59,7 @@ def _count(number: int, what: str) -> str:
 
 def _rows(steps: Sequence[PlannedStep]) -> list[PlannedStep]:
     """All but evaluations, which stand with the checkpoint that they score."""
-    return [step for step in steps if step.config.stage != EVALUATE]
+    return [step for step in steps if not isinstance(step.config, Evaluation)]
 
 
 def _steps(plan: Plan, steps: Sequence[PlannedStep], numbers: dict[str, int], *, wide: bool, heading: bool) -> Table:

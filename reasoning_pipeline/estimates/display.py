@@ -5,11 +5,10 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from reasoning_pipeline.data.unread import SketchedPools
 from reasoning_pipeline.estimates.memory import ServerMemory
 from reasoning_pipeline.estimates.steps import GIB, StepEstimate, estimate_plan, refuse_what_cannot_fit
 from reasoning_pipeline.hardware.profile import HardwareProfile
-from reasoning_pipeline.plan.graph import EVALUATE, Plan
+from reasoning_pipeline.plan.graph import Plan
 
 SHOWN_PARTS = 3
 
@@ -32,8 +31,7 @@ def show_estimates(plan: Plan, profile: HardwareProfile, mean_completion: int | 
 
 
 def _say_what_was_not_read(plan: Plan) -> None:
-    pools = plan.ledger.pools
-    for name, why in pools.not_read.items() if isinstance(pools, SketchedPools) else ():
+    for name, why in plan.ledger.pools.not_read.items():
         count = plan.recipe.data[name].count
         counted = f"{count:,} problems at most, as `count` says" if count else "its problems are not counted"
         Console(highlight=False).print(
@@ -51,7 +49,7 @@ def _print(estimates: list[StepEstimate], profile: HardwareProfile, mean_complet
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("GiB of a trainer device", overflow="fold")
     table.add_column("of a server device", overflow="fold")
-    evaluations = [estimate for estimate in estimates if estimate.step.endswith(f".{EVALUATE}")]
+    evaluations = [estimate for estimate in estimates if estimate.evaluation]
     blank = [estimate for estimate in estimates if not (estimate.disk or estimate.tokens_written)]
     for estimate in [estimate for estimate in estimates if estimate not in evaluations and estimate not in blank]:
         table.add_row(*_row(estimate))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from reasoning_pipeline.data.config import IdsFile
 from reasoning_pipeline.plan.graph import Plan, PlannedArm
 from reasoning_pipeline.plan.ledger import Spend, distinct_labels
-from reasoning_pipeline.recipe.model import IdsFile
 
 
 @dataclass(frozen=True, kw_only=True)

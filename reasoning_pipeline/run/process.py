@@ -10,15 +10,17 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.base.ownership import owner_environment
 from reasoning_pipeline.errors import Stopped
-from reasoning_pipeline.hardware.launcher import is_evaluation, launched, step_command
+from reasoning_pipeline.hardware.launcher import has_launcher, launch_command
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.models.outside import outside_folder
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
-from reasoning_pipeline.plan.planner import external_folder
-from reasoning_pipeline.recipe.reading import Recipe
+from reasoning_pipeline.recipe.model import Recipe
+from reasoning_pipeline.recipe.stage import File, fields_marked
 from reasoning_pipeline.registry.provenance import COMMAND_VARIABLE, command_line
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
@@ -26,7 +28,7 @@ from reasoning_pipeline.rollouts.servers.pool import Pool, Servers
 from reasoning_pipeline.run.context import STOP_VARIABLE
 from reasoning_pipeline.run.program import PROBLEMS_FILE, TEACHER_KEY_VARIABLE, StepContext
 from reasoning_pipeline.run.progress import Progress
-from reasoning_pipeline.run.warm_start import EVALUATION, STEP, WarmProcess
+from reasoning_pipeline.run.warm_start import WarmProcess
 
 POLL_SECONDS = 0.2
 
@@ -37,7 +39,7 @@ def input_folder(plan: Plan, step: PlannedStep, field: str) -> Path:
     if entry.artifact is not None:
         return plan.registry.folder / entry.artifact
     root = plan.registry.root
-    return external_folder(entry.reference, plan.recipe) or resolve_model(entry.reference, root).folder
+    return outside_folder(entry.reference, plan.recipe.folder) or resolve_model(entry.reference, root).folder
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class StepProcess:
         self, step: PlannedStep, context: Path, environment: dict[str, str], log: Path
     ) -> subprocess.Popen[bytes] | WarmProcess:
         if self.profile.warm_start:
-            return WarmProcess(EVALUATION if is_evaluation(step) else STEP, context, environment, log)
+            return WarmProcess(".".join(type(step.config).program), context, environment, log)
         with log.open("wb") as output:
             return subprocess.Popen(
                 step_command(step, self.profile, context),
@@ -165,7 +167,24 @@ class StepProcess:
 
     def _config(self, step: PlannedStep) -> dict[str, object]:
         values = step.config.model_dump(mode="json")
-        if isinstance(values.get("data"), dict):  # suite files: the step's program runs in another folder
-            base = Path(self.recipe.path).resolve().parent
-            values["data"] = {suite: str(base / path) for suite, path in values["data"].items()}
+        for name in fields_marked(type(step.config), File):  # the step's program runs in another folder
+            values[name] = self._whole(values[name])
         return values
+
+    def _whole(self, named: Any) -> Any:
+        if isinstance(named, dict):
+            return {name: self._whole(path) for name, path in named.items()}
+        if isinstance(named, list):
+            return [self._whole(path) for path in named]
+        return str(self.recipe.folder / Path(named).expanduser()) if named is not None else None
+
+
+def step_command(step: PlannedStep, profile: HardwareProfile, context: Path) -> list[str]:
+    """What the runner starts. Raises RecipeError where the profile's launcher cannot work."""
+    program = ["-m", *type(step.config).program, str(context)]
+    return launch_command(profile, program) if launched(step, profile) else [sys.executable, *program]
+
+
+def launched(step: PlannedStep, profile: HardwareProfile) -> bool:
+    """Whether a launcher stands between the runner and the step's program."""
+    return type(step.config).heavy and has_launcher(profile)

@@ -23,7 +23,7 @@ from reasoning_pipeline.data.problem_list import ProblemList
 from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.errors import PipelineError, as_storage_error
 from reasoning_pipeline.hardware.profile import HardwareProfile
-from reasoning_pipeline.recipe.stage import stage_module
+from reasoning_pipeline.recipe.workflows import stage_module
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.registry.provenance import provenance, without_places, write_code_diff
 from reasoning_pipeline.registry.record import Record, now

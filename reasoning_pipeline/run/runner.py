@@ -15,11 +15,13 @@ from reasoning_pipeline.base.locks import held_elsewhere, run_lock, step_lock
 from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed, Stopped
 from reasoning_pipeline.estimates.steps import check_fit
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.plan import judging
 from reasoning_pipeline.plan.compatibility import check_distillations
 from reasoning_pipeline.plan.graph import Plan, PlannedInput, PlannedStep
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.plan.selection import selected, unfetched_models
-from reasoning_pipeline.recipe.reading import MAIN, Recipe
+from reasoning_pipeline.recipe.model import MAIN, Recipe
+from reasoning_pipeline.recipe.stage import Evaluation
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import write_json
 from reasoning_pipeline.rollouts.servers import register as server_files
@@ -29,7 +31,6 @@ from reasoning_pipeline.rollouts.servers.teacher import TeacherServers, asks_a_s
 from reasoning_pipeline.run.process import StepProcess, input_folder
 from reasoning_pipeline.run.progress import Progress
 from reasoning_pipeline.step_executor import step_executor
-from reasoning_pipeline.workflows.reasoning import judging as gate_judging
 
 LOG_LINES_SHOWN = 20
 
@@ -80,7 +81,7 @@ class Runner:
         self._clear_work(plan)
         if not todo:
             return plan.of_arms(arms), 0
-        gate_judging.enforce(plan)
+        judging.enforce(plan)
         check_distillations(plan)
         check_fit(plan, self.profile, todo)
         # Steps of one recipe may run side by side, each in a job of its own; a step itself is made by one at a time.
@@ -169,7 +170,7 @@ class Runner:
         ready = [
             step
             for step in left
-            if self._missing_input(plan, step) is None and not gate_judging.overtakes(plan, step, [*left, *running])
+            if self._missing_input(plan, step) is None and not judging.overtakes(plan, step, [*left, *running])
         ]
         for step in ready:
             folder = self._generator_folder(plan, step)
@@ -179,9 +180,9 @@ class Runner:
 
     def _judge(self, plan: Plan, step: PlannedStep) -> None:
         """Say what a measurement means for its gate. Raises GateFailed where the recipe says that it ends the run."""
-        judged = gate_judging.judge(plan, plan.step(step.name))
+        judged = judging.judgement(plan, plan.step(step.name))
         if judged is not None:
-            gate_judging.enforce(plan)
+            judging.enforce(plan)
             warning = "warning: " if judged.held is False else ""
             self.console.print(f"  {warning}{judged.sentence}", highlight=False, soft_wrap=True)
 
@@ -261,11 +262,10 @@ class Runner:
 
 def longest_sequence(plan: Plan) -> int:
     """Prompt plus completion tokens of the longest request any step of any arm makes."""
-    configs, evaluate = [step.config for step in plan.steps], plan.recipe.evaluate
-    lengths = [getattr(c, "max_prompt_tokens", 0) + getattr(c, "max_completion_tokens", 0) for c in configs]
-    prompt = max((getattr(c, "max_prompt_tokens", 0) for c in configs), default=0)
-    evaluation = evaluate.max_tokens + max(prompt, 2048) if evaluate is not None else 0
-    return max(*lengths, evaluation, 64)
+    asked = [(step.config.lengths(), isinstance(step.config, Evaluation)) for step in plan.steps]
+    longest_prompt = max((prompt for (prompt, _), _ in asked), default=0)
+    # A benchmark's prompts have no limit of their own; they are taken to be no longer than the recipe's.
+    return max(64, *(written + (longest_prompt if scores else prompt) for (prompt, written), scores in asked))
 
 
 def _ending(status: int) -> str:

@@ -27,12 +27,13 @@ IMPORTED = (
 )
 """Modules whose import is most of a short step's time."""
 
-STEP, EVALUATION = "reasoning_pipeline.run.program", "evals.step"
-"""Programs that can be forked: each has a `main([CONTEXT])`."""
-
 
 class WarmProcess:
-    """A forked step, with what the runner uses of subprocess.Popen."""
+    """A forked step, with what the runner uses of subprocess.Popen.
+
+    Args:
+        program: A module with a `main([CONTEXT])`.
+    """
 
     def __init__(self, program: str, context: Path, environment: Mapping[str, str], log: Path) -> None:
         workers = get_context("forkserver")

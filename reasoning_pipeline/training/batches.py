@@ -13,7 +13,7 @@ from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.records import Problem
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.recipe.stage import Optimization
+    from reasoning_pipeline.recipe.fields import Optimization
 
 Row = TypeVar("Row")
 

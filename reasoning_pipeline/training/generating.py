@@ -13,7 +13,7 @@ from reasoning_pipeline.rollouts.weights.push import WeightPush
 from reasoning_pipeline.training.batches import PromptsByStep
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.recipe.stage import SamplingWhileTraining
+    from reasoning_pipeline.recipe.fields import SamplingWhileTraining
     from reasoning_pipeline.run.context import StageContext
 
 

@@ -10,8 +10,8 @@ import pytest
 from evals import results
 from evals.run import evaluate
 from evals.samples import SampleFile, sample_seed
-from evals.suite import Suite, load_suite
 from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
+from reasoning_pipeline.data.suites.loading import Suite, load_suite
 from reasoning_pipeline.errors import DataError, ServerLost
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.client import GenerationRequest

@@ -16,11 +16,13 @@ Try it: python -m reasoning_pipeline run recipes/smoke/forward_kl_warmup.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from reasoning_pipeline.recipe.stage import ModelRef, Optimization, RolloutsRef, StageConfig
+from reasoning_pipeline.recipe.fields import Optimization
+from reasoning_pipeline.recipe.stage import ModelRef, RolloutsRef, StageConfig
+from reasoning_pipeline.recipe.work import Known, Work, work_on_rollouts
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
@@ -52,6 +54,10 @@ class Until(BaseModel):
 
 
 class Config(StageConfig, Optimization):
+    title: ClassVar[str] = "Stage 2a"
+    metric_titles: ClassVar[dict[str, str]] = {"kl": "KL(teacher ‖ student), nats per token"}
+    followed: ClassVar[tuple[str, ...]] = ("kl", "top_k_overlap")
+
     stage: Literal["forward_kl_warmup"] = "forward_kl_warmup"
     policy: ModelRef
     teacher: ModelRef
@@ -76,6 +82,9 @@ class Config(StageConfig, Optimization):
                 "`until` needs `schedule: constant`: a rate that falls over the budget would end in mid-fall"
             )
         return self
+
+    def work(self, known: Known) -> Work:
+        return work_on_rollouts(self, known, teacher="teacher")
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:

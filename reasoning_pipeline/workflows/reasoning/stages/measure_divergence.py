@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from reasoning_pipeline.recipe.stage import ModelRef, OutputKind, Sampling, UsesPrompts
+from reasoning_pipeline.recipe.fields import Sampling
+from reasoning_pipeline.recipe.stage import ModelRef, UsesPrompts
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(UsesPrompts, Sampling):
-    publishes: ClassVar[OutputKind] = "measurement"
+    publishes: ClassVar[str] = "measurement"
     generates_with: ClassVar[str | None] = "policy"
     heavy: ClassVar[bool] = False
 

@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from reasoning_pipeline.recipe.stage import ModelRef, Optimization, SamplingWhileTraining, UsesPrompts
+from reasoning_pipeline.recipe.fields import Optimization, SamplingWhileTraining
+from reasoning_pipeline.recipe.stage import ModelRef, UsesPrompts
+from reasoning_pipeline.recipe.work import Known, Work, optimizer_steps
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
 class Config(UsesPrompts, Optimization, SamplingWhileTraining):
     generates_with: ClassVar[str | None] = "policy"
 
+    title: ClassVar[str] = "Stage 2b"
+    metric_titles: ClassVar[dict[str, str]] = {"kl": "KL(student ‖ teacher), nats per token"}
+    followed: ClassVar[tuple[str, ...]] = ("kl", "top_k_overlap", "completion_tokens")
+
     stage: Literal["on_policy_distillation"] = "on_policy_distillation"
     policy: ModelRef
     teacher: ModelRef
@@ -39,6 +45,19 @@ class Config(UsesPrompts, Optimization, SamplingWhileTraining):
     """Rollouts in the global batch of one optimizer step."""
     rollouts_per_prompt: int = Field(1, ge=1)
     """How many of them share a prompt; must divide `rollouts_per_step`."""
+
+    def work(self, known: Known) -> Work:
+        return Work(
+            rows=self.rollouts_per_step,
+            steps=optimizer_steps(self, known.prompts, self.rollouts_per_step // self.rollouts_per_prompt),
+            prompt_limit=self.max_prompt_tokens,
+            completion_limit=self.max_completion_tokens,
+            teacher="teacher",
+            generates=True,
+            trains=True,
+            batch="rollouts_per_step",
+            lora=self.lora,
+        )
 
     @model_validator(mode="after")
     def _whole_prompts(self) -> Self:

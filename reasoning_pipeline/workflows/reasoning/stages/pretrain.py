@@ -9,26 +9,15 @@ Try it: python -m reasoning_pipeline run recipes/smoke/pretrain.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from reasoning_pipeline.recipe.stage import StageConfig
+from reasoning_pipeline.recipe.fields import Architecture
+from reasoning_pipeline.recipe.stage import Reads, StageConfig
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
-
-
-class Architecture(BaseModel):
-    """A Qwen3 with tied embeddings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    hidden_size: int = Field(64, ge=8)
-    layers: int = Field(2, ge=1)
-    heads: int = Field(2, ge=1)
-    head_dim: int = Field(32, ge=4)
-    max_positions: int = Field(128, ge=16)
 
 
 class Config(StageConfig):
@@ -37,7 +26,7 @@ class Config(StageConfig):
     stage: Literal["pretrain"] = "pretrain"
     architecture: Architecture = Architecture()
     corpus: Literal["arithmetic", "prompts"] = "arithmetic"
-    data: str | None = None
+    data: Annotated[str | None, Reads()] = None
     """Data set whose texts train tokenizer and model, where `corpus: prompts`."""
     vocabulary_size: int = Field(112, ge=64)
     """Characters for arithmetic (99, padded); a BPE vocabulary for `prompts`."""
@@ -51,6 +40,9 @@ class Config(StageConfig):
     noisy_steps: int = Field(0, ge=0)
     save_every: int = Field(200, ge=1)
     """Optimizer steps between resume points."""
+
+    def vocabulary(self) -> dict[str, object]:
+        return {"corpus": self.corpus, "data": self.data, "vocabulary_size": self.vocabulary_size}
 
     def brings(self) -> dict[str, str]:
         from reasoning_pipeline.data.tokenizer_making import tokenizer_identity

@@ -7,7 +7,7 @@ Try it: python -m reasoning_pipeline run recipes/smoke/sparse_grpo.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from reasoning_pipeline.recipe.stage import GroupRelative
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 
 class Config(GroupRelative):
+    title: ClassVar[str] = "Stage 1"
+    followed: ClassVar[tuple[str, ...]] = ("completion_tokens",)
+
     stage: Literal["sparse_grpo"] = "sparse_grpo"
 
 

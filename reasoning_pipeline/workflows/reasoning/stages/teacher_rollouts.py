@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from reasoning_pipeline.recipe.stage import ModelRef, OutputKind, Sampling, UsesPrompts
+from reasoning_pipeline.recipe.fields import Sampling
+from reasoning_pipeline.recipe.stage import ModelRef, UsesPrompts
+from reasoning_pipeline.recipe.work import Known, Work
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(UsesPrompts, Sampling):
-    publishes: ClassVar[OutputKind] = "rollouts"
+    publishes: ClassVar[str] = "rollouts"
     generates_with: ClassVar[str | None] = "teacher"
     heavy: ClassVar[bool] = False
 
@@ -30,6 +32,15 @@ class Config(UsesPrompts, Sampling):
     top_k: int = Field(0, ge=0)
     """Words whose log-probabilities the teacher leaves at each position, so that the warmup can learn without it
     (`teacher: cached` in the hardware profile); 8 bytes a word before base64. 0 keeps token ids alone."""
+
+    def work(self, known: Known) -> Work:
+        return Work(
+            rows=known.prompts * self.rollouts_per_prompt,
+            prompt_limit=self.max_prompt_tokens,
+            completion_limit=self.max_completion_tokens,
+            policy="teacher",
+            generates=True,
+        )
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from reasoning_pipeline.recipe.stage import ModelRef, Optimization, RolloutsRef, StageConfig
+from reasoning_pipeline.recipe.fields import Optimization
+from reasoning_pipeline.recipe.stage import ModelRef, RolloutsRef, StageConfig
+from reasoning_pipeline.recipe.work import Known, Work, work_on_rollouts
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
@@ -22,6 +24,9 @@ class Config(StageConfig, Optimization):
     policy: ModelRef
     rollouts: RolloutsRef
     rollouts_per_step: int = Field(64, ge=1)
+
+    def work(self, known: Known) -> Work:
+        return work_on_rollouts(self, known, teacher=None)
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:
