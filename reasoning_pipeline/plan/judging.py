@@ -1,7 +1,7 @@
 """What was measured along the way, and what a run does about it: a sentence each, and whether it goes on.
 
-A measurement is a step that publishes a `measurement`. What it means, and whether the recipe asks anything of it, is told
-by the workflow's judge. Thresholds are no part of any fingerprint, so a changed one judges anew what is there.
+A measurement is a step that publishes a `measurement`. What it means, and whether the recipe asks anything of it, is
+told by the workflow's judge. Thresholds are no part of any fingerprint, so a changed one judges anew what is there.
 """
 
 from __future__ import annotations

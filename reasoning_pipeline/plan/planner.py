@@ -7,6 +7,7 @@ same under another seed than the recipe's. What two arms share without the main 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -288,9 +289,7 @@ def _steps(recipe: Recipe) -> Iterator[tuple[str, StageConfig]]:
     for name, config in recipe.steps.items():
         for section in sections():
             yield from section.before(recipe, name)
-        for section in sections():
-            config = section.changed(recipe, name, config)
-        yield name, config
+        yield name, reduce(lambda changed, section: section.changed(recipe, name, changed), sections(), config)
         for section in sections():
             yield from section.after(recipe, name)
 

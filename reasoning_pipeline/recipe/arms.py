@@ -82,9 +82,9 @@ def derive_arms(raw_arms: Any, recipe: Recipe, raw_steps: dict[str, Any], read: 
         elif not isinstance(raw, dict):
             problems.append(f"{place}: expected drop, steps or outcome, found {type(raw).__name__}")
         else:
-            raw, found = dict(raw), list[str]()
-            marks = read_sections(raw, found, place, arm=True)
-            edit = readable_validation(ArmEdit, raw, place=place, problems=found, known=known)
+            own, found = dict(raw), list[str]()
+            marks = read_sections(own, found, place, arm=True)
+            edit = readable_validation(ArmEdit, own, place=place, problems=found, known=known)
             arm = _Derivation(place, edit, recipe, raw_steps, read, found).arm() if edit is not None else None
             if arm is not None:
                 arm = arm.model_copy(update={"sections": marks})

@@ -83,8 +83,8 @@ def own_name(path: str) -> str:
     if name in suite_names():
         raise DataError(
             f'{path}: the suite "{name}" ships, and its scores are those of its pinned rows',
-            remedy=f"give your file another name; or say that it is a copy of that suite: `data: {{{name}: {path}}}` in a "
-            f"recipe, `--suite {name} --data {name}={path}` for an evaluation",
+            remedy="give your file another name; or say that it is a copy of that suite: "
+            f"`data: {{{name}: {path}}}` in a recipe, `--suite {name} --data {name}={path}` for an evaluation",
         )
     return name
 

@@ -21,8 +21,8 @@ CONDITION_COLUMNS = ("figure", "where", "step", "mean", "least", "largest", "see
 class ReasoningPart(PagePart):
     templates: ClassVar[Path | None] = shipped("reasoning_pipeline.workflows.reasoning", "templates")
     strips_about: ClassVar[str] = (
-        "The workflow rests on two conditions: <b>C1</b>, the teacher has gained from its reward; <b>C2</b>, the student "
-        "is near the teacher before it is corrected token by token."
+        "The workflow rests on two conditions: <b>C1</b>, the teacher has gained from its reward; <b>C2</b>, the "
+        "student is near the teacher before it is corrected token by token."
     )
     strips_note: ClassVar[str] = "KL on a logarithmic axis, on what the student writes."
     beside_title: ClassVar[str] = "paper: MATH-500 / AIME24"
