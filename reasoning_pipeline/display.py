@@ -9,10 +9,9 @@ from rich.table import Table
 
 from reasoning_pipeline.base.validation import suggestion
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.plan.ledger import distinct_labels
 from reasoning_pipeline.registry.differences import differences
 from reasoning_pipeline.registry.lineage import lineage_text
-from reasoning_pipeline.registry.record import read_record
+from reasoning_pipeline.registry.record import distinct_labels, read_record
 from reasoning_pipeline.registry.removal import Removable
 from reasoning_pipeline.registry.store import Artifact, Registry
 from reasoning_pipeline.run.progress import summary

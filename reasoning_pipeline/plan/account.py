@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reasoning_pipeline.plan.graph import Plan, PlannedArm
-from reasoning_pipeline.plan.ledger import Spend, distinct_labels
 from reasoning_pipeline.recipe.model import IdsFile
+from reasoning_pipeline.registry.record import Spend, distinct_labels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,7 @@ from typing import Any
 
 from reasoning_pipeline.base.text import Branch
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.plan.ledger import distinct_labels
-from reasoning_pipeline.registry.record import Record, read_record
+from reasoning_pipeline.registry.record import Record, distinct_labels, read_record
 from reasoning_pipeline.registry.store import Artifact, Registry
 
 

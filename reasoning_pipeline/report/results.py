@@ -151,7 +151,7 @@ def roles(plan: Plan) -> dict[str, Role]:
 
 
 def _result(plan: Plan, step: PlannedStep, role: Role) -> StageResult:
-    from reasoning_pipeline.plan.ledger import distinct_labels
+    from reasoning_pipeline.registry.record import distinct_labels
 
     start = next((entry for entry in step.inputs if entry.field == "policy"), None)
     record = step.artifact.record if step.artifact is not None else None
