@@ -7,8 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from reasoning_pipeline.commands import run_command
-from reasoning_pipeline.commands.arm_options import add_arm_options, seed_list, seeds_of
-from reasoning_pipeline.commands.options import recipe_command
+from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seed_list, seeds_of
 from reasoning_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:

@@ -5,10 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 
-from reasoning_pipeline.commands import artifacts, doctor, labels, run_command, stages, why
-from reasoning_pipeline.commands import compare_paper as paper
-from reasoning_pipeline.commands import options as recipes
-from reasoning_pipeline.commands import serve as servers
+from reasoning_pipeline.commands import (
+    artifacts,
+    compare_paper,
+    doctor,
+    exchange,
+    gc,
+    labels,
+    plan,
+    report,
+    run,
+    run_command,
+    serve,
+    stages,
+    status,
+    why,
+)
 
 DESCRIPTION = "One recipe, four stages: sparse reward on the teacher, dense transfer to the student."
 
@@ -22,8 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reasoning_pipeline", description=DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    for group in (recipes, doctor, why, labels, paper, artifacts, stages, servers):
-        group.add(commands)
+    registry_and_servers = (artifacts, gc, exchange, stages, serve, status)
+    for module in (plan, run, report, doctor, why, labels, compare_paper, *registry_and_servers):
+        module.add(commands)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The command line: one module a group of commands, each with `add(commands)`; heavy imports wait in its functions."""
+"""The command line: a file a command, with its printing; each has `add(commands)`, and imports late what is heavy."""
 
 from __future__ import annotations
 

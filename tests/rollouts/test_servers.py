@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.__main__ import main
-from reasoning_pipeline.commands.status import _duration
+from reasoning_pipeline.commands.serve import find_key
 from reasoning_pipeline.errors import PipelineError, ServerError
 from reasoning_pipeline.hardware.profile import HardwareProfile, ServerProfile
 from reasoning_pipeline.records import Problem
@@ -25,7 +25,6 @@ from reasoning_pipeline.rollouts.servers import pool as pool_module
 from reasoning_pipeline.rollouts.servers import register as server_files
 from reasoning_pipeline.rollouts.servers.adopted import AdoptedServers
 from reasoning_pipeline.rollouts.servers.pool import ServerPool
-from reasoning_pipeline.rollouts.serving import find_key
 
 LONG_KEY = "0123456789abcdef"
 
@@ -219,7 +218,3 @@ def test_what_goes_wrong_while_judging_reaches_the_one_who_generates() -> None:
             kept += 1
             time.sleep(0.01)
     assert kept < 1000, "at once, not when everything is written"
-
-
-def test_durations_are_read_at_a_glance() -> None:
-    assert [_duration(s) for s in (0, 59, 61, 3723)] == ["0 s", "59 s", "1 min 01 s", "1 h 02 min"]
