@@ -11,7 +11,7 @@ from reasoning_pipeline.commands.options import add_arm_options, recipe_command,
 from reasoning_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
-    from launch.ledger import Ledger
+    from launch.submitted import Submitted
     from reasoning_pipeline.plan.graph import Plan
 
 
@@ -85,8 +85,8 @@ def _status(arguments: argparse.Namespace) -> int:
 
     from launch.status import states
 
-    plan, ledger = _submitted(arguments)
-    found = states(plan, ledger)
+    plan, submitted = _submitted(arguments)
+    found = states(plan, submitted)
     table = Table(box=None, pad_edge=False)
     for heading in ("step", "state", "job", "elapsed", "left", ""):
         table.add_column(heading, no_wrap=heading not in ("", "state"), overflow="fold")
@@ -106,10 +106,10 @@ def _cancel(arguments: argparse.Namespace) -> int:
     from launch import queue
     from reasoning_pipeline.plan.selection import selected
 
-    plan, ledger = _submitted(arguments)
+    plan, submitted = _submitted(arguments)
     alive = queue.mine()
     steps = selected(plan, arguments.only, None)
-    newest = [entry for step in steps if (entry := ledger.newest(step.output)) is not None and entry.job in alive]
+    newest = [entry for step in steps if (entry := submitted.newest(step.output)) is not None and entry.job in alive]
     queue.cancel([entry.job for entry in newest])
     for entry in newest:
         print(f"{entry.job}  {entry.step}  cancelled")
@@ -117,18 +117,18 @@ def _cancel(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _submitted(arguments: argparse.Namespace) -> tuple[Plan, Ledger]:
+def _submitted(arguments: argparse.Namespace) -> tuple[Plan, Submitted]:
     """The plan as it was submitted, where the command line does not say otherwise."""
-    from launch.ledger import Ledger
+    from launch.submitted import Submitted
     from reasoning_pipeline.plan.planner import make_plan
     from reasoning_pipeline.recipe.reading import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
-    ledger = Ledger.read(arguments.root / recipe.name)
-    if not arguments.overrides and ledger.overrides:
-        recipe = load_recipe(arguments.recipe, ledger.overrides)
-    plan = make_plan(recipe, arguments.root, seeds_of(arguments, recipe) or ledger.seeds)
-    return plan.of_arms(arguments.arms or ledger.arms), ledger
+    submitted = Submitted.read(arguments.root / recipe.name)
+    if not arguments.overrides and submitted.overrides:
+        recipe = load_recipe(arguments.recipe, submitted.overrides)
+    plan = make_plan(recipe, arguments.root, seeds_of(arguments, recipe) or submitted.seeds)
+    return plan.of_arms(arguments.arms or submitted.arms), submitted
 
 
 def _job(arguments: argparse.Namespace) -> int:

@@ -16,10 +16,15 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
 
+from reasoning_pipeline.base.text import clock
+
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan, PlannedStep
 
 LOG_EVERY_SECONDS = 10.0
+
+PROGRESS = "progress.json"
+"""In a step's work folder; run/metrics.py writes it."""
 
 FIRST_STEPS = 3
 """Finished before the time left is told."""
@@ -44,9 +49,7 @@ class Progress:
         """Follows a step's progress.json until the step ends."""
         title = f"{prefix} {name} ({stage})"
         with self._line(f"{title}: starting") as show:
-            yield StepProgress(
-                title, work / "progress.json", show, 0.0 if self.console.is_terminal else LOG_EVERY_SECONDS
-            )
+            yield StepProgress(title, work, show, 0.0 if self.console.is_terminal else LOG_EVERY_SECONDS)
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
@@ -89,23 +92,16 @@ class Progress:
 class StepProgress:
     """What is shown of one step."""
 
-    def __init__(self, title: str, path: Path, show: Callable[[str], None], every_s: float) -> None:
-        self.title, self.path, self._show, self._every_s = title, path, show, every_s
+    def __init__(self, title: str, work: Path, show: Callable[[str], None], every_s: float) -> None:
+        self.title, self.work, self._show, self._every_s = title, work, show, every_s
         self._last = time.monotonic()
-        path.unlink(missing_ok=True)
+        (work / PROGRESS).unlink(missing_ok=True)
 
     def refresh(self) -> None:
         """Show the newest progress, if any, unless that was done a moment ago."""
         if time.monotonic() - self._last >= self._every_s:
             self._last = time.monotonic()
-            self._show(f"{self.title}: {describe(self._read())}")
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            values: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
-            return values
-        except (OSError, json.JSONDecodeError):
-            return {}
+            self._show(f"{self.title}: {describe(read_progress(self.work))}")
 
 
 class TimeLeft:
@@ -130,6 +126,15 @@ class TimeLeft:
             return ""
         pace = (time.monotonic() - self._began) / sum(took)  # below 1 where steps run side by side
         return f"; {clock(seconds * pace)} left"
+
+
+def read_progress(work: Path) -> dict[str, Any]:
+    """What the step in this work folder has last said of itself; nothing before it did."""
+    try:
+        values: dict[str, Any] = json.loads((work / PROGRESS).read_text(encoding="utf-8"))
+        return values
+    except (OSError, json.JSONDecodeError):
+        return {}
 
 
 def describe(values: dict[str, Any]) -> str:
@@ -166,10 +171,3 @@ def summary(result: dict[str, Any]) -> str:
     if "accuracy" in result and "rollouts" in result:
         return f": {result['rollouts']:,} rollouts, {result['accuracy']:.1%} right"
     return ""
-
-
-def clock(seconds: float) -> str:
-    """`0:07`, `12:34`, `2:03:04`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
