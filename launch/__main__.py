@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.commands import run_command
+from reasoning_pipeline.base.command_line import exit_status
 from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seed_list, seeds_of
 from reasoning_pipeline.errors import PipelineError
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done; 1 refused or failed; 2 bad input; 99 (of `job`) to be queued again; 130 stopped."""
-    return run_command(_parser(), argv, stopped=None)
+    arguments = _parser().parse_args(argv)
+    return exit_status(lambda: arguments.command(arguments), stopped=None)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from reasoning_pipeline.base.command_line import exit_status
 from reasoning_pipeline.commands import (
     artifacts,
     compare_paper,
@@ -15,7 +16,6 @@ from reasoning_pipeline.commands import (
     plan,
     report,
     run,
-    run_command,
     serve,
     stages,
     status,
@@ -27,7 +27,8 @@ DESCRIPTION = "One recipe, four stages: sparse reward on the teacher, dense tran
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done; 1 a step failed; 2 bad input; 130 stopped."""
-    return run_command(_parser(), argv, stopped="stopped")
+    arguments = _parser().parse_args(argv)
+    return exit_status(lambda: arguments.command(arguments), stopped="stopped")
 
 
 def _parser() -> argparse.ArgumentParser:

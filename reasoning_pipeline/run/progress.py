@@ -47,9 +47,23 @@ class Progress:
     @contextmanager
     def step(self, prefix: str, name: str, stage: str, work: Path) -> Iterator[StepProgress]:
         """Follows a step's progress.json until the step ends."""
-        title = f"{prefix} {name} ({stage})"
+        with self.told(f"{prefix} {name} ({stage})") as tell:
+            yield StepProgress(work, tell)
+
+    @contextmanager
+    def told(self, title: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """A line for something that says itself how far it is; yields what takes that."""
+        every_s = 0.0 if self.console.is_terminal else LOG_EVERY_SECONDS
+        last = time.monotonic()
         with self._line(f"{title}: starting") as show:
-            yield StepProgress(title, work, show, 0.0 if self.console.is_terminal else LOG_EVERY_SECONDS)
+
+            def tell(values: dict[str, Any]) -> None:
+                nonlocal last
+                if time.monotonic() - last >= every_s:
+                    last = time.monotonic()
+                    show(f"{title}: {describe(values)}")
+
+            yield tell
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
@@ -92,16 +106,13 @@ class Progress:
 class StepProgress:
     """What is shown of one step."""
 
-    def __init__(self, title: str, work: Path, show: Callable[[str], None], every_s: float) -> None:
-        self.title, self.work, self._show, self._every_s = title, work, show, every_s
-        self._last = time.monotonic()
+    def __init__(self, work: Path, tell: Callable[[dict[str, Any]], None]) -> None:
+        self.work, self._tell = work, tell
         (work / PROGRESS).unlink(missing_ok=True)
 
     def refresh(self) -> None:
         """Show the newest progress, if any, unless that was done a moment ago."""
-        if time.monotonic() - self._last >= self._every_s:
-            self._last = time.monotonic()
-            self._show(f"{self.title}: {describe(read_progress(self.work))}")
+        self._tell(read_progress(self.work))
 
 
 class TimeLeft:
@@ -148,6 +159,7 @@ def describe(values: dict[str, Any]) -> str:
         ("kl", "KL {:.4f}"),
         ("accuracy", "accuracy {:.1%}"),
         ("greedy_accuracy", "greedy accuracy {:.0%}"),
+        ("truncated", "{:.1%} truncated"),
         ("tokens_per_s", "{:,.0f} tokens/s"),
     ):
         if values.get(name) is not None:
