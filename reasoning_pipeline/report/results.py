@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from reasoning_pipeline.base.text import ABSENT, counted, percent
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -19,7 +21,6 @@ Role = Literal["teacher", "student", "baseline"]
 """Which chain a step belongs to: the teacher's, the student's, or a comparison that never meets a teacher."""
 
 ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
-ABSENT = "–"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +192,7 @@ def _did(result: dict[str, Any]) -> str:
     """`48 steps, reward 0.34 → 0.91`, with what there is."""
     parts = []
     if (steps := result.get("steps")) is not None:
-        parts.append(f"{steps:,} {'step' if steps == 1 else 'steps'}")
+        parts.append(counted(steps, "step"))
     for name, label, form in (("reward", "reward", ".2f"), ("kl", "KL", ".2g")):
         first, last = result.get(f"{name}_first"), result.get(f"{name}_last")
         if first is not None and last is not None:
@@ -199,11 +200,6 @@ def _did(result: dict[str, Any]) -> str:
     if (parameters := result.get("parameters")) is not None:
         parts.append(f"{parameters:,} parameters")
     return ", ".join(parts) or "done"
-
-
-def percent(share: float | None) -> str:
-    """`0.8812 -> "88.1"`."""
-    return ABSENT if share is None else f"{100 * share:.1f}"
 
 
 def with_error(accuracy: Accuracy | None) -> str:

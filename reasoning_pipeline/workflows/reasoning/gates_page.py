@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reasoning_pipeline.base.text import ABSENT
 from reasoning_pipeline.report.charts import Scale, value_scale
-from reasoning_pipeline.report.results import ABSENT
 from reasoning_pipeline.workflows.reasoning.gates import DIVERGENCE, GAIN
 from reasoning_pipeline.workflows.reasoning.judging import judge
 
