@@ -20,11 +20,12 @@ from filelock import FileLock, Timeout
 
 from evals import results
 from evals.answer_classes import answer_classes
-from evals.judging import Finished, JudgingThread
+from evals.judging import Finished, judging_thread
 from evals.results import EvaluationResult, write_json, write_tables
 from evals.samples import Sample, SampleFile, add_problems, sample_seed
 from evals.suite import Suite
 from evals.summary import Summary, summarise
+from reasoning_pipeline.base.behind import Behind
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Decoding, Problem
@@ -154,7 +155,7 @@ def evaluate(
             if progress is not None:
                 progress(so_far)
 
-        with JudgingThread(strict, lenient, stored) as judging:
+        with judging_thread(strict, lenient, stored) as judging:
             _sample_missing(parts, renderer, sampler, decoding, judging)
         judge = strict if profile == "strict" else lenient
         summaries = {part.suite.name: _summarise(part, samples, profile, checkpoint, judge) for part in parts}
@@ -221,7 +222,7 @@ def _sample_missing(
     renderer: PromptRenderer,
     sampler: Sampler,
     decoding: Decoding,
-    judging: JudgingThread,
+    judging: Behind[Finished],
 ) -> None:
     asked: list[tuple[_Part, Problem, int]] = [(part, *wanted) for part in parts for wanted in part.missing]
     if not asked:
