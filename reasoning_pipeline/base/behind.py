@@ -6,7 +6,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 Item = TypeVar("Item")
 
@@ -23,7 +23,7 @@ class Behind(Generic[Item]):
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
 
-    def __enter__(self) -> Behind[Item]:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
