@@ -84,7 +84,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
             row["url"],
             row["model"],
             row["policy_version"] or "(the engine is busy)",
-            clock(time.time() - row["started"]),
+            clock(max(0, time.time() - row["started"])),
             str(row["running"]),
             str(row["waiting"]),
             f"{row['tokens_per_s']:,.0f}",
