@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from evals.__main__ import COMMANDS
+from evals.commands import COMMANDS
 from reasoning_pipeline.errors import DataError, ServerLost, Stopped
 
 if TYPE_CHECKING:
@@ -107,23 +107,26 @@ def _prepare(model: Any, suites: Sequence[Suite], arguments: argparse.Namespace,
 
 
 def _evaluate(model: Any, out: Path, job: Job, arguments: argparse.Namespace, sessions: Sessions) -> EvaluationResult:
-    from evals.progress import ProgressPrinter
+    from rich.console import Console
+
     from evals.run import evaluate
+    from reasoning_pipeline.run.progress import Progress
 
     def attempt() -> EvaluationResult:
-        return evaluate(
-            suites=job.suites,
-            renderer=job.renderer,
-            sampler=sessions.sampler(model.folder, model.name),
-            decoding=job.protocol.decoding,
-            samples=arguments.samples,
-            out=out,
-            profile=arguments.profile,
-            checkpoint=model.name,
-            fingerprint=model.fingerprint,
-            preset=job.protocol.preset,
-            progress=ProgressPrinter(),
-        )
+        with Progress(Console(stderr=True)).told(", ".join(suite.name for suite in job.suites)) as tell:
+            return evaluate(
+                suites=job.suites,
+                renderer=job.renderer,
+                sampler=sessions.sampler(model.folder, model.name),
+                decoding=job.protocol.decoding,
+                samples=arguments.samples,
+                out=out,
+                profile=arguments.profile,
+                checkpoint=model.name,
+                fingerprint=model.fingerprint,
+                preset=job.protocol.preset,
+                progress=lambda so_far: tell(so_far.as_json()),
+            )
 
     try:
         return attempt()

@@ -14,7 +14,6 @@ from typing import Any
 
 from evals import results
 from evals.results import POOLED, EvaluationResult
-from evals.run import differences
 from evals.summary import Summary, scored
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.statistics import pairs
@@ -84,7 +83,7 @@ def compare_results(runs: Sequence[EvaluationResult], suites: Sequence[str] | No
 
 def what_differs(a: Summary, b: Summary) -> list[str]:
     """Settings that would be mistaken for a difference between models. Seeds may differ: other samples of the same."""
-    found = differences(_without_seed(a.settings), _without_seed(b.settings), MANNER)
+    found = results.settings_that_differ(_without_seed(a.settings), _without_seed(b.settings), MANNER)
     if not any(line.startswith("data.") for line in found) and a.scores.keys() != b.scores.keys():
         found.append(f"problems: {len(a.scores)} and {len(b.scores)} (another --limit?)")
     return found

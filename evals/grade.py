@@ -25,6 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from reasoning_pipeline.base.text import excerpt
 from reasoning_pipeline.records import Verdict
 from reasoning_pipeline.verifier import shared_verifier
 
@@ -242,9 +243,8 @@ def _print_bad(rows: Sequence[tuple[int, str]]) -> None:
         print(f"... and {len(rows) - 20} more lines that could not be graded", file=sys.stderr)
 
 
-def _short(text: str | None, width: int = 90) -> str:
-    shown = " ".join((text or "").split())
-    return repr(shown if len(shown) <= width else shown[:width] + "…")
+def _short(text: str | None) -> str:
+    return repr(excerpt(" ".join((text or "").split()), 90))
 
 
 if __name__ == "__main__":

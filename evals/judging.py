@@ -6,13 +6,12 @@ soon after it was drawn. So finished samples queue up here and are judged in bat
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from evals.samples import Judged, Sample, SampleFile
+from reasoning_pipeline.base.behind import Behind
 from reasoning_pipeline.records import FinishReason, Problem, Verdict
 from reasoning_pipeline.rollouts.clients.client import Completion
 
@@ -77,57 +76,14 @@ def judge(finished: Sequence[Finished], strict: Judge, lenient: Judge) -> list[S
     ]
 
 
-class JudgingThread:
-    """A context in which `put` hands samples over; leaving it waits until every one of them is stored.
+def judging_thread(strict: Judge, lenient: Judge, stored: Callable[[Finished, Sample], None]) -> Behind[Finished]:
+    """Judges what is put into it, stores it, and says so by `stored`, on its own thread."""
 
-    Whatever goes wrong on the thread is raised in the caller's, at the next `put` or on leaving.
-    """
+    def keep(batch: list[Finished]) -> None:
+        samples = judge(batch, strict, lenient)
+        for file in {item.file for item in batch}:  # by identity: one file a suite
+            file.append(s for s, item in zip(samples, batch, strict=True) if item.file is file)
+        for item, sample in zip(batch, samples, strict=True):
+            stored(item, sample)
 
-    def __init__(self, strict: Judge, lenient: Judge, stored: Callable[[Finished, Sample], None]) -> None:
-        self._strict, self._lenient, self._stored = strict, lenient, stored
-        self._waiting: queue.SimpleQueue[Finished | None] = queue.SimpleQueue()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="judging", daemon=True)
-
-    def __enter__(self) -> JudgingThread:
-        self._thread.start()
-        return self
-
-    def put(self, finished: Finished) -> None:
-        if self._error is not None:
-            raise self._error
-        self._waiting.put(finished)
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._waiting.put(None)
-        self._thread.join()
-        if self._error is not None and error is None:
-            raise self._error
-
-    def _work(self) -> None:
-        try:
-            while (batch := self._next_batch()) is not None:
-                samples = judge(batch, self._strict, self._lenient)
-                for file in {item.file for item in batch}:  # by identity: one file a suite
-                    file.append(s for s, item in zip(samples, batch, strict=True) if item.file is file)
-                for item, sample in zip(batch, samples, strict=True):
-                    self._stored(item, sample)
-        except BaseException as error:  # carried over to the caller's thread, never swallowed
-            self._error = error
-
-    def _next_batch(self) -> list[Finished] | None:
-        """Waits for one sample, then takes what else has arrived. None when the caller is done."""
-        first = self._waiting.get()
-        if first is None:
-            return None
-        batch = [first]
-        while len(batch) < BATCH:
-            try:
-                item = self._waiting.get_nowait()
-            except queue.Empty:
-                break
-            if item is None:
-                self._waiting.put(None)  # for the next call
-                break
-            batch.append(item)
-        return batch
+    return Behind(keep, name="judging", most=BATCH)

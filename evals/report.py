@@ -18,6 +18,8 @@ from evals import plots
 from evals.results import EvaluationResult
 from evals.samples import NO_ANSWER, Sample, SampleFile, read_problems
 from evals.summary import Summary
+from reasoning_pipeline.base.files import write_text
+from reasoning_pipeline.base.text import excerpt, percent
 from reasoning_pipeline.records import Problem
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -49,14 +51,8 @@ def write_page(result: EvaluationResult) -> Path:
         overview=plots.intervals(_overview(result), title="Score, with its 95 % interval (problems drawn)"),
     )
     path = result.folder / "report.html"
-    partial = path.with_suffix(".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    write_text(path, page)
     return path
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    return "–" if share is None else f"{100 * share:.{digits}f}"
 
 
 def for_script(value: Any) -> Markup:
@@ -67,11 +63,8 @@ def for_script(value: Any) -> Markup:
     return Markup(text)  # escaped above, for JSON and not for HTML text
 
 
-def excerpt(text: str, limit: int) -> str:
-    if len(text) <= limit:
-        return text
-    head, tail = text[: limit // 2], text[-(limit - limit // 2) :]
-    return f"{head}\n[… {len(text) - limit:,} characters left out; all of them in samples.jsonl …]\n{tail}"
+def _shortened(text: str, limit: int) -> str:
+    return excerpt(text, limit, f"\n[… {len(text) - limit:,} characters left out; all of them in samples.jsonl …]\n")
 
 
 def _suite_rows(folder: Path, summary: Summary) -> list[tuple[Problem, list[Sample]]]:
@@ -94,7 +87,7 @@ def _problem_entry(problem: Problem, samples: Sequence[Sample], profile: str, li
                 "extracted": sample.extracted,
                 "tokens": sample.tokens,
                 "finish": sample.finish,
-                "text": excerpt(sample.text, limit),
+                "text": _shortened(sample.text, limit),
             }
             for sample in samples
         ],

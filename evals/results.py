@@ -19,6 +19,7 @@ from typing import Any
 
 from evals.summary import Summary, scored
 from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.registry.differences import ABSENT, differences, shown
 from reasoning_pipeline.statistics.scores import Estimate, estimate, pool
 
 POOLED = (("aime24", "aime25"),)
@@ -115,6 +116,16 @@ def write_json(path: Path, value: Any) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+def settings_that_differ(before: dict[str, Any], now: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """What differs between two settings, field by field: `decoding.temperature: 0.6 and 0.7`."""
+    return [
+        f"{change.field}: {change.old} and {change.new}"
+        for name in names
+        for change in differences(before.get(name), now.get(name), name)
+        if {change.old, change.new} != {ABSENT, shown(None)}  # a setting that came later, and is not in use
+    ]
 
 
 SUMMARY_COLUMNS = (

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -20,11 +20,11 @@ from filelock import FileLock, Timeout
 
 from evals import results
 from evals.answer_classes import answer_classes
-from evals.judging import Finished, JudgingThread
-from evals.progress import Progress
+from evals.judging import Finished, judging_thread
 from evals.results import EvaluationResult, write_json, write_tables
 from evals.samples import Sample, SampleFile, add_problems, sample_seed
 from evals.summary import Summary, summarise
+from reasoning_pipeline.base.behind import Behind
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.errors import DataError
@@ -59,6 +59,48 @@ class _Part:
     found: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class SoFar:
+    """How far an evaluation is: handed to `evaluate`'s `progress` after each stored sample, on the judging thread.
+
+    Example:
+        SoFar(done=120, total=960, found=96, right=11, truncated=4, tokens=190_412, seconds=61.0)
+    """
+
+    done: int
+    """Samples on disk, over all suites of this call."""
+    total: int
+    found: int
+    """Of `done`, those that were there from an earlier run; they say nothing about this one."""
+    right: int = 0
+    truncated: int = 0
+    tokens: int = 0
+    """Written by this run, as what stands above."""
+    seconds: float = 0.0
+
+    def and_one(self, sample: Sample, profile: str, seconds: float) -> SoFar:
+        return replace(
+            self,
+            done=self.done + 1,
+            right=self.right + (sample.judged(profile).status == "correct"),
+            truncated=self.truncated + (sample.finish == "length"),
+            tokens=self.tokens + sample.tokens,
+            seconds=seconds,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """As every step tells how far it is. Long answers finish last: early on, the time left is too hopeful."""
+        made = self.done - self.found
+        return {
+            "step": self.done,
+            "total_steps": self.total,
+            "accuracy": self.right / max(made, 1),
+            "truncated": self.truncated / max(made, 1),
+            "tokens_per_s": self.tokens / max(self.seconds, 1e-9),
+            "seconds_left": self.seconds / made * (self.total - self.done) if made else None,
+        }
+
+
 def evaluate(
     *,
     suites: Sequence[Suite],
@@ -71,7 +113,7 @@ def evaluate(
     checkpoint: str,
     fingerprint: str | None = None,
     preset: str | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[SoFar], None] | None = None,
 ) -> EvaluationResult:
     """Asks every problem `samples` times and writes everything under `out` (layout: evals/results.py).
 
@@ -104,8 +146,16 @@ def evaluate(
             "profile": profile,
         }
         parts = [_open_part(suite, renderer, manner, out, samples) for suite in suites]
-        counts = Counts(parts, samples, progress)
-        with JudgingThread(strict, lenient, counts.stored) as judging:
+        found, began = sum(part.found for part in parts), time.monotonic()
+        so_far = SoFar(done=found, total=sum(len(suite.problems) for suite in suites) * samples, found=found)
+
+        def stored(item: Finished, sample: Sample) -> None:
+            nonlocal so_far
+            so_far = so_far.and_one(sample, item.file.profile, time.monotonic() - began)
+            if progress is not None:
+                progress(so_far)
+
+        with judging_thread(strict, lenient, stored) as judging:
             _sample_missing(parts, renderer, sampler, decoding, judging)
         judge = strict if profile == "strict" else lenient
         summaries = {part.suite.name: _summarise(part, samples, profile, checkpoint, judge) for part in parts}
@@ -158,7 +208,7 @@ def _open_part(suite: Suite, renderer: PromptRenderer, manner: dict[str, Any], o
 
 
 def _refuse_other_settings(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    differ = differences(before, now, IDENTITY)
+    differ = results.settings_that_differ(before, now, IDENTITY)
     if differ:
         raise DataError(
             f"{path.parent} holds samples of a run with other settings:\n"
@@ -167,61 +217,12 @@ def _refuse_other_settings(path: Path, before: dict[str, Any], now: dict[str, An
         )
 
 
-def differences(before: dict[str, Any], now: dict[str, Any], names: Sequence[str]) -> list[str]:
-    """What differs between two settings, field by field: `decoding.temperature: 0.6 and 0.7`."""
-    lines: list[str] = []
-    for name in names:
-        a, b = before.get(name), now.get(name)
-        if isinstance(a, dict) and isinstance(b, dict):
-            keys = list(dict.fromkeys([*a, *b]))
-            lines += [f"{name}.{line}" for line in differences(a, b, keys)]
-        elif a != b:
-            lines.append(f"{name}: {_short(a)} and {_short(b)}")
-    return lines
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:38]}...{text[-38:]}"
-
-
-class Counts:
-    """Keeps the figures of `Progress` and hands them on; called on the judging thread only."""
-
-    def __init__(self, parts: Sequence[_Part], samples: int, progress: Callable[[Progress], None] | None) -> None:
-        self._progress = progress
-        self._total = sum(len(part.suite.problems) for part in parts) * samples
-        self._found = sum(part.found for part in parts)
-        self._done, self._right, self._truncated, self._tokens = self._found, 0, 0, 0
-        self._suites = {id(part.file): part.suite.name for part in parts}
-        self._began = time.monotonic()
-
-    def stored(self, item: Finished, sample: Sample) -> None:
-        self._done += 1
-        self._right += sample.judged(item.file.profile).status == "correct"
-        self._truncated += sample.finish == "length"
-        self._tokens += sample.tokens
-        if self._progress is not None:
-            self._progress(
-                Progress(
-                    suite=self._suites[id(item.file)],
-                    done=self._done,
-                    total=self._total,
-                    found=self._found,
-                    right=self._right,
-                    truncated=self._truncated,
-                    tokens=self._tokens,
-                    seconds=time.monotonic() - self._began,
-                )
-            )
-
-
 def _sample_missing(
     parts: Sequence[_Part],
     renderer: PromptRenderer,
     sampler: Sampler,
     decoding: Decoding,
-    judging: JudgingThread,
+    judging: Behind[Finished],
 ) -> None:
     asked: list[tuple[_Part, Problem, int]] = [(part, *wanted) for part in parts for wanted in part.missing]
     if not asked:

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from reasoning_pipeline.base.files import write_text
+from reasoning_pipeline.base.jsonl import lines, read_rows
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import FinishReason, Problem, Status, Verdict
 
@@ -95,8 +97,8 @@ class SampleFile:
         found: dict[tuple[str, int], Sample] = {}
         if not self.path.is_file():
             return found
-        with self.path.open(encoding="utf-8", newline="\n") as lines:
-            for number, line in enumerate(lines, start=1):
+        with self.path.open(encoding="utf-8", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
                 if not line.endswith("\n"):
                     break  # torn by a kill
                 try:
@@ -126,16 +128,15 @@ class SampleFile:
             file.truncate(0)
 
     def append(self, samples: Iterable[Sample]) -> None:
-        text = "".join(json.dumps(sample.as_json(self.profile), ensure_ascii=False) + "\n" for sample in samples)
         with self.path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+            file.write(self._text(samples))
 
     def replace(self, samples: Iterable[Sample]) -> None:
         """Writes the whole file anew, all or nothing."""
-        partial = self.path.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        SampleFile(partial, self.profile).append(samples)
-        partial.replace(self.path)
+        write_text(self.path, self._text(samples))
+
+    def _text(self, samples: Iterable[Sample]) -> str:
+        return lines(sample.as_json(self.profile) for sample in samples)
 
 
 def add_problems(path: Path, problems: Iterable[Problem]) -> None:
@@ -145,15 +146,10 @@ def add_problems(path: Path, problems: Iterable[Problem]) -> None:
     """
     together = {problem.id: problem for problem in (read_problems(path) if path.is_file() else [])}
     together |= {problem.id: problem for problem in problems}
-    partial = path.with_suffix(".partial")
-    partial.write_text(
-        "".join(json.dumps(asdict(problem), ensure_ascii=False) + "\n" for problem in together.values()),
-        encoding="utf-8",
-    )
-    partial.replace(path)
+    write_text(path, lines(asdict(problem) for problem in together.values()))
 
 
 def read_problems(path: Path) -> list[Problem]:
     if not path.is_file():
         raise DataError(f"{path} is missing", remedy="give the folder of an evaluation, with one subfolder a suite")
-    return [Problem(**json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    return [Problem(**row) for row in read_rows(path)]

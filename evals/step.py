@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evals import gain
-from evals.progress import Progress
-from evals.run import evaluate
+from evals.run import SoFar, evaluate
 from evals.summary import Summary
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.suites.loading import Suite, load_suite
@@ -41,17 +40,9 @@ def score(config: EvaluateStep, context: StageContext) -> StageOutcome:
     output.mkdir(parents=True, exist_ok=True)
     metrics = context.start_metrics(total_steps=None)
 
-    def report(progress: Progress) -> None:
+    def report(so_far: SoFar) -> None:
         context.stop_if_asked()
-        metrics.report(
-            {
-                "step": progress.done,
-                "total_steps": progress.total,
-                "accuracy": progress.right / max(progress.done - progress.found, 1),
-                "tokens_per_s": progress.tokens / max(progress.seconds, 1e-9),
-                "seconds_left": progress.seconds_left,
-            }
-        )
+        metrics.report(so_far.as_json())
 
     with sampler_for(context, FIELD) as sampler:
         result = evaluate(

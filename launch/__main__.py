@@ -6,19 +6,19 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.commands import run_command
-from reasoning_pipeline.commands.arm_options import add_arm_options, seed_list, seeds_of
-from reasoning_pipeline.commands.options import recipe_command
+from reasoning_pipeline.base.command_line import exit_status
+from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seed_list, seeds_of
 from reasoning_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
-    from launch.ledger import Ledger
+    from launch.submitted import Submitted
     from reasoning_pipeline.plan.graph import Plan
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done; 1 refused or failed; 2 bad input; 99 (of `job`) to be queued again; 130 stopped."""
-    return run_command(_parser(), argv, stopped=None)
+    arguments = _parser().parse_args(argv)
+    return exit_status(lambda: arguments.command(arguments), stopped=None)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,8 +87,8 @@ def _status(arguments: argparse.Namespace) -> int:
 
     from launch.status import states
 
-    plan, ledger = _submitted(arguments)
-    found = states(plan, ledger)
+    plan, submitted = _submitted(arguments)
+    found = states(plan, submitted)
     table = Table(box=None, pad_edge=False)
     for heading in ("step", "state", "job", "elapsed", "left", ""):
         table.add_column(heading, no_wrap=heading not in ("", "state"), overflow="fold")
@@ -108,10 +108,10 @@ def _cancel(arguments: argparse.Namespace) -> int:
     from launch import queue
     from reasoning_pipeline.plan.selection import selected
 
-    plan, ledger = _submitted(arguments)
+    plan, submitted = _submitted(arguments)
     alive = queue.mine()
     steps = selected(plan, arguments.only, None)
-    newest = [entry for step in steps if (entry := ledger.newest(step.output)) is not None and entry.job in alive]
+    newest = [entry for step in steps if (entry := submitted.newest(step.output)) is not None and entry.job in alive]
     queue.cancel([entry.job for entry in newest])
     for entry in newest:
         print(f"{entry.job}  {entry.step}  cancelled")
@@ -119,18 +119,18 @@ def _cancel(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _submitted(arguments: argparse.Namespace) -> tuple[Plan, Ledger]:
+def _submitted(arguments: argparse.Namespace) -> tuple[Plan, Submitted]:
     """The plan as it was submitted, where the command line does not say otherwise."""
-    from launch.ledger import Ledger
+    from launch.submitted import Submitted
     from reasoning_pipeline.plan.planner import make_plan
     from reasoning_pipeline.recipe.reading import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
-    ledger = Ledger.read(arguments.root / recipe.name)
-    if not arguments.overrides and ledger.overrides:
-        recipe = load_recipe(arguments.recipe, ledger.overrides)
-    plan = make_plan(recipe, arguments.root, seeds_of(arguments, recipe) or ledger.seeds)
-    return plan.of_arms(arguments.arms or ledger.arms), ledger
+    submitted = Submitted.read(arguments.root / recipe.name)
+    if not arguments.overrides and submitted.overrides:
+        recipe = load_recipe(arguments.recipe, submitted.overrides)
+    plan = make_plan(recipe, arguments.root, seeds_of(arguments, recipe) or submitted.seeds)
+    return plan.of_arms(arguments.arms or submitted.arms), submitted
 
 
 def _job(arguments: argparse.Namespace) -> int:

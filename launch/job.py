@@ -15,12 +15,12 @@ from pathlib import Path
 from rich.console import Console
 
 from launch.script import REQUEUE_STATUS
+from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.errors import PipelineError, Stopped
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.plan.selection import selected
 from reasoning_pipeline.recipe.reading import Recipe
-from reasoning_pipeline.registry.store import write_json
 from reasoning_pipeline.run.runner import Runner
 from reasoning_pipeline.training.resume import COMPLETE, step_of
 

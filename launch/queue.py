@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoning_pipeline.base.text import indented
 from reasoning_pipeline.base.validation import suggestion
 from reasoning_pipeline.errors import PipelineError
 
@@ -123,9 +124,7 @@ def _ask(command: list[str]) -> str:
             f"`{command[0]}` did not answer within {ANSWER_SECONDS:.0f} s", remedy="is the controller up? try again"
         ) from None
     if done.returncode != 0:
-        raise QueueError(f"`{' '.join(command)}` refused:\n" + _indented(done.stderr or done.stdout))
+        raise QueueError(
+            f"`{' '.join(command)}` refused:\n{indented(done.stderr or done.stdout, 15) or '    (no message)'}"
+        )
     return done.stdout
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.strip().splitlines()[-15:]) or "    (no message)"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from launch import queue
 from launch.jobs import unfinished_parents
-from launch.ledger import Ledger, Submission
+from launch.submitted import Submission, Submitted
+from reasoning_pipeline.base.text import clock
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.rollouts.servers.process import tail
-from reasoning_pipeline.run.progress import clock, describe
+from reasoning_pipeline.run.progress import describe, read_progress
 
 LOG_LINES_SHOWN = 6
 _ENDINGS = {"TIMEOUT": "ran into its time limit", "CANCELLED": "cancelled", "NODE_FAIL": "its node was lost",
@@ -39,39 +38,39 @@ class StepState:
     """The end of its log, for a failed step."""
 
 
-def states(plan: Plan, ledger: Ledger) -> list[StepState]:
+def states(plan: Plan, submitted: Submitted) -> list[StepState]:
     """Where every step of the plan stands."""
-    alive = queue.mine() if ledger.submissions else {}
+    alive = queue.mine() if submitted.submissions else {}
     over = [
         entry.job
         for step in plan.steps
-        if not step.complete and (entry := ledger.newest(step.output)) is not None and entry.job not in alive
+        if not step.complete and (entry := submitted.newest(step.output)) is not None and entry.job not in alive
     ]
     gone = queue.ended(over)
-    return [_state(plan, ledger, step, alive, gone) for step in plan.steps]
+    return [_state(plan, submitted, step, alive, gone) for step in plan.steps]
 
 
 def _state(
     plan: Plan,
-    ledger: Ledger,
+    submitted: Submitted,
     step: PlannedStep,
     alive: dict[str, queue.Queued],
     gone: dict[str, queue.Queued],
 ) -> StepState:
     if step.complete:
         return StepState(step.name, "complete")
-    submission = ledger.newest(step.output)
+    submission = submitted.newest(step.output)
     if submission is None:
         return StepState(step.name, "not submitted")
     queued = alive.get(submission.job)
     if queued is None:
-        return _ended(ledger.folder, step, submission, gone.get(submission.job))
+        return _ended(submitted.folder, step, submission, gone.get(submission.job))
     if queued.state == "PENDING":
         parents = unfinished_parents(plan, step)
         if queued.reason.startswith("Dependency") and parents:
             return StepState(step.name, "waiting", f"for {', '.join(parents)}", submission.job)
         return StepState(step.name, "queued", queued.reason, submission.job)
-    progress = _progress(plan.registry.root / "work" / step.output)
+    progress = read_progress(plan.registry.root / "work" / step.output)
     seconds = progress.pop("seconds_left", None)
     left = clock(seconds) if seconds is not None else ""
     return StepState(step.name, "running", describe(progress), submission.job, queued.elapsed, left)
@@ -93,11 +92,3 @@ def _ended(folder: Path, step: PlannedStep, submission: Submission, end: queue.Q
     if log and step_log.is_file():
         log += f"\n    the step's own log: {step_log}"
     return StepState(step.name, state, detail, submission.job, elapsed, log=log)
-
-
-def _progress(work: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads((work / "progress.json").read_text(encoding="utf-8"))
-        return values
-    except (OSError, json.JSONDecodeError):
-        return {}

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from launch import queue
-from launch.checks import check
 from launch.jobs import Job, make_jobs, unfinished_parents
-from launch.ledger import Ledger, Submission
 from launch.script import Target, log_name, render
+from launch.submitted import Submission, Submitted
 from reasoning_pipeline.base.locks import run_lock
 from reasoning_pipeline.errors import PipelineError, RecipeError
-from reasoning_pipeline.hardware.profile import HardwareProfile
-from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.estimates.steps import check_fit
+from reasoning_pipeline.hardware.launcher import accelerate_file
+from reasoning_pipeline.hardware.profile import HardwareProfile, accumulation
+from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.plan.selection import selected
+from reasoning_pipeline.registry.record import now
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def prepare(
             profile.name, ["slurm: missing; a profile for a cluster says here what its jobs ask for (docs/cluster.md)"]
         )
     steps = [step for step in selected(plan, only, until) if not step.complete and step.name not in queued]
-    check(plan, profile, steps)
+    _check(plan, profile, steps)
     for step in steps:
         others = {other.name for other in steps} | queued
         missing = [parent for parent in unfinished_parents(plan, step) if parent not in others]
@@ -47,6 +48,36 @@ def prepare(
         Prepared(job, render(job, profile, target, profile.slurm.request(job.steps[0].config.stage)))
         for job in make_jobs(plan, steps, queued)
     ]
+
+
+def _check(plan: Plan, profile: HardwareProfile, steps: list[PlannedStep]) -> None:
+    """What can be known to be wrong before anything is queued: a launcher that does not exist, batches that do not
+    divide, models that do not fit. Raises RecipeError listing every step that this profile cannot run."""
+    problems = []
+    if profile.accelerate_config is not None:
+        accelerate_file(profile)
+    for step in steps:
+        batch = _global_batch(step)
+        if batch is None:
+            continue
+        try:
+            accumulation(profile, batch, what=step.name)
+        except RecipeError as error:
+            problems += error.problems
+    if problems:
+        raise RecipeError(f"{plan.recipe.path} on {profile.name}", problems)
+    check_fit(plan, profile, steps)
+
+
+def _global_batch(step: PlannedStep) -> int | None:
+    """Rollouts of one optimizer step; None for steps that train nothing, or in one process always."""
+    config = step.config
+    if not type(config).heavy:
+        return None
+    if (problems := getattr(config, "problems_per_step", None)) is not None:
+        return int(problems) * int(getattr(config, "group_size", 1))
+    batch = getattr(config, "rollouts_per_step", None)
+    return int(batch) if batch is not None else None
 
 
 def submit(
@@ -62,16 +93,16 @@ def submit(
     (target.folder / "logs" / "slurm").mkdir(parents=True, exist_ok=True)
     scripts.mkdir(exist_ok=True)
     with run_lock(scripts):
-        ledger = Ledger.read(target.folder)
-        numbers = _in_queue(plan, ledger)
+        submitted = Submitted.read(target.folder)
+        numbers = _in_queue(plan, submitted)
         prepared = prepare(plan, profile, target, only=only, until=until, queued=set(numbers))
         if profile.slurm is not None:
             for name in {profile.slurm.request(entry.job.steps[0].config.stage).partition for entry in prepared}:
                 queue.check_partition(name)
-        ledger.overrides, ledger.arms, ledger.seeds = list(target.overrides), list(arms), list(target.seeds)
+        submitted.overrides, submitted.arms, submitted.seeds = list(target.overrides), list(arms), list(target.seeds)
         done: list[Submission] = []
         for entry in prepared:
-            done += _submit(entry, profile, target, ledger, numbers, plan)
+            done += _submit(entry, profile, target, submitted, numbers, plan)
     return done
 
 
@@ -85,7 +116,7 @@ def dependency(job: Job, numbers: Mapping[str, str]) -> str | None:
 
 
 def _submit(
-    entry: Prepared, profile: HardwareProfile, target: Target, ledger: Ledger, numbers: dict[str, str], plan: Plan
+    entry: Prepared, profile: HardwareProfile, target: Target, submitted: Submitted, numbers: dict[str, str], plan: Plan
 ) -> list[Submission]:
     job = entry.job
     path = target.script(job)
@@ -109,21 +140,21 @@ def _submit(
                 log=log_name(job, numbers[step.name]),
                 after=tuple(numbers[parent] for parent in unfinished_parents(plan, step)),
                 profile=profile.name,
-                submitted=datetime.now(UTC).isoformat(timespec="seconds"),
+                submitted=now(),
             )
         )
-    ledger.add(*made)
+    submitted.add(*made)
     return made
 
 
-def _in_queue(plan: Plan, ledger: Ledger) -> dict[str, str]:
+def _in_queue(plan: Plan, submitted: Submitted) -> dict[str, str]:
     """Step -> job number of those that are pending or running."""
-    if not ledger.submissions:
+    if not submitted.submissions:
         return {}
     alive = queue.mine()
     found: dict[str, str] = {}
     for step in plan.steps:
-        newest = ledger.newest(step.output)
+        newest = submitted.newest(step.output)
         if newest is not None and newest.job in alive and alive[newest.job].alive:
             found[step.name] = newest.job
     return found

@@ -54,6 +54,11 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def seed_from(text: str) -> int:
+    """48 bits that depend on this text alone: not on the order, the batch, or what is on disk."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16)
+
+
 def in_threads(action: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """`action` of every item, several at once, results in order. The first exception is raised when all are done."""
     with ThreadPoolExecutor(THREADS, thread_name_prefix="files") as pool:

@@ -1,28 +1,71 @@
-"""A tree as lines of plain text, whole at any width: for terminals, logs and files alike."""
+"""How figures, times and long texts read, for people: on terminals, in logs and on pages alike."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+ABSENT = "–"
 
 
-@dataclass(frozen=True)
-class Branch:
-    """One line and what stands below it.
+def counted(number: int, what: str) -> str:
+    """`1 step`, `1,200 steps`."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
-    Example:
-        "\\n".join(Branch("a", [Branch("b"), Branch("c", [Branch("d")])]).lines())
-        a
-        ├─ b
-        └─ c
-           └─ d
-    """
 
-    text: str
-    children: list[Branch] = field(default_factory=list)
+def amount(value: float, unit: str = "") -> str:
+    """`1.23M`, `1.23 GB`: decimal steps, as disks and tokens are counted."""
+    if value <= 0:
+        return ABSENT
+    size, letter = next(
+        ((size, letter) for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= size),
+        (1.0, ""),
+    )
+    return f"{value / size:.3g}{' ' if unit else ''}{letter}{unit}"
 
-    def lines(self, first: str = "", rest: str = "") -> Iterator[str]:
-        yield first + self.text
-        for number, child in enumerate(self.children, start=1):
-            last = number == len(self.children)
-            yield from child.lines(f"{rest}{'└─ ' if last else '├─ '}", f"{rest}{'   ' if last else '│  '}")
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """`0.8812 -> "88.1"`."""
+    return ABSENT if share is None else f"{100 * share:.{digits}f}"
+
+
+def clock(seconds: float) -> str:
+    """`0:07`, `12:34`, `2:03:04`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def hours(value: float | None) -> str:
+    """`2.4 h`, `31 s`: whatever reads best."""
+    if value is None:
+        return ABSENT
+    seconds = 3600 * value
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min" if seconds < 7200 else f"{value:.1f} h"
+
+
+def excerpt(text: str, limit: int, gap: str = " … ") -> str:
+    """Beginning and end of a long text: an answer stands at its end. `gap` says what is missing between them."""
+    if len(text) <= limit:
+        return text
+    head = limit // 2
+    return f"{text[:head]}{gap}{text[head - limit :]}"
+
+
+def indented(text: str, lines: int) -> str:
+    """The last lines of what a program wrote, set off below a sentence of ours."""
+    return "\n".join(f"    {line[:300]}" for line in text.strip().splitlines()[-lines:])
+
+
+def tree_text(tree: Tree) -> str:
+    """A tree as lines of plain text, whole at any width."""
+    import io
+
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=10_000, color_system=None)
+    with console.capture() as captured:
+        console.print(tree)
+    return captured.get().rstrip()

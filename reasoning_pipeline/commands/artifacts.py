@@ -1,170 +1,168 @@
-"""`show`, `diff`, `verify`, `gc`, `export`, `import`, `push`: the commands that look after the registry."""
+"""`show`, `diff`, `verify`: what is in a registry, where it came from, and whether it is still what was published."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reasoning_pipeline.commands.arm_options import seed_list, seeds_of
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from reasoning_pipeline.base.text import ABSENT, amount, counted
+from reasoning_pipeline.commands.options import command
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.registry.store import Artifact, Registry
 
 ARTIFACT = "artifact name, a unique beginning of it, or a step's name"
 
+NOT_COMPARED = {"files", "record_digest", "created", "fingerprint", "identity"}
+"""Parts of a record that differ between any two artifacts and say nothing by themselves."""
+
 
 def add(commands: argparse._SubParsersAction) -> None:
-    show = _command(commands, "show", "artifacts of the registry, or one with its lineage", _show)
+    show = command(commands, "show", "artifacts of the registry, or one with its lineage", _show)
     show.add_argument("artifact", nargs="?", help=ARTIFACT)
     show.add_argument("other", nargs="?", help="a second one: what differs between their records")
     show.add_argument("--verify", action="store_true", help="hash every file again and compare with the records")
 
-    diff = _command(commands, "diff", "what differs between two artifacts' records, field by field", _diff)
+    diff = command(commands, "diff", "what differs between two artifacts' records, field by field", _diff)
     diff.add_argument("artifact", help=ARTIFACT)
     diff.add_argument("other", help=ARTIFACT)
 
-    verify = _command(commands, "verify", "hash every file again; a line for each difference", _verify)
+    verify = command(commands, "verify", "hash every file again; a line for each difference", _verify)
     verify.add_argument("artifacts", nargs="*", metavar="ARTIFACT", help=f"{ARTIFACT} (default: all)")
-
-    collect = _command(commands, "gc", "what no step of these recipes needs, and removing it", _collect)
-    collect.add_argument("recipes", nargs="+", type=Path, metavar="RECIPE", help="recipes whose results are kept")
-    collect.add_argument(
-        "--seeds", metavar="N,N,…", type=seed_list, help="results under these seeds are kept (default: the recipe's)"
-    )
-    collect.add_argument("--keep", metavar="ARTIFACT", action="append", default=[], help="keep this too (repeatable)")
-    collect.add_argument("--dry-run", action="store_true", help="only list")
-    collect.add_argument("--yes", action="store_true", help="remove without asking")
-
-    export = _command(commands, "export", "a checkpoint as a plain Hugging Face folder with a model card", _export)
-    export.add_argument("checkpoint", help=ARTIFACT)
-    export.add_argument("folder", type=Path, help="where it goes; must not hold anything")
-
-    adopt = _command(commands, "import", "bring in a model, an artifact, or another registry", _import)
-    adopt.add_argument("source", help="a folder, or a hub name such as Qwen/Qwen3-1.7B@REVISION")
-    adopt.add_argument("--name", help="what recipes will call the model (default: the last part of the source)")
-    adopt.add_argument("--labels-spent", type=int, default=0, metavar="N", help="checked answers known to be behind it")
-    adopt.add_argument("--note", default="", metavar="TEXT", help="where it comes from; kept in its record")
-
-    push = _command(commands, "push", "a checkpoint with its model card to the Hugging Face hub", _push)
-    push.add_argument("checkpoint", help=ARTIFACT)
-    push.add_argument("repository", metavar="REPO_ID", help="e.g. my-name/my-model")
-    push.add_argument("--private", action="store_true", help="where the repository is new, make it a private one")
-
-
-def _command(
-    commands: argparse._SubParsersAction, name: str, text: str, function: Callable[[argparse.Namespace], int]
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    parser.add_argument("--root", type=Path, default=Path("runs"), help="where registry and runs live (default: runs)")
-    parser.set_defaults(command=function)
-    return parser
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from reasoning_pipeline.display import print_artifact, print_artifacts, print_difference
     from reasoning_pipeline.registry.store import Registry
 
+    if arguments.other is not None:
+        return _diff(arguments)
     registry = Registry(arguments.root)
     if arguments.artifact is None:
-        return print_artifacts(registry, verify=arguments.verify)
-    if arguments.other is not None:
-        return print_difference(registry, arguments.artifact, arguments.other)
-    return print_artifact(registry, arguments.artifact, verify=arguments.verify)
+        return _print_artifacts(registry, verify=arguments.verify)
+    return _print_artifact(registry, find_artifact(registry, arguments.artifact), verify=arguments.verify)
+
+
+def find_artifact(registry: Registry, name: str) -> Artifact:
+    """By folder name, a unique beginning of it, or the name of the step that made it. Raises RegistryError."""
+    from reasoning_pipeline.base.validation import suggestion
+    from reasoning_pipeline.errors import RegistryError
+
+    artifacts = list(registry.artifacts())
+    matches = [a for a in artifacts if name in (a.name, a.record.step, f"{a.record.recipe}/{a.record.step}")]
+    matches = matches or [a for a in artifacts if a.name.startswith(name)]
+    if len(matches) != 1:
+        found = ", ".join(a.name for a in matches) or "nothing"
+        known = [word for a in artifacts for word in (a.name, a.record.step)]
+        raise RegistryError(
+            f"{name!r} fits {found}{'' if matches else suggestion(name, known)}",
+            remedy="`python -m reasoning_pipeline show` lists what there is",
+        )
+    return matches[0]
+
+
+def _print_artifacts(registry: Registry, *, verify: bool) -> int:
+    """Every artifact, oldest first. With `verify`, exit status 1 if any file differs from its record."""
+    from reasoning_pipeline.registry.record import distinct_labels
+    from reasoning_pipeline.run.progress import summary
+
+    console = Console()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("artifact", "made by", "reads", "labels", "result", *(["files"] if verify else [])):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "artifact")
+    problems: list[str] = []
+    artifacts = list(registry.artifacts())
+    if not artifacts:
+        console.print(f"nothing is published in {registry.folder} yet", highlight=False, markup=False, soft_wrap=True)
+        return 0
+    for artifact in artifacts:
+        found = registry.verify(artifact) if verify else []
+        problems += found
+        record = artifact.record
+        reads = ", ".join(entry.artifact or entry.reference for entry in record.inputs.values())
+        count = distinct_labels(record.label_spend)
+        row = [artifact.name, f"{record.recipe}/{record.step}", reads or ABSENT, f"{count:,}" if count else ABSENT]
+        files = [f"{len(found)} differ" if found else "ok"] if verify else []
+        table.add_row(*map(escape, (*row, summary(record.result)[2:], *files)))
+    console.print(table)
+    return _print_problems(problems)
+
+
+def _print_artifact(registry: Registry, artifact: Artifact, *, verify: bool) -> int:
+    """One artifact: lineage as a tree, then its record's figures."""
+    from reasoning_pipeline.registry.lineage import lineage_text
+
+    console = Console(highlight=False, soft_wrap=True)
+    record = artifact.record
+    console.print(lineage_text(registry, artifact, scores=True), markup=False)
+    console.print(f"\nfolder   {artifact.folder}\ncreated  {record.created}", markup=False)
+    for key, value in record.result.items():
+        console.print(f"{key:<16} {value}", markup=False)
+    for key, value in record.provenance.items():
+        if not isinstance(value, dict) and value is not None:
+            console.print(f"{key:<16} {value}", markup=False)
+    return _print_problems(registry.verify(artifact) if verify else [])
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    from reasoning_pipeline.display import print_difference
+    """Two records field by field; exit status 1 where anything but their times differs."""
+    from reasoning_pipeline.registry.differences import differences
     from reasoning_pipeline.registry.store import Registry
 
-    return print_difference(Registry(arguments.root), arguments.artifact, arguments.other)
+    console, registry = Console(highlight=False), Registry(arguments.root)
+    one, other = (find_artifact(registry, name) for name in (arguments.artifact, arguments.other))
+    found = list(
+        differences(
+            one.record.model_dump(mode="json", exclude=NOT_COMPARED),
+            other.record.model_dump(mode="json", exclude=NOT_COMPARED),
+        )
+    )
+    table = Table(box=None, pad_edge=False)
+    for heading in ("field", one.name, other.name):
+        table.add_column(heading, overflow="fold")
+    for change in found:
+        table.add_row(*map(escape, (change.field, change.old, change.new)))
+    files = {
+        name
+        for name in (*one.record.files, *other.record.files)
+        if one.record.files.get(name) != other.record.files.get(name)
+    }
+    console.print(table if found else "the records say the same")
+    console.print(f"files that differ: {', '.join(sorted(files)) or 'none'}", markup=False, soft_wrap=True)
+    return 1 if found or files else 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from reasoning_pipeline.display import print_verification
-    from reasoning_pipeline.registry.store import Registry
-
-    return print_verification(Registry(arguments.root), arguments.artifacts)
-
-
-def _collect(arguments: argparse.Namespace) -> int:
-    from reasoning_pipeline.display import find_artifact, print_removable
-    from reasoning_pipeline.errors import RegistryError
-    from reasoning_pipeline.plan.planner import make_plan
-    from reasoning_pipeline.recipe.reading import load_recipe
-    from reasoning_pipeline.registry.removal import at_work, remove, unneeded
-    from reasoning_pipeline.registry.store import Registry
-
-    registry = Registry(arguments.root)
-    kept = [find_artifact(registry, name).name for name in arguments.keep]
-    for path in arguments.recipes:
-        recipe = load_recipe(path, ())
-        seeds = dict.fromkeys((recipe.seed, *seeds_of(arguments, recipe, declared=True)))
-        plan = make_plan(recipe, arguments.root, tuple(seeds))
-        kept += [name for step in plan.steps for name in (step.output, *_read_from(step.inputs))]
-    items = unneeded(registry, kept)
-    print_removable(items)
-    if arguments.dry_run or not items:
-        return 0
-    if busy := list(at_work(registry)):
-        raise RegistryError(
-            "not removed: a run is at work here\n  " + "\n  ".join(busy), remedy="wait for it; --dry-run always works"
-        )
-    if not arguments.yes and not _agreed():
-        return 1
-    remove(registry, items)
-    print(f"removed; their records stay in {registry.folder.name}/removed")
-    return 0
-
-
-def _read_from(inputs: tuple) -> list[str]:
-    return [entry.artifact for entry in inputs if entry.artifact]
-
-
-def _agreed() -> bool:
-    import sys
+    """With a bar on a terminal; exit status 1 if anything differs."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     from reasoning_pipeline.errors import RegistryError
-
-    if not sys.stdin.isatty():
-        raise RegistryError("not removed: nobody there to be asked", remedy="add --yes")
-    return input("remove these? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def _export(arguments: argparse.Namespace) -> int:
-    from reasoning_pipeline.display import find_artifact
-    from reasoning_pipeline.registry.exporting import export
-    from reasoning_pipeline.registry.store import Registry
+    from reasoning_pipeline.registry.record import read_record
+    from reasoning_pipeline.registry.store import Artifact, Registry
 
     registry = Registry(arguments.root)
-    names = export(registry, find_artifact(registry, arguments.checkpoint), arguments.folder)
-    print(f"{arguments.folder}: {', '.join(names)}")
-    return 0
+    problems, artifacts = [], [find_artifact(registry, name) for name in arguments.artifacts]
+    for folder in registry.folders() if not arguments.artifacts else ():
+        try:
+            artifacts.append(Artifact(folder, read_record(folder)))
+        except RegistryError as error:  # the others are looked at all the same
+            problems.append(str(error))
+    total = sum(artifact.bytes for artifact in artifacts)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("verifying", total=total)
+        for artifact in artifacts:
+            problems += registry.verify(artifact, lambda done: progress.advance(task, done))
+    looked_at = f"{counted(len(artifacts), 'artifact')}, {amount(total, 'B')}"
+    Console(highlight=False).print(f"{looked_at}: {f'{len(problems)} differences' if problems else 'all well'}")
+    return _print_problems(problems)
 
 
-def _import(arguments: argparse.Namespace) -> int:
-    from reasoning_pipeline.errors import RegistryError
-    from reasoning_pipeline.registry.adopting import artifacts_of, import_model, merge
-    from reasoning_pipeline.registry.store import Registry
-
-    registry = Registry(arguments.root)
-    if arguments.labels_spent < 0:
-        raise RegistryError("--labels-spent: a count, at least 0", remedy="leave it out where nothing is known")
-    if sources := artifacts_of(Path(arguments.source).expanduser()):
-        for name, what in merge(registry, sources):
-            print(f"{name}: {what}")
-        return 0
-    artifact = import_model(
-        registry, arguments.source, name=arguments.name, labels_spent=arguments.labels_spent, note=arguments.note
-    )
-    print(f"{artifact.name}: recipes can say `policy: {artifact.record.step}`")
-    return 0
-
-
-def _push(arguments: argparse.Namespace) -> int:
-    from reasoning_pipeline.display import find_artifact
-    from reasoning_pipeline.registry.exporting import push
-    from reasoning_pipeline.registry.store import Registry
-
-    registry = Registry(arguments.root)
-    print(
-        push(registry, find_artifact(registry, arguments.checkpoint), arguments.repository, private=arguments.private)
-    )
-    return 0
+def _print_problems(problems: list[str]) -> int:
+    console = Console(highlight=False, soft_wrap=True)
+    for problem in problems:
+        console.print(f"error: {problem}", style="red", markup=False)
+    return 1 if problems else 0

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.commands.arm_options import seed_list, seeds_of
+from reasoning_pipeline.commands.options import add_seeds_option, command, seeds_of
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan
@@ -14,14 +14,12 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction) -> None:
     text = "our arms beside the published table: sign, order, and what is within noise"
-    paper = commands.add_parser("compare-paper", help=text, description=text)
-    paper.add_argument("run", type=Path, metavar="RUN", help="a recipe, or the folder of its runs, e.g. runs/miniature")
-    paper.add_argument("--seeds", metavar="N,N,…", type=seed_list, help="default: the recipe's `seeds`")
-    paper.add_argument(
-        "--root", type=Path, default=Path("runs"), help="of a recipe: where registry and runs live (default: runs)"
+    parser = command(commands, "compare-paper", text, _compare)
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="a recipe, or the folder of its runs, e.g. runs/miniature"
     )
-    paper.add_argument("--out", type=Path, help="CSV file (default: compare_paper.csv in the folder of the runs)")
-    paper.set_defaults(command=_compare)
+    add_seeds_option(parser, "default: the recipe's `seeds`")
+    parser.add_argument("--out", type=Path, help="CSV file (default: compare_paper.csv in the folder of the runs)")
 
 
 def _compare(arguments: argparse.Namespace) -> int:

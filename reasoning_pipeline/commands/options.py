@@ -1,4 +1,4 @@
-"""`plan`, `run`, `report`: the commands that take a recipe."""
+"""Options that several commands share: the recipe and what changes it, the root, which arms and seeds are meant."""
 
 from __future__ import annotations
 
@@ -7,37 +7,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.commands.arm_options import add_arm_options, seeds_of
-
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan
+    from reasoning_pipeline.recipe.reading import Recipe
+
+ALL = "all"
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    plan = recipe_command(commands, "plan", "the steps in order, what they read and spend, what would run", _plan)
-    add_arm_options(plan, without="every arm")
-    plan.add_argument("--estimate", action="store_true", help="memory, tokens, hours, disk; always shown for GPUs")
-    plan.add_argument("--mean-completion", type=int, metavar="TOKENS", help="for it (default: a quarter of the limit)")
-    run = recipe_command(commands, "run", "run what is not complete; writes the report at the end", _run)
-    add_arm_options(run, without="main, the recipe's own steps")
-    run.add_argument("--only", metavar="STEP", help="this step alone; what it reads must be complete")
-    run.add_argument("--until", metavar="STEP", help="up to this step: it and everything it needs")
-    report = recipe_command(commands, "report", "write the report of what is complete", _report)
-    add_arm_options(report, without="every arm, under the recipe's `seeds`")
-    report.add_argument("--out", type=Path, help="HTML file (default: ROOT/RECIPE/report.html)")
+def command(
+    commands: argparse._SubParsersAction, name: str, text: str, function: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """A command with the option that all of them share."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("--root", type=Path, default=Path("runs"), help="where registry and runs live (default: runs)")
+    parser.set_defaults(command=function)
+    return parser
 
 
 def recipe_command(
     commands: argparse._SubParsersAction, name: str, text: str, function: Callable[[argparse.Namespace], int]
 ) -> argparse.ArgumentParser:
     """A command whose first argument is a recipe, with the options that all of them share."""
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser = command(commands, name, text, function)
     parser.add_argument("recipe", type=Path, help="YAML file, e.g. recipes/arithmetic.yaml")
-    parser.add_argument(
-        "--hardware",
-        metavar="PROFILE",
-        help="a file in reasoning_pipeline/hardware/profiles/ by name, or a path (default: cpu)",
-    )
+    add_hardware_option(parser)
     parser.add_argument(
         "--set",
         metavar="PATH=VALUE",
@@ -46,9 +39,71 @@ def recipe_command(
         dest="overrides",
         help="change a value of the recipe, e.g. steps.distill.learning_rate=2e-6 (may be repeated)",
     )
-    parser.add_argument("--root", type=Path, default=Path("runs"), help="where registry and runs live (default: runs)")
-    parser.set_defaults(command=function)
     return parser
+
+
+def add_hardware_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--hardware",
+        metavar="PROFILE",
+        help="a file in reasoning_pipeline/hardware/profiles/ by name, or a path (default: cpu)",
+    )
+
+
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def add_arm_options(parser: argparse.ArgumentParser, *, without: str) -> None:
+    """`without` says in the help what the command does when no arm is named."""
+    parser.add_argument(
+        "--arm",
+        metavar="NAME",
+        action="append",
+        default=[],
+        dest="arms",
+        help=f"an arm of the recipe, `main`, or `all`; may be repeated (default: {without})",
+    )
+    parser.add_argument("--arms", action="append_const", const=ALL, dest="arms", help="the same as --arm all")
+    add_seeds_option(
+        parser,
+        "everything once under each of these seeds, sharing what a seed does not change; `all`: the recipe's own "
+        "list `seeds`",
+    )
+
+
+def add_seeds_option(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--seeds", metavar="N,N,…", type=seed_list, help=text)
+
+
+def seed_list(text: str) -> tuple[int, ...] | str:
+    """`0,1,2`, or `all`, as an argument."""
+    if text == ALL:
+        return ALL
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected numbers such as 0,1,2, or all") from None
+    return tuple(dict.fromkeys(seeds))
+
+
+def seeds_of(arguments: argparse.Namespace, recipe: Recipe, *, declared: bool = False) -> tuple[int, ...]:
+    """The seeds a command line means; empty for the recipe's own single one.
+
+    Args:
+        declared: Where nothing was said, take the recipe's list `seeds`.
+
+    Raises:
+        RecipeError: `--seeds all` of a recipe that declares none.
+    """
+    from reasoning_pipeline.errors import RecipeError
+
+    asked = getattr(arguments, "seeds", None)
+    if asked == ALL and not recipe.seeds:
+        raise RecipeError(str(recipe.path), ["--seeds all: the recipe has no list `seeds`; add one, or name seeds"])
+    if asked == ALL or (asked is None and declared):
+        return recipe.seeds
+    return asked or ()
 
 
 def load(arguments: argparse.Namespace, *, declared_seeds: bool = False, sketch: bool = False) -> Plan:
@@ -68,60 +123,3 @@ def load(arguments: argparse.Namespace, *, declared_seeds: bool = False, sketch:
     plan = make_plan(recipe, arguments.root, seeds_of(arguments, recipe, declared=declared_seeds), pools)
     arms = getattr(arguments, "arms", None)
     return plan.of_arms(arms) if arms else plan
-
-
-def _plan(arguments: argparse.Namespace) -> int:
-    from reasoning_pipeline.estimates.display import show_estimates
-    from reasoning_pipeline.hardware.profile import load_profile
-    from reasoning_pipeline.plan_display import print_plan
-
-    profile = load_profile(arguments.hardware)
-    plan = load(arguments, sketch=True)
-    print_plan(plan, profile)
-    show_estimates(plan, profile, arguments.mean_completion, shown=arguments.estimate or profile.device == "cuda")
-    return 0
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from reasoning_pipeline.hardware.profile import load_profile
-    from reasoning_pipeline.recipe.reading import MAIN, load_recipe
-    from reasoning_pipeline.run.runner import Runner
-
-    console = Console()
-    recipe = load_recipe(arguments.recipe, arguments.overrides)
-    runner = Runner(recipe, load_profile(arguments.hardware), arguments.root, console)
-    plan, ran = runner.run(
-        arms=arguments.arms or (MAIN,),
-        seeds=seeds_of(arguments, recipe),
-        only=arguments.only,
-        until=arguments.until,
-    )
-    if not ran:
-        console.print("everything is up to date", highlight=False)
-    _write_report(plan, arguments.root, renew=ran > 0)
-    return 0
-
-
-def _report(arguments: argparse.Namespace) -> int:
-    _write_report(load(arguments, declared_seeds=True), arguments.root, renew=True, out=arguments.out)
-    return 0
-
-
-def _write_report(plan: Plan, root: Path, *, renew: bool, out: Path | None = None) -> None:
-    from rich.console import Console
-
-    from reasoning_pipeline import report
-
-    path = out or root / plan.recipe.name / "report.html"
-    if renew or report.has_arms(plan) or not path.is_file():  # the page there may be about other arms
-        path.parent.mkdir(parents=True, exist_ok=True)
-        report.write_report(plan, path)
-        report.write_csv(plan, path.with_suffix(".csv"))
-        if report.has_arms(plan):
-            report.write_arms_csv(plan, path.with_name(f"{path.stem}_arms.csv"))
-            report.write_part_tables(plan, path)
-    console = Console()
-    console.print(report.arms_table(plan) if report.has_arms(plan) else report.results_table(plan))
-    console.print(f"report: {path}", highlight=False, soft_wrap=True)

@@ -1,30 +1,43 @@
-"""`serve`, `status`: rollout servers for a person, and which of them run."""
+"""`serve`: one rollout server in the foreground, for a person or for other runs to adopt."""
 
 from __future__ import annotations
 
 import argparse
+import ipaddress
+import os
+import signal
+import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reasoning_pipeline.commands.options import add_hardware_option, command
+from reasoning_pipeline.errors import PipelineError, ServerError
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.hardware.profile import HardwareProfile
+    from reasoning_pipeline.registry.resolve import ResolvedModel
+    from reasoning_pipeline.rollouts.servers.process import RolloutServer
+
+SHORTEST_KEY = 16
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    text = "serve a checkpoint: OpenAI-compatible, until Ctrl-C"
-    serve = commands.add_parser("serve", help=text, description=text)
-    serve.add_argument("checkpoint", help="artifact, step's name, model folder or hub name")
-    serve.add_argument(
-        "--hardware", metavar="PROFILE", help="a file in reasoning_pipeline/hardware/profiles/ by name, or a path"
-    )
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    serve.add_argument("--port", type=int, help="default: a free one")
-    serve.add_argument(
+    parser = command(commands, "serve", "serve a checkpoint: OpenAI-compatible, until Ctrl-C", _serve)
+    parser.add_argument("checkpoint", help="artifact, step's name, model folder or hub name")
+    add_hardware_option(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="default: a free one")
+    parser.add_argument(
         "--key-file",
         type=Path,
         help="file with the key; without it REASONING_PIPELINE_SERVER_KEY of the environment, or a random one",
     )
-    serve.add_argument("--max-model-len", type=int, metavar="TOKENS", help="longest prompt plus completion")
-    serve.add_argument(
+    parser.add_argument("--max-model-len", type=int, metavar="TOKENS", help="longest prompt plus completion")
+    parser.add_argument(
         "--as-rollout-server", action="store_true", help="let whoever has the key push weights: for server.urls"
     )
-    serve.add_argument(
+    parser.add_argument(
         "--readable",
         type=Path,
         action="append",
@@ -32,23 +45,116 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="FOLDER",
         help="with --as-rollout-server: weights may be loaded from here, e.g. runs/registry (may be repeated)",
     )
-    serve.add_argument("--root", type=Path, default=Path("runs"), help="where registry and runs live (default: runs)")
-    serve.set_defaults(command=_serve)
-
-    status = commands.add_parser("status", help="the rollout servers that run: policy, load, memory")
-    status.add_argument("--root", type=Path, default=Path("runs"), help="whose servers (default: runs)")
-    status.add_argument("--url", action="append", default=[], help="ask this server instead (may be repeated)")
-    status.add_argument("--json", action="store_true", help="for programs")
-    status.set_defaults(command=_status)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from reasoning_pipeline.rollouts.serving import serve
+    """Start, say how to use it, wait for Ctrl-C. Exit status 0 when asked to stop, 1 when the server died."""
+    from reasoning_pipeline.hardware.profile import load_profile
+    from reasoning_pipeline.registry.resolve import resolve_model
+    from reasoning_pipeline.rollouts.servers import register
+    from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service
+    from reasoning_pipeline.rollouts.session import bounded_length
 
-    return serve(arguments)
+    profile = load_profile(arguments.hardware)
+    model = resolve_model(arguments.checkpoint, arguments.root)
+    key, source = find_key(arguments.key_file, host=arguments.host)
+    service = Service(
+        host=arguments.host,
+        port=arguments.port,
+        name=model.folder.name,
+        development=arguments.as_rollout_server,
+        **({"key": key} if key else {}),
+    )
+    folder = arguments.root / register.FOLDER
+    server = RolloutServer(
+        model.folder.resolve(),
+        profile,
+        folder / f"serve-{os.getpid()}.log",
+        readable=(model.folder, *(folder.resolve() for folder in arguments.readable)),
+        max_model_len=bounded_length(model.folder, arguments.max_model_len),
+        service=service,
+        devices=profile.server.devices_of(0),
+        register=folder,
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        print(f"starting {model.name} in {profile.precision}; its log: {server.log}", flush=True)
+        server.start()
+        server.wait_ready()
+        print(_usage(server, model, profile, source), flush=True)
+        while server.alive:
+            time.sleep(0.5)
+        raise ServerError(f"the server ended by itself\n{server.log_tail()}", remedy=f"full log: {server.log}")
+    except KeyboardInterrupt:
+        print("stopping", flush=True)
+        return 0
+    finally:
+        server.stop()
 
 
-def _status(arguments: argparse.Namespace) -> int:
-    from reasoning_pipeline.commands.status import status
+def find_key(file: Path | None, *, host: str) -> tuple[str | None, str | None]:
+    """(key, where it came from); (None, None) where a random one is to be made and shown.
 
-    return status(arguments.root, arguments.url, as_json=arguments.json)
+    Raises:
+        PipelineError: A random key would have to be shown, and standard output is no terminal; or the server is to
+            listen beyond loopback, where whoever uses it must have been given a key.
+    """
+    from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
+
+    if file is not None:
+        key, source = file.read_text(encoding="utf-8").strip(), str(file)
+    else:
+        key, source = os.environ.get(KEY_VARIABLE, ""), f"${KEY_VARIABLE}"
+    if key:
+        if len(key) < SHORTEST_KEY:
+            raise PipelineError(
+                f"the key in {source} has {len(key)} characters, fewer than {SHORTEST_KEY}",
+                remedy="make one with `openssl rand -hex 24`",
+            )
+        return key, source
+    if not _loopback(host):
+        raise PipelineError(
+            f"--host {host} listens beyond this machine and no key is given",
+            remedy=f"put one into a file for --key-file, or into {KEY_VARIABLE}; `openssl rand -hex 24` makes one",
+        )
+    if not sys.stdout.isatty():
+        raise PipelineError(
+            "a random key is shown on a terminal only, and this output goes elsewhere",
+            remedy=f"put a key into a file for --key-file, or into {KEY_VARIABLE}; `openssl rand -hex 24` makes one",
+        )
+    return None, None
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _usage(server: RolloutServer, model: ResolvedModel, profile: HardwareProfile, source: str | None) -> str:
+    """What a person needs to use the server. The key itself only where it was made here, and goes to a terminal."""
+    from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
+
+    lines = [f"{model.name} answers at {server.url} (and as model `policy`)"]
+    if source is None:
+        lines.append(f"its key, shown this once:\n\n    export {KEY_VARIABLE}={server.key}\n")
+    else:
+        lines.append(f"its key is the one in {source}")
+    lines.append(
+        "try it:\n\n"
+        f"    curl {server.url}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
+        f'        -H "Authorization: Bearer ${KEY_VARIABLE}" \\\n'
+        f'        -d \'{{"model": "policy", "messages": [{{"role": "user", "content": "1+1"}}]}}\'\n'
+    )
+    if server.service.development:
+        lines.append(
+            f"weights may be pushed to it through {server.transfer_folder} (precision {profile.precision});\n"
+            f"a profile adopts it with `server: {{urls: [{server.url}]}}`"
+        )
+    lines.append("Ctrl-C stops it")
+    return "\n".join(lines)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt

@@ -1,29 +1,41 @@
-"""`python -m reasoning_pipeline status`: which rollout servers run, and what each is doing."""
+"""`status`: which rollout servers run, and what each is doing."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from reasoning_pipeline.rollouts.servers import register as server_files
+from rich.console import Console
+from rich.table import Table
+
+from reasoning_pipeline.base.text import clock
+from reasoning_pipeline.commands.options import add_json_option, command
 
 ANSWER_SECONDS = 3.0
 """A server whose engine is inside a long forward pass answers late; longer than this is told as such."""
 
 
-def status(root: Path, urls: Sequence[str], *, as_json: bool) -> int:
-    """Print the servers of this root, or those at `urls`. Exit status 1 where one does not answer."""
-    running, gone = ([], []) if urls else server_files.read(root / server_files.FOLDER)
+def add(commands: argparse._SubParsersAction) -> None:
+    parser = command(commands, "status", "the rollout servers that run: policy, load, memory", _status)
+    parser.add_argument("--url", action="append", default=[], help="ask this server instead (may be repeated)")
+    add_json_option(parser)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    """Print the servers of this root, or those at `--url`. Exit status 1 where one does not answer."""
+    from reasoning_pipeline.rollouts.servers import register
+
+    root, urls = arguments.root, arguments.url
+    running, gone = ([], []) if urls else register.read(root / register.FOLDER)
     found: list[dict[str, Any]] = [{"url": url} for url in urls] or [
         {"url": entry.url, "host": entry.host, "owner": entry.owner, "log": entry.log, "model": entry.model}
         for entry in running
     ]
     answers = _ask_all([entry["url"] for entry in found])
     rows = [entry | answer for entry, answer in zip(found, answers, strict=True)]
-    if as_json:
+    if arguments.json:
         print(json.dumps(rows, indent=2))
     else:
         for entry in gone:
@@ -58,9 +70,6 @@ def _ask(url: str) -> dict[str, Any]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table(box=None, header_style="bold")
     for name in ("server", "model", "policy version", "up", "running", "waiting", "tokens/s", "KV cache", "memory"):
         table.add_column(name, overflow="fold")
@@ -75,7 +84,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
             row["url"],
             row["model"],
             row["policy_version"] or "(the engine is busy)",
-            _duration(time.time() - row["started"]),
+            clock(max(0, time.time() - row["started"])),
             str(row["running"]),
             str(row["waiting"]),
             f"{row['tokens_per_s']:,.0f}",
@@ -83,12 +92,3 @@ def _print(rows: list[dict[str, Any]]) -> None:
             memory,
         )
     Console().print(table)
-
-
-def _duration(seconds: float) -> str:
-    """Example: 3723 -> "1 h 02 min"."""
-    minutes, rest = divmod(int(max(seconds, 0)), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

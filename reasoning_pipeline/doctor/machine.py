@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from reasoning_pipeline.base.text import amount
 from reasoning_pipeline.doctor.subject import Finding, Subject
-from reasoning_pipeline.estimates.display import amount
 from reasoning_pipeline.estimates.shapes import shape_of_input
 from reasoning_pipeline.estimates.steps import GIB, estimate_plan, what_cannot_fit
 

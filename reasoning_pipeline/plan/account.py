@@ -7,7 +7,7 @@ from typing import Any
 
 from reasoning_pipeline.data.config import IdsFile
 from reasoning_pipeline.plan.graph import Plan, PlannedArm
-from reasoning_pipeline.plan.ledger import Spend, distinct_labels
+from reasoning_pipeline.registry.record import Spend, distinct_labels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,12 @@ from typing import Any
 
 from reasoning_pipeline.base.validation import suggestion
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.plan.ledger import Ledger, Spend
+from reasoning_pipeline.plan.ledger import Ledger
 from reasoning_pipeline.recipe.arms import ALL
 from reasoning_pipeline.recipe.model import Recipe
 from reasoning_pipeline.recipe.stage import Evaluation, Measures, Prompts, Reads, Spends, StageConfig, fields_marked
 from reasoning_pipeline.records import Problem
+from reasoning_pipeline.registry.record import Spend
 from reasoning_pipeline.registry.store import Artifact, Registry
 
 

@@ -6,50 +6,14 @@ elsewhere have behind them; this module counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
-
 from reasoning_pipeline.data.overlap import Overlap
 from reasoning_pipeline.data.pools import Pools
 from reasoning_pipeline.recipe.model import Recipe
 from reasoning_pipeline.recipe.stage import Measures, Prompts, Spends, StageConfig, fields_marked
 from reasoning_pipeline.records import Problem
+from reasoning_pipeline.registry.record import Spend
 
 DIGEST_CHARACTERS = 16
-
-
-@dataclass(frozen=True)
-class Spend:
-    """What one step took from one pool: its labels, or its questions alone.
-
-    Example:
-        Spend(step="teacher_rl", pool="first", labels=768, pool_digest="0f3a…")
-        Spend(step="distill", pool="first", labels=0, prompts=768, pool_digest="0f3a…")
-    """
-
-    step: str
-    pool: str
-    labels: int
-    replay: bool = False
-    """Meant to be spent again: a control."""
-    prompts: int = 0
-    """Questions read without their answers."""
-    measured: int = 0
-    """Answers that something was scored with; nothing learned from them."""
-    pool_digest: str = ""
-    """Which problems these are; pools of two recipes with one name need not be one pool."""
-
-
-class Spent(Protocol):
-    """A `Spend`, or a record's entry."""
-
-    @property
-    def pool(self) -> str: ...
-    @property
-    def labels(self) -> int: ...
-    @property
-    def pool_digest(self) -> str: ...
 
 
 class Ledger:
@@ -105,8 +69,3 @@ class Ledger:
 
 def _named(config: StageConfig, mark: type) -> list[str]:
     return [pool for field in fields_marked(type(config), mark) for pool in getattr(config, field)]
-
-
-def distinct_labels(spends: Iterable[Spent]) -> int:
-    """Labels bought: a pool counts once, however often it is replayed."""
-    return sum({(spend.pool_digest or spend.pool): spend.labels for spend in spends if spend.labels}.values())

@@ -16,7 +16,7 @@ from reasoning_pipeline.data.pools import Pools
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.models.outside import hub_contents, hub_fingerprint, outside_folder, require_weights
 from reasoning_pipeline.plan.graph import Plan, PlannedArm, PlannedInput, PlannedStep
-from reasoning_pipeline.plan.ledger import Ledger, Spend
+from reasoning_pipeline.plan.ledger import Ledger
 from reasoning_pipeline.recipe.arms import World, worlds
 from reasoning_pipeline.recipe.model import MAIN, STEP, Recipe
 from reasoning_pipeline.recipe.sections import data_source, sections
@@ -32,7 +32,7 @@ from reasoning_pipeline.recipe.stage import (
     fields_marked,
 )
 from reasoning_pipeline.records import Problem
-from reasoning_pipeline.registry.record import RECORD, read_record
+from reasoning_pipeline.registry.record import RECORD, Spend, read_record
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import Registry
 
@@ -278,8 +278,7 @@ class Planner:
                 model = resolve_model(reference, self.registry.root)
                 self._known[key], folder = (str(model.fingerprint), model.folder.name), model.folder
             if folder is not None and (folder / RECORD).is_file():
-                spent = (Spend(**vars(entry)) for entry in read_record(folder).label_spend)
-                self._known["spent", reference] = tuple(spent)
+                self._known["spent", reference] = tuple(read_record(folder).label_spend)
         found: tuple[str, str | None] = self._known[key]
         return found
 

@@ -13,7 +13,7 @@ from reasoning_pipeline.base.files import contents, rename_folder, storage_messa
 from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.models.outside import folder_digests, hub_contents, model_files
-from reasoning_pipeline.registry.record import IMPORTED, RECORD, Record, SpendEntry, now, read_record
+from reasoning_pipeline.registry.record import IMPORTED, RECORD, Record, Spend, now, read_record
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import Artifact, Registry
 
@@ -45,7 +45,7 @@ def import_model(
     files = folder_digests(model.folder)
     identity = {"stage": IMPORTED, "files": files}
     fingerprint = digest(identity)
-    spend = [SpendEntry(step=plain, pool=f"behind {plain}", labels=labels_spent)] if labels_spent else []
+    spend = [Spend(step=plain, pool=f"behind {plain}", labels=labels_spent)] if labels_spent else []
     existing = registry.find(IMPORTED, fingerprint)
     if existing is not None:
         if (existing.record.step, existing.record.label_spend) != (plain, spend):

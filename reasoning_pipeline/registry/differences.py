@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-ABSENT = "–"
+from reasoning_pipeline.base.text import ABSENT, excerpt
+
 SHORT_DIGEST = 12
 DIGEST_LENGTH = 64
 
@@ -49,8 +50,7 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         if len(value) == DIGEST_LENGTH and set(value) <= set("0123456789abcdef"):
             return value[:SHORT_DIGEST]
-        text = value.replace("\n", "\\n")
-        text = f"{text[:40]} … {text[-30:]}" if len(text) > 80 else text
+        text = excerpt(value.replace("\n", "\\n"), 80)
         return f'"{text}"' if text == "" or " " in text else text
     if isinstance(value, list):
         return "[" + ", ".join(map(shown, value)) + "]"

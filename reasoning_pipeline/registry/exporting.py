@@ -14,9 +14,8 @@ from reasoning_pipeline.base.files import storage_message, storage_remedy
 from reasoning_pipeline.base.fingerprint import file_digest
 from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.models.outside import model_files, require_weights
-from reasoning_pipeline.plan.ledger import distinct_labels
 from reasoning_pipeline.registry.lineage import lineage_of, lineage_text, scores_of
-from reasoning_pipeline.registry.record import RECORD, Record, require_unedited
+from reasoning_pipeline.registry.record import RECORD, Record, distinct_labels, require_unedited
 from reasoning_pipeline.registry.store import Artifact, Registry
 
 TEMPLATES = Path(__file__).parent / "templates"

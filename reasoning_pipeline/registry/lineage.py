@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from reasoning_pipeline.base.text import Branch
+from rich.text import Text
+from rich.tree import Tree
+
+from reasoning_pipeline.base.text import tree_text
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.plan.ledger import distinct_labels
-from reasoning_pipeline.registry.record import Record, read_record
+from reasoning_pipeline.registry.record import Record, distinct_labels, read_record
 from reasoning_pipeline.registry.store import Artifact, Registry
 
 
@@ -64,17 +66,18 @@ def lineage_text(registry: Registry, artifact: Artifact, *, scores: bool = False
     told: set[str] = set()
     known = _scores(registry) if scores else {}
 
-    def branch(node: Node, prefix: str) -> Branch:
+    def tree(node: Node, prefix: str) -> Tree:
         again = bool(node.inputs) and node.name in told
         told.add(node.name)
         line = f"{prefix}{describe(node)}"
         if again:
-            return Branch(f"{line}: as above")
+            return Tree(Text(f"{line}: as above"))
         found = [row for row in known.get(node.name, ()) if row["accuracy"] is not None]
-        line += "".join(f"  {row['suite']} {row['accuracy']:.1%}" for row in found)
-        return Branch(line, [branch(parent, f"{field}: ") for field, parent in node.inputs.items()])
+        made = Tree(Text(line + "".join(f"  {row['suite']} {row['accuracy']:.1%}" for row in found)))
+        made.children += [tree(parent, f"{field}: ") for field, parent in node.inputs.items()]
+        return made
 
-    return "\n".join(branch(lineage_of(registry, artifact), "").lines())
+    return tree_text(tree(lineage_of(registry, artifact), ""))
 
 
 def describe(node: Node) -> str:

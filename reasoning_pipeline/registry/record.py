@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -42,20 +44,34 @@ class InputEntry(BaseModel):
     artifact: str | None = None
 
 
-class SpendEntry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+@dataclass(frozen=True)
+class Spend:
+    """What one step took from one pool: its labels, or its questions alone.
+
+    Example:
+        Spend(step="teacher_rl", pool="first", labels=768, pool_digest="0f3a…")
+        Spend(step="distill", pool="first", labels=0, prompts=768, pool_digest="0f3a…")
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # of a record that is read
 
     step: str
     pool: str
     labels: int
     """Checked answers used; 0 where only the questions were read."""
     replay: bool = False
+    """Meant to be spent again: a control."""
     prompts: int = 0
     """Questions read without their answers (warmup, distillation); 0 where labels were spent."""
     measured: int = 0
-    """Answers that something was scored with (C1), and from which nothing learned."""
+    """Answers that something was scored with (C1); nothing learned from them."""
     pool_digest: str = ""
-    """Which problems the pool holds, so that a pool of another recipe is recognised; empty in older records."""
+    """Which problems these are; pools of two recipes with one name need not be one pool. Empty in older records."""
+
+
+def distinct_labels(spends: Iterable[Spend]) -> int:
+    """Labels bought: a pool counts once, however often it is replayed."""
+    return sum({(spend.pool_digest or spend.pool): spend.labels for spend in spends if spend.labels}.values())
 
 
 class Record(BaseModel):
@@ -80,7 +96,7 @@ class Record(BaseModel):
     identity: dict[str, Any]
     """What the fingerprint was computed from."""
     inputs: dict[str, InputEntry] = {}
-    label_spend: list[SpendEntry] = []
+    label_spend: list[Spend] = []
     """Labels spent by the whole lineage, oldest first."""
     prompt: dict[str, Any] = {}
     result: dict[str, Any] = {}

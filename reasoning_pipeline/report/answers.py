@@ -15,6 +15,8 @@ from math import sqrt
 from pathlib import Path
 from typing import Any, Literal
 
+from reasoning_pipeline.base.text import excerpt as text_excerpt
+
 EXCERPT_CHARACTERS = 600
 HIDDEN = re.compile(
     "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f"
@@ -132,8 +134,7 @@ def excerpt(text: str, limit: int = EXCERPT_CHARACTERS) -> tuple[str, int]:
     text = text.strip("\n")
     if len(text) <= limit:
         return visible(text), 0
-    head, tail = limit // 2, limit - limit // 2
-    return f"{visible(text[:head])}\n⋯\n{visible(text[-tail:])}", len(text) - limit
+    return visible(text_excerpt(text, limit, "\n⋯\n")), len(text) - limit
 
 
 def visible(text: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from reasoning_pipeline.base import files
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.recipe.sections import sections
 from reasoning_pipeline.report.parts import parts
@@ -35,6 +35,7 @@ def write_report(plan: Plan, path: Path) -> Path:
     """
     import jinja2
 
+    from reasoning_pipeline.base import text
     from reasoning_pipeline.report import results
     from reasoning_pipeline.report.arms import outcomes as arms
     from reasoning_pipeline.report.arms import text as arm_text
@@ -48,8 +49,8 @@ def write_report(plan: Plan, path: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = (results.percent, results.with_error, results.minutes, results.change, signed)
-    compared = (arm_text.interval, arm_text.points, arm_text.p_value, arm_text.hours, arm_text.rate)
+    shown = (text.percent, results.with_error, results.minutes, results.change, signed)
+    compared = (arm_text.interval, arm_text.points, arm_text.p_value, text.hours, arm_text.rate)
     measured = (arms.per_100_labels, arms.per_cpu_minute)
     environment.filters |= {formatter.__name__: formatter for formatter in (*shown, *compared, *measured)}
     return write_text(path, environment.get_template("report.html.j2").render(page=make_page(plan)))
@@ -135,15 +136,10 @@ def write_part_tables(plan: Plan, path: Path) -> list[Path]:
 def write_text(path: Path, text: str) -> Path:
     """All or nothing: an open page is never half a page."""
     path = Path(path)
-    aside = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, encoding="utf-8", newline="\n")
-        aside.replace(path)
+        files.write_text(path, text)
     except OSError as error:
         message = f"{path}: could not be written ({error.strerror})"
         raise PipelineError(message, remedy="free space or choose another place") from error
-    finally:
-        with suppress(OSError):
-            aside.unlink()
     return path

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reasoning_pipeline.base.text import percent
 from reasoning_pipeline.report.answers import Gain, paired_gain
 from reasoning_pipeline.report.charts import Tick, accuracy_scale, percent_ticks
-from reasoning_pipeline.report.results import ROLES, Accuracy, Role, StageResult, percent, stage_results, with_error
+from reasoning_pipeline.report.results import ROLES, Accuracy, Role, StageResult, stage_results, with_error
 from reasoning_pipeline.report.transcripts import AllAnswers, all_answers
 
 if TYPE_CHECKING:

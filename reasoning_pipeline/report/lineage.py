@@ -81,7 +81,7 @@ class _Lanes:
 
 def lineage_graph(plan: Plan) -> Graph:
     """All steps but evaluations, which are marks on the checkpoint they score."""
-    from reasoning_pipeline.plan.ledger import distinct_labels
+    from reasoning_pipeline.registry.record import distinct_labels
 
     steps = [step for step in plan.steps if type(step.config).publishes in ("checkpoint", "rollouts")]
     chain, readers, lanes = roles(plan), _last_readers(steps), _Lanes()

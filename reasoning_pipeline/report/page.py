@@ -121,7 +121,7 @@ def first_arm(plan: Plan) -> Plan:
 
 
 def _facts(plan: Plan, results: list[StageResult]) -> Iterator[tuple[str, str]]:
-    from reasoning_pipeline.plan.ledger import distinct_labels
+    from reasoning_pipeline.registry.record import distinct_labels
 
     if has_arms(plan):  # each has its own account
         yield "arms", str(len({arm.name for arm in plan.arms}))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from reasoning_pipeline.base.text import ABSENT, counted, percent
 from reasoning_pipeline.recipe.stage import Evaluation
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ Role = Literal["teacher", "student", "baseline"]
 """Which chain a step belongs to: the teacher's, the student's, or a comparison that never meets a teacher."""
 
 ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
-ABSENT = "–"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ def roles(plan: Plan) -> dict[str, Role]:
 
 
 def _result(plan: Plan, step: PlannedStep, role: Role) -> StageResult:
-    from reasoning_pipeline.plan.ledger import distinct_labels
+    from reasoning_pipeline.registry.record import distinct_labels
 
     start = next((entry for entry in step.inputs if entry.field == "policy"), None)
     record = step.artifact.record if step.artifact is not None else None
@@ -194,7 +194,7 @@ def _did(result: dict[str, Any]) -> str:
     """`48 steps, reward 0.34 → 0.91`, with what there is."""
     parts = []
     if (steps := result.get("steps")) is not None:
-        parts.append(f"{steps:,} {'step' if steps == 1 else 'steps'}")
+        parts.append(counted(steps, "step"))
     for name, label, form in (("reward", "reward", ".2f"), ("kl", "KL", ".2g")):
         first, last = result.get(f"{name}_first"), result.get(f"{name}_last")
         if first is not None and last is not None:
@@ -202,11 +202,6 @@ def _did(result: dict[str, Any]) -> str:
     if (parameters := result.get("parameters")) is not None:
         parts.append(f"{parameters:,} parameters")
     return ", ".join(parts) or "done"
-
-
-def percent(share: float | None) -> str:
-    """`0.8812 -> "88.1"`."""
-    return ABSENT if share is None else f"{100 * share:.1f}"
 
 
 def with_error(accuracy: Accuracy | None) -> str:

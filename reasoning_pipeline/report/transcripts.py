@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from reasoning_pipeline.base.text import percent
 from reasoning_pipeline.report.answers import (
     Answers,
     Transcript,
@@ -26,7 +27,6 @@ from reasoning_pipeline.report.results import (
     StageResult,
     checkpoints,
     evaluation_of,
-    percent,
     roles,
     suites,
 )

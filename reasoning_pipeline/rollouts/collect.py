@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections import Counter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from reasoning_pipeline.base.behind import Behind
+from reasoning_pipeline.base.fingerprint import seed_from
 from reasoning_pipeline.base.jsonl import lines, read_rows
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.records import Decoding, Problem, Rollout
@@ -39,7 +39,9 @@ def collect_rollouts(config: Config, context: StageContext) -> StageOutcome:
     too_long = sum(len(ids) > config.max_prompt_tokens for ids in prompts.values())
     metrics = context.start_metrics(total_steps=len(context.problems) - too_long, resumed_at=len(done))
     requests = [
-        GenerationRequest(prompt_ids=prompts[p.id], n=config.rollouts_per_prompt, seed=_problem_seed(context.seed, p))
+        GenerationRequest(
+            prompt_ids=prompts[p.id], n=config.rollouts_per_prompt, seed=seed_from(f"{context.seed}/{p.id}")
+        )
         for p in todo
     ]
     with (
@@ -53,13 +55,11 @@ def collect_rollouts(config: Config, context: StageContext) -> StageOutcome:
             problem = todo[index]
             if keeper.teacher is not None:
                 keeper.teacher.begin(prompts[problem.id], group)
-            keeper.keep(
-                problem,
-                [
-                    _row(problem, sample, prompts[problem.id], completion, renderer.decode(completion.token_ids))
-                    for sample, completion in enumerate(group)
-                ],
-            )
+            written = [
+                _row(problem, sample, prompts[problem.id], completion, renderer.decode(completion.token_ids))
+                for sample, completion in enumerate(group)
+            ]
+            keeper.put((problem, written))
 
         sampler.generate(requests, decoding, stop_ids=renderer.stop_ids, on_result=finished)
     metrics.close()
@@ -82,7 +82,7 @@ def collect_rollouts(config: Config, context: StageContext) -> StageOutcome:
     )
 
 
-class _Keeper:
+class _Keeper(Behind[tuple[Problem, list[dict[str, Any]]]]):
     """Judges finished groups in a thread of its own, while others are being written, and puts each on the disk.
 
     Leaving the context waits until everything that was given is there; a kill loses what is not.
@@ -97,59 +97,36 @@ class _Keeper:
         resumed_at: int,
         teacher: ServerTeacher | None = None,
     ) -> None:
+        super().__init__(self._judge_and_write, name="judge-rollouts")
         self.file, self.rows, self.metrics, self.groups = file, rows, metrics, resumed_at
         self.teacher = teacher
         """Adds its distribution at each position, where the set is to hold it."""
-        self._given: queue.SimpleQueue[tuple[Problem, list[dict[str, Any]]] | None] = queue.SimpleQueue()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="judge-rollouts")
+        self._since: list[dict[str, Any]] = []
+        self._told = time.monotonic()
 
-    def __enter__(self) -> _Keeper:
-        self._thread.start()
-        return self
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)
+        self._tell()
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._given.put(None)
-        self._thread.join()
-        if self._failure is not None and error is None:
-            raise self._failure
+    def _judge_and_write(self, given: list[tuple[Problem, list[dict[str, Any]]]]) -> None:
+        new = [row for _, group in given for row in group]
+        _judge(new, {problem.id: problem for problem, _ in given})
+        if self.teacher is not None:
+            pairs = [(row["prompt_ids"], row["completion_ids"]) for row in new]
+            for row, scores in zip(new, self.teacher.scores(pairs), strict=True):
+                row["teacher"] = scores.encoded()
+        self.file.write(lines(new))
+        self.file.flush()
+        self.rows += new
+        self.groups += len(given)
+        self._since += new
+        if time.monotonic() - self._told >= METRICS_SECONDS:
+            self._tell()
 
-    def keep(self, problem: Problem, group: list[dict[str, Any]]) -> None:
-        """Hand over one problem's rollouts; returns at once. Raises what went wrong with earlier ones."""
-        if self._failure is not None:
-            raise self._failure
-        self._given.put((problem, group))
-
-    def _work(self) -> None:
-        try:
-            self._judge_and_write()
-        except BaseException as error:  # told to the thread that generates
-            self._failure = error
-
-    def _judge_and_write(self) -> None:
-        since: list[dict[str, Any]] = []
-        told = time.monotonic()
-        more = True
-        while more:
-            given = [self._given.get()]
-            while not self._given.empty():
-                given.append(self._given.get())
-            more = given[-1] is not None
-            groups = [entry for entry in given if entry is not None]
-            new = [row for _, group in groups for row in group]
-            _judge(new, {problem.id: problem for problem, _ in groups})
-            if self.teacher is not None and new:
-                pairs = [(row["prompt_ids"], row["completion_ids"]) for row in new]
-                for row, scores in zip(new, self.teacher.scores(pairs), strict=True):
-                    row["teacher"] = scores.encoded()
-            self.file.write(lines(new))
-            self.file.flush()
-            self.rows += new
-            self.groups += len(groups)
-            since += new
-            if since and (not more or time.monotonic() - told >= METRICS_SECONDS):
-                self.metrics.write(self.groups, reward=sum(row["correct"] for row in since) / len(since))
-                since, told = [], time.monotonic()
+    def _tell(self) -> None:
+        if self._since:
+            self.metrics.write(self.groups, reward=sum(row["correct"] for row in self._since) / len(self._since))
+        self._since, self._told = [], time.monotonic()
 
 
 def _scoring_teacher(config: Config, context: StageContext) -> ServerTeacher | None:
@@ -190,12 +167,6 @@ def _judge(rows: list[dict[str, Any]], problems: dict[str, Problem]) -> None:
     )
     for row, verdict in zip(rows, verdicts, strict=True):
         row["correct"] = verdict.correct
-
-
-def _problem_seed(seed: int, problem: Problem) -> int:
-    from reasoning_pipeline.data.sources import stable_hash
-
-    return int(stable_hash(f"{seed}/{problem.id}")[:12], 16)
 
 
 def _read_whole_groups(path: Path, group_size: int) -> list[dict[str, Any]]:

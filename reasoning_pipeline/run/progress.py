@@ -16,10 +16,15 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
 
+from reasoning_pipeline.base.text import clock
+
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan, PlannedStep
 
 LOG_EVERY_SECONDS = 10.0
+
+PROGRESS = "progress.json"
+"""In a step's work folder; run/metrics.py writes it."""
 
 FIRST_STEPS = 3
 """Finished before the time left is told."""
@@ -42,11 +47,23 @@ class Progress:
     @contextmanager
     def step(self, prefix: str, name: str, stage: str, work: Path) -> Iterator[StepProgress]:
         """Follows a step's progress.json until the step ends."""
-        title = f"{prefix} {name} ({stage})"
+        with self.told(f"{prefix} {name} ({stage})") as tell:
+            yield StepProgress(work, tell)
+
+    @contextmanager
+    def told(self, title: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """A line for something that says itself how far it is; yields what takes that."""
+        every_s = 0.0 if self.console.is_terminal else LOG_EVERY_SECONDS
+        last = time.monotonic()
         with self._line(f"{title}: starting") as show:
-            yield StepProgress(
-                title, work / "progress.json", show, 0.0 if self.console.is_terminal else LOG_EVERY_SECONDS
-            )
+
+            def tell(values: dict[str, Any]) -> None:
+                nonlocal last
+                if time.monotonic() - last >= every_s:
+                    last = time.monotonic()
+                    show(f"{title}: {describe(values)}")
+
+            yield tell
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
@@ -89,23 +106,13 @@ class Progress:
 class StepProgress:
     """What is shown of one step."""
 
-    def __init__(self, title: str, path: Path, show: Callable[[str], None], every_s: float) -> None:
-        self.title, self.path, self._show, self._every_s = title, path, show, every_s
-        self._last = time.monotonic()
-        path.unlink(missing_ok=True)
+    def __init__(self, work: Path, tell: Callable[[dict[str, Any]], None]) -> None:
+        self.work, self._tell = work, tell
+        (work / PROGRESS).unlink(missing_ok=True)
 
     def refresh(self) -> None:
         """Show the newest progress, if any, unless that was done a moment ago."""
-        if time.monotonic() - self._last >= self._every_s:
-            self._last = time.monotonic()
-            self._show(f"{self.title}: {describe(self._read())}")
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            values: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
-            return values
-        except (OSError, json.JSONDecodeError):
-            return {}
+        self._tell(read_progress(self.work))
 
 
 class TimeLeft:
@@ -132,6 +139,15 @@ class TimeLeft:
         return f"; {clock(seconds * pace)} left"
 
 
+def read_progress(work: Path) -> dict[str, Any]:
+    """What the step in this work folder has last said of itself; nothing before it did."""
+    try:
+        values: dict[str, Any] = json.loads((work / PROGRESS).read_text(encoding="utf-8"))
+        return values
+    except (OSError, json.JSONDecodeError):
+        return {}
+
+
 def describe(values: dict[str, Any]) -> str:
     """`step 12/48 · reward 0.52 · 6,400 tokens/s · 0:18 left`."""
     if not values:
@@ -143,6 +159,7 @@ def describe(values: dict[str, Any]) -> str:
         ("kl", "KL {:.4f}"),
         ("accuracy", "accuracy {:.1%}"),
         ("greedy_accuracy", "greedy accuracy {:.0%}"),
+        ("truncated", "{:.1%} truncated"),
         ("tokens_per_s", "{:,.0f} tokens/s"),
     ):
         if values.get(name) is not None:
@@ -166,10 +183,3 @@ def summary(result: dict[str, Any]) -> str:
     if "accuracy" in result and "rollouts" in result:
         return f": {result['rollouts']:,} rollouts, {result['accuracy']:.1%} right"
     return ""
-
-
-def clock(seconds: float) -> str:
-    """`0:07`, `12:34`, `2:03:04`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from reasoning_pipeline.base.fingerprint import seed_from
 from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.data.sources import stable_hash
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.compatible import check_compatible, load_model
-from reasoning_pipeline.records import Decoding, Problem
+from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.dispatch import GenerationRequest
 from reasoning_pipeline.rollouts.session import sampler_for
 from reasoning_pipeline.run.context import StageContext, StageOutcome
@@ -35,7 +36,10 @@ def measure_divergence(config: Config, context: StageContext) -> StageOutcome:
     if not asked:
         raise PipelineError("no question is short enough to be asked", remedy="raise max_prompt_tokens")
     decoding = Decoding(temperature=config.temperature, max_tokens=config.max_completion_tokens, seed=context.seed)
-    requests = [GenerationRequest(prompt_ids=ids, seed=_seed(context.seed, problem)) for problem, ids in asked]
+    requests = [
+        GenerationRequest(prompt_ids=ids, seed=seed_from(f"measure/{context.seed}/{problem.id}"))
+        for problem, ids in asked
+    ]
     with sampler_for(context, "policy") as sampler:
         groups = sampler.generate(requests, decoding, stop_ids=renderer.stop_ids)
     context.stop_if_asked()
@@ -77,7 +81,3 @@ def figures(distances: Sequence[RolloutDistance], prompts: Sequence[str], top_k:
         found |= {name: mean, f"{name}_interval": list(ends) if ends is not None else [mean, mean]}
     tokens = sum(distance.tokens for distance in distances)
     return found | {"top_k": top_k, "rollouts": len(distances), "prompts": len(set(prompts)), "tokens": tokens}
-
-
-def _seed(seed: int, problem: Problem) -> int:
-    return int(stable_hash(f"measure/{seed}/{problem.id}")[:12], 16)

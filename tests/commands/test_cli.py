@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from reasoning_pipeline.__main__ import main
+from reasoning_pipeline.base.text import clock
 from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
-from reasoning_pipeline.run.progress import clock, describe, summary
+from reasoning_pipeline.run.progress import describe, summary
 from tests.bench import Bench, command
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.__main__ import main
+from reasoning_pipeline.commands.plan import parts_line
 from reasoning_pipeline.data.unread import SketchedPools
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.estimates.display import parts_line
 from reasoning_pipeline.estimates.layout import sharding
 from reasoning_pipeline.estimates.memory import (
     TILE_TOKENS,

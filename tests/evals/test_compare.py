@@ -60,7 +60,7 @@ def test_runs_that_were_not_asked_alike_are_refused_and_the_difference_named(run
     base = run("base", 20)
     others = {
         "decoding.temperature: 1.0 and 0.6": run("warm", 20, decoding=replace(decoding, temperature=0.6)),
-        "prompt.thinking: False and True": run(
+        "prompt.thinking: false and true": run(
             "thinks", 0, renderer=PromptRenderer.from_folder(model_folder, PromptConfig(thinking=True))
         ),
         "problems: 40 and 10": run("few", 10, limit=10),

@@ -57,7 +57,7 @@ def test_the_page_needs_nothing_from_elsewhere(page: str):
 
 def test_long_texts_keep_beginning_and_end():
     text = "a" * 5_000 + "b" * 5_000
-    short = report.excerpt(text, 400)
+    short = report._shortened(text, 400)
     assert short.startswith("a" * 200) and short.endswith("b" * 200)
     assert "9,600 characters left out" in short
-    assert report.excerpt(text, 10_000) == text
+    assert report._shortened(text, 10_000) == text

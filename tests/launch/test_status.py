@@ -91,7 +91,7 @@ def test_status_and_cancel_remember_what_was_submitted(bench: Bench, slurm: Path
     assert sorted(cancelled.read_text().split()) == ["--quiet", "41_0", "41_1", "42_0", "42_1"]
 
 
-def test_a_damaged_ledger_is_named(bench: Bench) -> None:
+def test_a_damaged_list_of_what_was_submitted_is_named(bench: Bench) -> None:
     recipe = bench.recipe("small")
     (bench.root / "small").mkdir(parents=True)
     (bench.root / "small" / "slurm.json").write_text("{")

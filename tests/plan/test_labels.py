@@ -14,11 +14,12 @@ from reasoning_pipeline.__main__ import main
 from reasoning_pipeline.data.pools import Pools
 from reasoning_pipeline.errors import DataError, RecipeError
 from reasoning_pipeline.plan.account import account
-from reasoning_pipeline.plan.ledger import Ledger, Spend, distinct_labels
+from reasoning_pipeline.plan.ledger import Ledger
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.model import Recipe
 from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.recipe.sections import data_source
+from reasoning_pipeline.registry.record import Spend, distinct_labels
 from tests.bench import RECIPE, Bench, Change
 
 Rows = Callable[..., Path]

@@ -196,8 +196,8 @@ def test_the_command_says_it_in_a_tree_and_a_summary(bench: Bench, capsys: pytes
     names = {name: plan.step(name).output for name in plan.names()}
     assert lines == [
         f"distill is not what {names['distill']} is (small/distill, 2026-01-02)",
-        f"└─ its input policy: warmup is not what {names['warmup']} is (small/warmup, 2026-01-02)",
-        "└─ learning_rate 1e-06 → 0.002",
+        f"└── its input policy: warmup is not what {names['warmup']} is (small/warmup, 2026-01-02)",
+        "└── learning_rate 1e-06 → 0.002",
         "",
         "what changed by itself:",
         "warmup: learning_rate 1e-06 → 0.002   (through policy)",

@@ -11,11 +11,11 @@ import pytest
 from reasoning_pipeline.__main__ import main
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.plan.graph import Plan
-from reasoning_pipeline.plan.ledger import distinct_labels
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.plan.selection import selected
 from reasoning_pipeline.plan.sharing import savings
 from reasoning_pipeline.recipe.reading import Recipe
+from reasoning_pipeline.registry.record import distinct_labels
 from tests.bench import Bench, Change
 
 SFT = {"stage": "teacher_sft", "policy": "step:student_base", "rollouts": "step:rollouts", "steps": 8}

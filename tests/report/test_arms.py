@@ -6,13 +6,13 @@ from itertools import pairwise
 
 import pytest
 
+from reasoning_pipeline.base.text import hours
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.report import arms_table, write_arms_csv, write_report
 from reasoning_pipeline.report.arms.charts import arm_section
 from reasoning_pipeline.report.arms.outcomes import arm_results, cost_of, made_by, total_cost
 from reasoning_pipeline.report.arms.scatter import NAME_GAP, _spread
-from reasoning_pipeline.report.arms.text import hours
 from tests.report.test_page import Reader
 from tests.report.tiny_registry import RECIPE, publish
 

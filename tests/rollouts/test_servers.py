@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.__main__ import main
-from reasoning_pipeline.commands.status import _duration
+from reasoning_pipeline.commands.serve import find_key
 from reasoning_pipeline.errors import PipelineError, ServerError
 from reasoning_pipeline.hardware.profile import HardwareProfile, ServerProfile
 from reasoning_pipeline.records import Problem
@@ -25,7 +25,6 @@ from reasoning_pipeline.rollouts.servers import pool as pool_module
 from reasoning_pipeline.rollouts.servers import register as server_files
 from reasoning_pipeline.rollouts.servers.adopted import AdoptedServers
 from reasoning_pipeline.rollouts.servers.pool import ServerPool
-from reasoning_pipeline.rollouts.serving import find_key
 
 LONG_KEY = "0123456789abcdef"
 
@@ -196,13 +195,13 @@ def test_a_finished_group_is_judged_and_on_the_disk_while_others_are_written() -
     metrics: Any = SimpleNamespace(write=lambda step, reward: told.append((step, reward)))
     problems = [Problem(id=str(i), question="1+1", answer="2") for i in range(3)]
     with _Keeper(file, rows, metrics, resumed_at=5) as keeper:
-        keeper.keep(problems[0], group_of(problems[0], "2"))
+        keeper.put((problems[0], group_of(problems[0], "2")))
         deadline = time.monotonic() + 20
         while not file.groups and time.monotonic() < deadline:
             time.sleep(0.01)
         assert [json.loads(line)["correct"] for line in file.getvalue().splitlines()] == [True]
-        keeper.keep(problems[1], group_of(problems[1], "3"))
-        keeper.keep(problems[2], group_of(problems[2], "2"))
+        keeper.put((problems[1], group_of(problems[1], "3")))
+        keeper.put((problems[2], group_of(problems[2], "2")))
     assert [row["correct"] for row in rows] == [True, False, True] and len(file.getvalue().splitlines()) == 3
     assert told[-1][0] == 8, "5 groups were there before"
 
@@ -215,11 +214,7 @@ def test_what_goes_wrong_while_judging_reaches_the_one_who_generates() -> None:
     problem, kept = Problem(id="0", question="1+1", answer="2"), 0
     with pytest.raises(OSError, match="No space left"), _Keeper(Full(), [], None, resumed_at=0) as keeper:  # type: ignore[arg-type]
         for _ in range(1000):
-            keeper.keep(problem, group_of(problem, "2"))
+            keeper.put((problem, group_of(problem, "2")))
             kept += 1
             time.sleep(0.01)
     assert kept < 1000, "at once, not when everything is written"
-
-
-def test_durations_are_read_at_a_glance() -> None:
-    assert [_duration(s) for s in (0, 59, 61, 3723)] == ["0 s", "59 s", "1 min 01 s", "1 h 02 min"]

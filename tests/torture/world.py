@@ -143,7 +143,7 @@ def check_whole(world: World) -> list[str]:
             if world.until is None:
                 found.append(f"{step.name}: not complete")
             continue
-        written = [entry.model_dump() for entry in step.artifact.record.label_spend]
+        written = [asdict(entry) for entry in step.artifact.record.label_spend]
         if written != [asdict(spend) for spend in step.lineage]:
             found.append(f"{step.name}: the record's label spend is not the plan's: {written}")
         found += _samples_problems(step.name, step.artifact)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reasoning_pipeline.base.text import counted, hours
 from reasoning_pipeline.recipe.model import MAIN
 from reasoning_pipeline.report.arms.beside import curve_arms
 from reasoning_pipeline.report.arms.outcomes import ArmResult, Cost, arm_results, shorter_on_a_curve, total_cost
 from reasoning_pipeline.report.arms.scatter import CurveChart, Scatter, by_cpu_time, by_labels, curve_chart
-from reasoning_pipeline.report.arms.text import hours
 from reasoning_pipeline.report.charts import Scale, Tick, accuracy_scale, percent_ticks
 from reasoning_pipeline.report.parts import beside
 from reasoning_pipeline.report.results import suites
@@ -106,7 +106,7 @@ def _chart(suite: str, results: Sequence[ArmResult], *, others: bool) -> ArmChar
         marks=tuple(_mark(r, suite, scale, _beside(r, first) if others else "") for r in results),
         ticks=percent_ticks(scale),
         main=scale.at(main.mean) if main is not None else None,
-        caption=f"{problems:,} problems × {seeds} seed{'s' if seeds != 1 else ''}" if problems else "",
+        caption=f"{problems:,} problems × {counted(seeds, 'seed')}" if problems and seeds else "",
     )
 
 

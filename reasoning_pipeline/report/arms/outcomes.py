@@ -96,8 +96,8 @@ def _scores(plan: Plan, arm: PlannedArm) -> Scored:
 
 
 def _result(plan: Plan, arms: Sequence[PlannedArm], scores: dict[tuple[str, int], Scored]) -> ArmResult:
-    from reasoning_pipeline.plan.ledger import distinct_labels
     from reasoning_pipeline.recipe.model import MAIN
+    from reasoning_pipeline.registry.record import distinct_labels
     from reasoning_pipeline.statistics.over_seeds import crossed_difference, crossed_mean
 
     name = arms[0].name

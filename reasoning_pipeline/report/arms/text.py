@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reasoning_pipeline.base.text import hours
 from reasoning_pipeline.report.arms.outcomes import arm_results
 from reasoning_pipeline.report.results import suites
 
@@ -41,14 +42,6 @@ def p_value(p: float | None) -> str:
 def rate(share: float | None) -> str:
     """`+6.3`: points gained per something."""
     return "–" if share is None else f"{100 * share:+.3g}".replace("-", "−")
-
-
-def hours(value: float | None) -> str:
-    """`2.4 h`, `31 s`: whatever reads best."""
-    if value is None:
-        return "–"
-    seconds = 3600 * value
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min" if seconds < 7200 else f"{value:.1f} h"
 
 
 def arms_table(plan: Plan) -> Table:

@@ -25,6 +25,7 @@ from typing import IO
 import psutil
 
 from reasoning_pipeline.base.ownership import owner_environment
+from reasoning_pipeline.base.text import indented
 from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.clients.client import POLICY_NAME, RolloutClient
@@ -297,4 +298,4 @@ def tail(path: Path, lines: int) -> str:
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return "    (no log)"
-    return "\n".join("    " + line[:300] for line in text.splitlines()[-lines:])
+    return indented(text, lines)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reasoning_pipeline.base.text import ABSENT
 from reasoning_pipeline.plan.judging import judgement
 from reasoning_pipeline.report.charts import Scale, value_scale
-from reasoning_pipeline.report.results import ABSENT
 from reasoning_pipeline.workflows.reasoning.gates import DIVERGENCE, GAIN, gates_of
 
 if TYPE_CHECKING:

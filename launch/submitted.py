@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.recipe.model import MAIN
-from reasoning_pipeline.registry.store import write_json
 
 FILE = "slurm.json"
 SCHEMA = 1
@@ -38,7 +38,7 @@ class Submission:
 
 
 @dataclass
-class Ledger:
+class Submitted:
     """All submissions of a recipe, oldest first."""
 
     folder: Path
@@ -49,8 +49,8 @@ class Ledger:
     seeds: list[int] = field(default_factory=list)
 
     @classmethod
-    def read(cls, folder: Path) -> Ledger:
-        """The ledger of a recipe's folder; empty where nothing was submitted."""
+    def read(cls, folder: Path) -> Submitted:
+        """What was submitted for this recipe's folder; empty where nothing was submitted."""
         path = folder / FILE
         if not path.is_file():
             return cls(folder)

@@ -1,0 +1,37 @@
+"""`run`: every step that is not complete, then the report."""
+
+from __future__ import annotations
+
+import argparse
+
+from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seeds_of
+from reasoning_pipeline.commands.report import write_report
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    run = recipe_command(commands, "run", "run what is not complete; writes the report at the end", _run)
+    add_arm_options(run, without="main, the recipe's own steps")
+    run.add_argument("--only", metavar="STEP", help="this step alone; what it reads must be complete")
+    run.add_argument("--until", metavar="STEP", help="up to this step: it and everything it needs")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from reasoning_pipeline.hardware.profile import load_profile
+    from reasoning_pipeline.recipe.reading import MAIN, load_recipe
+    from reasoning_pipeline.run.runner import Runner
+
+    console = Console()
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    runner = Runner(recipe, load_profile(arguments.hardware), arguments.root, console)
+    plan, ran = runner.run(
+        arms=arguments.arms or (MAIN,),
+        seeds=seeds_of(arguments, recipe),
+        only=arguments.only,
+        until=arguments.until,
+    )
+    if not ran:
+        console.print("everything is up to date", highlight=False)
+    write_report(plan, arguments.root, renew=ran > 0)
+    return 0
