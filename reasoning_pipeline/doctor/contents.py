@@ -16,8 +16,8 @@ from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.compatible import check_compatible
 from reasoning_pipeline.plan.compatibility import check_distillations
 from reasoning_pipeline.plan.graph import EvaluateStep
-from reasoning_pipeline.recipe.stage import GroupRelative
 from reasoning_pipeline.registry.resolve import require_weights
+from reasoning_pipeline.workflows.reasoning.fields import GroupRelative
 
 PROBE_TEXTS = (
     "What is 12345 + 678.90?",

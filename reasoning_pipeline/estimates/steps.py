@@ -15,7 +15,7 @@ from reasoning_pipeline.estimates.work import forward_flops, training_flops
 from reasoning_pipeline.hardware.profile import HardwareProfile, accumulation
 from reasoning_pipeline.plan.graph import EvaluateStep, Plan, PlannedStep
 from reasoning_pipeline.recipe.checks import SUITES_FOLDER
-from reasoning_pipeline.recipe.stage import GroupRelative
+from reasoning_pipeline.workflows.reasoning.fields import GroupRelative
 from reasoning_pipeline.workflows.reasoning.stages import (
     forward_kl_warmup,
     on_policy_distillation,

@@ -169,34 +169,6 @@ class SamplingWhileTraining(Sampling):
     next batch while the optimizer works on this one."""
 
 
-class GroupRelative(SpendsLabels, Optimization, SamplingWhileTraining):
-    """What Stages 1 and 3 share: group-relative policy optimisation against a verified 0/1 reward."""
-
-    generates_with: ClassVar[str | None] = "policy"
-
-    policy: ModelRef
-    problems_per_step: int = Field(128, ge=1)
-    """Groups in the global batch of one optimizer step."""
-    group_size: int = Field(8, ge=2)
-    """Rollouts of one problem, at least 2 so that they can be compared."""
-    clip_ratio: float = Field(0.2, gt=0)
-    """The epsilon of the clipped surrogate; with one update per batch the ratio is 1 and it does not act."""
-    kl_coefficient: float = Field(0.0, ge=0)
-    """Weight of the penalty against the start policy."""
-    loss: Literal["dapo", "grpo", "dr_grpo", "bnpo"] = "dapo"
-    """`dapo` divides by all sampled tokens of the batch (token mean); see TRL's loss_type."""
-    scale_advantages: Literal["group", "batch", "none"] = "group"
-    correct_sampler_mismatch: bool = True
-    """Importance-sampling correction for trainer and server not agreeing to the last bit, and for rollouts of an older
-    policy where max_staleness is 1 (truncated per token)."""
-
-    @model_validator(mode="after")
-    def _stale_rollouts_are_corrected(self) -> Self:
-        if self.max_staleness and not self.correct_sampler_mismatch:
-            raise ValueError("max_staleness: 1 needs correct_sampler_mismatch: older rollouts would bias the gradient")
-        return self
-
-
 @cache
 def stage_kinds() -> tuple[str, ...]:
     """Names of the stages that exist: one per file in `stages/`."""

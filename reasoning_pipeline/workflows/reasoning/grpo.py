@@ -14,8 +14,8 @@ from reasoning_pipeline.training.trl_bridge import GRPOConfig, PolicyTrainer, ge
 from reasoning_pipeline.workflows.reasoning.reward import VerifiedReward, usable_references
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.recipe.stage import GroupRelative
     from reasoning_pipeline.run.context import StageContext
+    from reasoning_pipeline.workflows.reasoning.fields import GroupRelative
 
 
 def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:

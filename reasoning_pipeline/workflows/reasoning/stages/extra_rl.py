@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from reasoning_pipeline.recipe.stage import GroupRelative
+from reasoning_pipeline.workflows.reasoning.fields import GroupRelative
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome

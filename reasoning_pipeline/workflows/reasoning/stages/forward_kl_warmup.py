@@ -18,37 +18,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from reasoning_pipeline.recipe.stage import ModelRef, Optimization, RolloutsRef, StageConfig
+from reasoning_pipeline.workflows.reasoning.fields import Until
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
-
-
-class Until(BaseModel):
-    """Ends the warmup early: as soon as the student, on rollouts of its own, is this near to the teacher."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    reverse_kl: float | None = Field(None, gt=0)
-    """KL(student || teacher) at most this much, mean over the student's tokens, in nats."""
-    top_k_overlap: float | None = Field(None, ge=0, le=1)
-    """Share of the teacher's top-k tokens among the student's, at least this much."""
-    top_k: int = Field(16, ge=1)
-    rollouts: int = Field(64, ge=1)
-    """Questions of the rollout set that the student answers at each look."""
-    after: int = Field(0, ge=0)
-    """No look before this many optimizer steps."""
-    check_every: int = Field(20, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    """As long as the teacher's longest rollout where it is not given."""
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if self.reverse_kl is None and self.top_k_overlap is None:
-            raise ValueError("give `reverse_kl`, `top_k_overlap`, or both")
-        return self
 
 
 class Config(StageConfig, Optimization):
