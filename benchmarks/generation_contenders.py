@@ -19,7 +19,8 @@ from typing import Any
 
 from reasoning_pipeline.hardware.profile import HardwareProfile, load_profile
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE, GenerationRequest, RolloutClient, sample_seeds
+from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE, RolloutClient
+from reasoning_pipeline.rollouts.clients.completions import GenerationRequest, sample_seeds
 
 MAX_MODEL_LEN = 512
 

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from reasoning_pipeline.base.jsonl import lines, read_rows
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.records import Decoding, Problem, Rollout
-from reasoning_pipeline.rollouts.clients.dispatch import Completion, GenerationRequest
+from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest
 from reasoning_pipeline.verifier import shared_verifier
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.hardware.profile import HardwareProfile, load_profile
-from reasoning_pipeline.rollouts.clients.client import Completion, RolloutClient, Sampler
+from reasoning_pipeline.rollouts.clients.client import RolloutClient
+from reasoning_pipeline.rollouts.clients.completions import Completion, Sampler
 from reasoning_pipeline.rollouts.weights.push import load_folder
 
 if TYPE_CHECKING:

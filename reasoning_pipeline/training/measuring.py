@@ -11,7 +11,7 @@ from reasoning_pipeline.data.sources import stable_hash
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.compatible import check_compatible, load_model
 from reasoning_pipeline.records import Decoding, Problem
-from reasoning_pipeline.rollouts.clients.dispatch import GenerationRequest
+from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
 from reasoning_pipeline.rollouts.session import sampler_for
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.training.distance import RolloutDistance, interval, per_token, rollout_distances

@@ -23,7 +23,7 @@ from reasoning_pipeline.errors import ServerError, ServerLost
 from reasoning_pipeline.hardware.profile import load_profile
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE, RolloutClient
-from reasoning_pipeline.rollouts.clients.dispatch import GenerationRequest
+from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
 from reasoning_pipeline.rollouts.clients.fleet import RolloutFleet
 from reasoning_pipeline.rollouts.servers import register as server_files
 from reasoning_pipeline.rollouts.servers.adopted import AdoptedServers

@@ -13,7 +13,8 @@ from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.hardware.profile import load_profile
 from reasoning_pipeline.models.compatible import load_model
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.client import Completion, RolloutClient
+from reasoning_pipeline.rollouts.clients.client import RolloutClient
+from reasoning_pipeline.rollouts.clients.completions import Completion
 from reasoning_pipeline.rollouts.engine import TrainerEngine
 from reasoning_pipeline.rollouts.weights.push import WeightPush, load_folder, local_probe
 from tests.rollouts.scripted_server import ScriptedServer

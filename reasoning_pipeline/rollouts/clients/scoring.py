@@ -1,6 +1,6 @@
 """What a teacher on a server says of token sequences: the K best words at each completion position, in a compact form.
 
-The route is `/v1/teacher_scores` (vllm_scoring.py). One line of JSON comes back for each sequence as it is scored, its
+The route is `/v1/teacher_scores` (vllm/scoring.py). One line of JSON comes back for each sequence as it is scored, its
 arrays as base64 of little-endian 32-bit numbers: 8 (K + 0.5) bytes a position before base64, nothing pickled.
 """
 
@@ -98,7 +98,7 @@ def score_completions(
 def scoring_profile(profile: HardwareProfile, folder: Path) -> HardwareProfile:
     """The profile for a server that only scores: prefill in chunks so small that SCORING_BYTES holds.
 
-    On CPUs too: vLLM's defect with chunked prefill there (server.py) needs a seeded request, and a teacher writes none.
+    On CPUs too: vLLM's defect with chunked prefill there (process.py) needs a seeded request; a teacher writes none.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     vocabulary = config.get("vocab_size") or config["text_config"]["vocab_size"]

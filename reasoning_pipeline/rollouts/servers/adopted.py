@@ -19,7 +19,7 @@ from reasoning_pipeline.rollouts.session import architecture_digest, bounded_len
 
 @dataclass(frozen=True)
 class AdoptedGroup:
-    """Adopted servers of one architecture; see server_pool.Servers."""
+    """Adopted servers of one architecture; see pool.Servers."""
 
     urls: list[str]
     key: str

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.compatible import load_tokenizer
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.dispatch import GenerationRequest
+from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
 from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
 from reasoning_pipeline.rollouts.weights.push import WeightPush
 from reasoning_pipeline.training.batches import read_rollouts
