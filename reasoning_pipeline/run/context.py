@@ -129,7 +129,7 @@ class StageContext:
         """Complete a model folder: the probe that proves its weights, and the metrics of this step."""
         from accelerate import Accelerator
 
-        from reasoning_pipeline.rollouts.weights.push import local_probe
+        from reasoning_pipeline.rollouts.weights.proof import local_probe
 
         local_probe(model, Accelerator(cpu=self.profile.device == "cpu")).save(folder)
         self.copy_metrics(folder)

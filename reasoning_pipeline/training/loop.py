@@ -12,7 +12,7 @@ from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.errors import PipelineError, Stopped
 from reasoning_pipeline.hardware.launcher import has_launcher, sharding_kind
 from reasoning_pipeline.rollouts.engine import TrainerEngine
-from reasoning_pipeline.rollouts.weights.push import local_probe
+from reasoning_pipeline.rollouts.weights.proof import local_probe
 from reasoning_pipeline.run.context import StageContext, StageOutcome, copy_tokenizer
 from reasoning_pipeline.run.metrics import Metrics, read_metrics
 from reasoning_pipeline.training.lora import save_whole_model

@@ -16,7 +16,8 @@ from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.clients.completions import Completion
 from reasoning_pipeline.rollouts.engine import TrainerEngine
-from reasoning_pipeline.rollouts.weights.push import WeightPush, load_folder, local_probe
+from reasoning_pipeline.rollouts.weights.proof import local_probe
+from reasoning_pipeline.rollouts.weights.push import WeightPush, load_folder
 from tests.rollouts.scripted_server import ScriptedServer
 from tests.rollouts.test_weight_sync import single_process
 

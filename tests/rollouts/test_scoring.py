@@ -12,8 +12,9 @@ from reasoning_pipeline.errors import PipelineError, ServerError, StaleWeights
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
-from reasoning_pipeline.rollouts.clients.scoring import TeacherScores, score_completions, scoring_profile
+from reasoning_pipeline.rollouts.clients.scoring import TeacherScores, score_completions
 from reasoning_pipeline.rollouts.servers.process import RolloutServer
+from reasoning_pipeline.rollouts.servers.teacher import scoring_profile
 from reasoning_pipeline.rollouts.weights.push import load_folder
 from reasoning_pipeline.run.metrics import read_metrics
 
