@@ -137,7 +137,7 @@ def completions_route(model: Path, concurrent: int) -> Iterator[Run]:
 @contextmanager
 def transformers_generate(model: Path, concurrent: int) -> Iterator[Run]:
     """`generate` of transformers in batches of `concurrent`, on both cores."""
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
     from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
 
     sampler = TransformersSampler(load_model(model), pad_id=0, max_rows=concurrent)

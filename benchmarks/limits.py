@@ -103,7 +103,7 @@ def push() -> Figure:
 
     from reasoning_pipeline.data.prompts import PromptConfig
     from reasoning_pipeline.hardware.profile import load_profile
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
     from reasoning_pipeline.rollouts.servers.process import RolloutServer
     from reasoning_pipeline.rollouts.weights.push import WeightPush
     from reasoning_pipeline.run.context import StageContext

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from reasoning_pipeline.errors import PipelineError, ServerError
 from reasoning_pipeline.hardware.profile import HardwareProfile, load_profile
+from reasoning_pipeline.models.architecture import bounded_length
 from reasoning_pipeline.registry.resolve import ResolvedModel, resolve_model
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
 from reasoning_pipeline.rollouts.servers import register as server_files
 from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service
-from reasoning_pipeline.rollouts.session import bounded_length
 
 SHORTEST_KEY = 16
 

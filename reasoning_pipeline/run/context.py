@@ -26,9 +26,6 @@ from reasoning_pipeline.run.metrics import Metrics
 if TYPE_CHECKING:
     from reasoning_pipeline.recipe.stage import StageConfig
 
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
-                    "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model")  # fmt: skip
-
 
 STOP_VARIABLE = "REASONING_PIPELINE_STOP"
 """Environment variable naming a file; once it exists, the step saves and leaves. Signals do not travel through
@@ -139,10 +136,3 @@ class StageContext:
         metrics = self.work / "metrics.jsonl"
         if metrics.is_file():
             shutil.copyfile(metrics, folder / metrics.name)
-
-
-def copy_tokenizer(source: Path, target: Path) -> None:
-    """Tokenizer and template go from start to result byte by byte, so that their digests stay equal."""
-    for name in _TOKENIZER_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)

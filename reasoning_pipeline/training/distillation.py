@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.models.compatible import check_compatible, load_model, load_tokenizer
+from reasoning_pipeline.models.compatible import check_compatible
+from reasoning_pipeline.models.loading import load_model, load_tokenizer
 from reasoning_pipeline.rollouts.weights.push import load_folder
 from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
 from reasoning_pipeline.training.batches import read_rollouts, repeat_in_epochs, steps_for, within_length

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.data.sources import stable_hash
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.models.compatible import check_compatible, load_model
+from reasoning_pipeline.models.compatible import check_compatible
+from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.records import Decoding, Problem
 from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
 from reasoning_pipeline.rollouts.session import sampler_for

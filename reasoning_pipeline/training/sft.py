@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.models.compatible import load_model, load_tokenizer
+from reasoning_pipeline.models.loading import load_model, load_tokenizer
 from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
 from reasoning_pipeline.training.batches import read_rollouts, repeat_in_epochs, steps_for
 from reasoning_pipeline.training.lora import adapters

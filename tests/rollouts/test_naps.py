@@ -11,7 +11,7 @@ import pytest
 
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.hardware.profile import load_profile
-from reasoning_pipeline.models.compatible import load_model
+from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.clients.completions import Completion

@@ -32,7 +32,7 @@ def scored(server: RolloutServer, top_k: int) -> list[TeacherScores]:
 def test_scores_are_those_of_the_model(top_k: int, server: RolloutServer, tiny_model: Path) -> None:
     import torch
 
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
 
     load_folder(server.client, tiny_model, "teacher", "float32")
     model = load_model(tiny_model)

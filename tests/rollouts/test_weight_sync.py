@@ -17,7 +17,7 @@ import torch
 
 from reasoning_pipeline.errors import ServerLost, StaleWeights
 from reasoning_pipeline.hardware.profile import load_profile
-from reasoning_pipeline.models.compatible import load_model
+from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
 from reasoning_pipeline.rollouts.clients.fleet import RolloutFleet
 from reasoning_pipeline.rollouts.servers.process import RolloutServer
@@ -239,7 +239,7 @@ from pathlib import Path
 from reasoning_pipeline.rollouts.weights import safetensors_transport
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.weights.push import WeightPush
-from reasoning_pipeline.models.compatible import load_model
+from reasoning_pipeline.models.loading import load_model
 from accelerate import Accelerator
 safetensors_transport.finish_update = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 url, folder, model = sys.argv[1:]

@@ -13,8 +13,8 @@ from typing import Any
 
 from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.models.architecture import architecture_digest, bounded_length
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE, RolloutClient
-from reasoning_pipeline.rollouts.session import architecture_digest, bounded_length
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reasoning_pipeline.models.compatible import load_model, load_tokenizer
+from reasoning_pipeline.models.loading import load_model, load_tokenizer
 from reasoning_pipeline.rollouts.clients.completions import Completion
 from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
 from reasoning_pipeline.training.batches import repeat_in_epochs, steps_for, within_length
