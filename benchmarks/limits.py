@@ -107,8 +107,7 @@ def push() -> Figure:
     from reasoning_pipeline.rollouts.servers.process import RolloutServer
     from reasoning_pipeline.rollouts.weights.push import WeightPush
     from reasoning_pipeline.run.context import StageContext
-    from reasoning_pipeline.training.pretraining import pretrain
-    from reasoning_pipeline.workflows.reasoning.stages.pretrain import Architecture, Config
+    from reasoning_pipeline.workflows.reasoning.stages.pretrain import Architecture, Config, run
 
     profile = load_profile("cpu")
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +121,7 @@ def push() -> Figure:
             profile=profile,
             work=Path(folder),
         )
-        checkpoint = pretrain(config, context).folder
+        checkpoint = run(config, context).folder
         server = RolloutServer(checkpoint, profile, Path(folder) / "server.log", readable=(checkpoint,))
         try:
             server.start()

@@ -3,7 +3,7 @@ field means.
 
 A stage is one file in `stages/`: a docstring, a `Config(StageConfig)`, a `run(config, context)`. The plan reads from
 `Config` alone which other steps it needs, which labels it spends and which model it generates with; there is no
-registration. `run` and `StageContext` live on the heavy side (see training/context.py).
+registration. `run` and `StageContext` live on the heavy side (see run/context.py).
 """
 
 from __future__ import annotations

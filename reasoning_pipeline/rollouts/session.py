@@ -18,18 +18,6 @@ from reasoning_pipeline.rollouts.weights.push import load_folder
 
 if TYPE_CHECKING:
     from reasoning_pipeline.records import Decoding
-    from reasoning_pipeline.run.context import StageContext
-
-
-@contextmanager
-def sampler_for(context: StageContext, field: str) -> Iterator[Sampler]:
-    """A sampler with the weights of the model in `field`: the run's server, proved, or transformers in this process."""
-    folder = context.inputs[field]
-    if context.client is not None:
-        load_folder(context.client, folder, context.label, context.profile.precision)
-        yield context.client
-    else:
-        yield transformers_sampler(folder, context.profile)
 
 
 class CheckpointSampler:

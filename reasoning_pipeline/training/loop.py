@@ -40,7 +40,7 @@ _TRL_NAMES = {
 }
 
 
-def run_trainer(context: StageContext, trainer: Any) -> StageOutcome:
+def train(trainer: Any, context: StageContext) -> StageOutcome:
     """Train, from the last complete resume point if there is one, and save what is to be published.
 
     Raises:

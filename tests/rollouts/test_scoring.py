@@ -108,15 +108,14 @@ def test_on_policy_with_the_whole_vocabulary_from_a_server_is_the_exact_loss(
 def test_on_policy_with_a_few_words_learns_and_says_what_it_learnt_from(
     top_k: int, words: str, server: RolloutServer, tiny_model: Path, other_model: Path, tmp_path: Path
 ) -> None:
-    from reasoning_pipeline.models import compatible as model_loading
-    from reasoning_pipeline.training.distillation import on_policy_distillation_trainer
+    from reasoning_pipeline.models import loading as model_loading
     from reasoning_pipeline.workflows.reasoning.stages import on_policy_distillation as stage
 
     profile = HardwareProfile(teacher="server", teacher_top_k=top_k)
     models = {"policy": tiny_model, "teacher": other_model}
     config, context = distillation(stage, tmp_path, models, profile, steps=12, learning_rate=5e-3)
     context.teacher_client = server.client
-    trainer = on_policy_distillation_trainer(config, context)
+    trainer = stage.make_trainer(config, context)
     assert trainer.teacher_model is None, "the teacher's weights are nowhere in the trainer"
     outcome = stage.run(config, context)
     assert outcome.result["teacher"] == {"placement": "server", "top_k": top_k, "divergence": words}
@@ -208,10 +207,9 @@ def test_what_a_scoring_server_makes_at_once_is_bounded(tmp_path: Path) -> None:
 
 def test_another_temperature_is_refused_where_it_cannot_be_had(tiny_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from reasoning_pipeline.training.distillation import on_policy_distillation_trainer
     from reasoning_pipeline.workflows.reasoning.stages import on_policy_distillation as stage
 
     models = {"policy": tiny_model, "teacher": tiny_model}
     config, context = distillation(stage, tmp_path, models, HardwareProfile(teacher="server"), temperature=0.8)
     with pytest.raises(PipelineError, match=r"temperature: 0\.8 with `teacher: server`"):
-        on_policy_distillation_trainer(config, context)
+        stage.make_trainer(config, context)

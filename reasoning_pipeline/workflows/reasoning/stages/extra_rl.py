@@ -20,6 +20,7 @@ class Config(GroupRelative):
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:
+    from reasoning_pipeline.training.loop import train
     from reasoning_pipeline.workflows.reasoning.grpo import grpo_trainer
 
-    return context.train(grpo_trainer(config, context))
+    return train(grpo_trainer(config, context), context)
