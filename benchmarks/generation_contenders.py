@@ -19,7 +19,8 @@ from typing import Any
 
 from reasoning_pipeline.hardware.profile import HardwareProfile, load_profile
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE, GenerationRequest, RolloutClient, sample_seeds
+from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE, RolloutClient
+from reasoning_pipeline.rollouts.clients.completions import GenerationRequest, sample_seeds
 
 MAX_MODEL_LEN = 512
 
@@ -136,7 +137,7 @@ def completions_route(model: Path, concurrent: int) -> Iterator[Run]:
 @contextmanager
 def transformers_generate(model: Path, concurrent: int) -> Iterator[Run]:
     """`generate` of transformers in batches of `concurrent`, on both cores."""
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
     from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
 
     sampler = TransformersSampler(load_model(model), pad_id=0, max_rows=concurrent)

@@ -103,13 +103,12 @@ def push() -> Figure:
 
     from reasoning_pipeline.data.prompts import PromptConfig
     from reasoning_pipeline.hardware.profile import load_profile
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
     from reasoning_pipeline.recipe.fields import Architecture
     from reasoning_pipeline.rollouts.servers.process import RolloutServer
     from reasoning_pipeline.rollouts.weights.push import WeightPush
     from reasoning_pipeline.run.context import StageContext
-    from reasoning_pipeline.training.pretraining import pretrain
-    from reasoning_pipeline.workflows.reasoning.stages.pretrain import Config
+    from reasoning_pipeline.workflows.reasoning.stages.pretrain import Config, run
 
     profile = load_profile("cpu")
     with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +122,7 @@ def push() -> Figure:
             profile=profile,
             work=Path(folder),
         )
-        checkpoint = pretrain(config, context).folder
+        checkpoint = run(config, context).folder
         server = RolloutServer(checkpoint, profile, Path(folder) / "server.log", readable=(checkpoint,))
         try:
             server.start()

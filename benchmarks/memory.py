@@ -155,8 +155,6 @@ def measure(case: Case, device: str, precision: str) -> float:
     from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
     from reasoning_pipeline.hardware.profile import HardwareProfile
     from reasoning_pipeline.run.context import StageContext
-    from reasoning_pipeline.training.distillation import cached_distillation_trainer
-    from reasoning_pipeline.training.sft import sft_trainer
     from reasoning_pipeline.workflows.reasoning.stages import forward_kl_warmup, teacher_sft
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -190,9 +188,9 @@ def measure(case: Case, device: str, precision: str) -> float:
         shared |= {"save_every": 1000, "learning_rate": 1e-5}
         config: forward_kl_warmup.Config | teacher_sft.Config
         if case.teacher:
-            config, make = forward_kl_warmup.Config(teacher="t", **shared), cached_distillation_trainer
+            config, make = forward_kl_warmup.Config(teacher="t", **shared), forward_kl_warmup.make_trainer
         else:
-            config, make = teacher_sft.Config(**shared), sft_trainer
+            config, make = teacher_sft.Config(**shared), teacher_sft.make_trainer
         context = StageContext(
             config=config,
             label="memory",

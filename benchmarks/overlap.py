@@ -95,6 +95,7 @@ def train(
     from reasoning_pipeline.hardware.profile import load_profile
     from reasoning_pipeline.run.context import StageContext
     from reasoning_pipeline.run.metrics import read_metrics
+    from reasoning_pipeline.training import loop
     from reasoning_pipeline.workflows.reasoning.grpo import grpo_trainer
     from reasoning_pipeline.workflows.reasoning.stages import sparse_grpo
 
@@ -117,7 +118,7 @@ def train(
         transfer_folder=serving.transfer_folder,
     )
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        context.train(grpo_trainer(config, context))
+        loop.train(grpo_trainer(config, context), context)
     rows = read_metrics(work / "metrics.jsonl")
     timed = [
         {**later, "step_seconds": later["seconds"] - earlier["seconds"]} for earlier, later in itertools.pairwise(rows)

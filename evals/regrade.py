@@ -18,7 +18,7 @@ from evals.run import only_writer, summarise_folder, write_report
 from evals.samples import Sample, SampleFile, read_problems
 from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.rollouts.clients.client import Completion
+from reasoning_pipeline.rollouts.clients.completions import Completion
 
 BATCH = 2_048
 

@@ -13,9 +13,10 @@ from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.doctor.subject import Finding, Subject
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.compatible import check_compatible
+from reasoning_pipeline.models.outside import require_weights
 from reasoning_pipeline.plan.compatibility import check_distillations
-from reasoning_pipeline.recipe.stage import Evaluation, GroupRelative
-from reasoning_pipeline.registry.resolve import require_weights
+from reasoning_pipeline.recipe.stage import Evaluation
+from reasoning_pipeline.workflows.reasoning.fields import GroupRelative
 
 PROBE_TEXTS = (
     "What is 12345 + 678.90?",

@@ -3,7 +3,7 @@
 Launchers have ways of their own, each seen: `accelerate launch` starts one process on a CPU unless DeepSpeed is asked
 for, so plain data parallelism goes through torchrun there; its default port is the same for two jobs on one node, so a
 free one is chosen; a worker's exit status is lost behind both, so a stop is asked for through a file
-(training/context.py).
+(run/context.py).
 """
 
 from __future__ import annotations

@@ -9,12 +9,11 @@ work it is; there is no registration. `run` and `StageContext` live on the heavy
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from reasoning_pipeline.recipe.fields import Optimization, SamplingWhileTraining
-from reasoning_pipeline.recipe.work import Known, Work, optimizer_steps
+from reasoning_pipeline.recipe.work import Known, Work
 
 
 @dataclass(frozen=True)
@@ -154,48 +153,6 @@ class UsesPrompts(StageConfig):
     """Pools whose questions this step uses; no label is spent."""
 
     _one_or_many = field_validator("prompts", mode="before")(_as_tuple)
-
-
-class GroupRelative(SpendsLabels, Optimization, SamplingWhileTraining):
-    """What Stages 1 and 3 share: group-relative policy optimisation against a verified 0/1 reward."""
-
-    generates_with: ClassVar[str | None] = "policy"
-
-    policy: ModelRef
-    problems_per_step: int = Field(128, ge=1)
-    """Groups in the global batch of one optimizer step."""
-    group_size: int = Field(8, ge=2)
-    """Rollouts of one problem, at least 2 so that they can be compared."""
-    clip_ratio: float = Field(0.2, gt=0)
-    """The epsilon of the clipped surrogate; with one update per batch the ratio is 1 and it does not act."""
-    kl_coefficient: float = Field(0.0, ge=0)
-    """Weight of the penalty against the start policy."""
-    loss: Literal["dapo", "grpo", "dr_grpo", "bnpo"] = "dapo"
-    """`dapo` divides by all sampled tokens of the batch (token mean); see TRL's loss_type."""
-    scale_advantages: Literal["group", "batch", "none"] = "group"
-    correct_sampler_mismatch: bool = True
-    """Importance-sampling correction for trainer and server not agreeing to the last bit, and for rollouts of an older
-    policy where max_staleness is 1 (truncated per token)."""
-
-    def work(self, known: Known) -> Work:
-        return Work(
-            rows=self.problems_per_step * self.group_size,
-            steps=optimizer_steps(self, known.labels, self.problems_per_step),
-            prompt_limit=self.max_prompt_tokens,
-            completion_limit=self.max_completion_tokens,
-            scorings=self.correct_sampler_mismatch + (self.kl_coefficient > 0),
-            reference=self.kl_coefficient > 0 and self.lora is None,
-            generates=True,
-            trains=True,
-            batch="problems_per_step x group_size",
-            lora=self.lora,
-        )
-
-    @model_validator(mode="after")
-    def _stale_rollouts_are_corrected(self) -> Self:
-        if self.max_staleness and not self.correct_sampler_mismatch:
-            raise ValueError("max_staleness: 1 needs correct_sampler_mismatch: older rollouts would bias the gradient")
-        return self
 
 
 def fields_marked(config: type[BaseModel], mark: type[Mark]) -> dict[str, Mark]:

@@ -18,10 +18,10 @@ from pathlib import Path
 IMPORTED = (
     "reasoning_pipeline.workflows.reasoning.grpo",
     "reasoning_pipeline.training.distillation",
-    "reasoning_pipeline.training.sft",
+    "reasoning_pipeline.training.generating",
+    "reasoning_pipeline.training.distance",
     "reasoning_pipeline.training.pretraining",
     "reasoning_pipeline.training.loop",
-    "reasoning_pipeline.training.measuring",
     "reasoning_pipeline.rollouts.transformers_sampler",
     "evals.step",
 )

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 
+IGNORED = -100
+"""Label of tokens that no loss is taken at."""
+
 
 def repeat_in_epochs(rows: list[Row], count: int, seed: int) -> list[Row]:
     """The first `count` of: all rows shuffled, all rows shuffled anew, and so on."""

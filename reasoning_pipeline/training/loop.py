@@ -11,9 +11,10 @@ from transformers import TrainerCallback
 from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.errors import PipelineError, Stopped
 from reasoning_pipeline.hardware.launcher import has_launcher, sharding_kind
+from reasoning_pipeline.models.loading import copy_tokenizer
 from reasoning_pipeline.rollouts.engine import TrainerEngine
-from reasoning_pipeline.rollouts.weights.push import local_probe
-from reasoning_pipeline.run.context import StageContext, StageOutcome, copy_tokenizer
+from reasoning_pipeline.rollouts.weights.proof import local_probe
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.metrics import Metrics, read_metrics
 from reasoning_pipeline.training.lora import save_whole_model
 from reasoning_pipeline.training.resume import complete, last_complete, own_state, save_own_state, step_of
@@ -39,7 +40,7 @@ _TRL_NAMES = {
 }
 
 
-def run_trainer(context: StageContext, trainer: Any) -> StageOutcome:
+def train(trainer: Any, context: StageContext) -> StageOutcome:
     """Train, from the last complete resume point if there is one, and save what is to be published.
 
     Raises:

@@ -14,7 +14,7 @@ from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
 from reasoning_pipeline.data.suites.loading import Suite, load_suite
 from reasoning_pipeline.errors import DataError, ServerLost
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.client import GenerationRequest
+from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
 from reasoning_pipeline.rollouts.clients.scripted import ScriptedSampler
 
 

@@ -1,7 +1,7 @@
 """Owns one vLLM server process: start, wait until it answers, warm up, stop. The owner's side; no torch.
 
 The server listens on loopback behind a random key. Development routes (weight updates) are open to whoever holds the
-key, so the key travels only in the environment. A server whose owner has died leaves by itself (vllm_plugin.py).
+key, so the key travels only in the environment. A server whose owner has died leaves by itself (vllm/plugin.py).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class RolloutServer:
         transfer_folder: Where trainers leave weights for it, shared by several servers; one of its own, removed when
             it stops, where none is given.
         devices: CUDA_VISIBLE_DEVICES; None leaves it as it is.
-        register: Folder in which a file says that this server runs (server_files.py).
+        register: Folder in which a file says that this server runs (register.py).
     """
 
     def __init__(

@@ -29,8 +29,8 @@ from reasoning_pipeline.recipe.stage import (
     SpendsLabels,
     StageConfig,
 )
+from reasoning_pipeline.workflows.reasoning.fields import Until
 from reasoning_pipeline.workflows.reasoning.stages import measure_divergence
-from reasoning_pipeline.workflows.reasoning.stages.forward_kl_warmup import Until
 
 GAIN, DIVERGENCE = "measure_gain", "measure_divergence"
 ON_POLICY = "on_policy_distillation"

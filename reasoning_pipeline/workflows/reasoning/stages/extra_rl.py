@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from reasoning_pipeline.recipe.stage import GroupRelative
+from reasoning_pipeline.workflows.reasoning.fields import GroupRelative
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
@@ -23,6 +23,7 @@ class Config(GroupRelative):
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:
+    from reasoning_pipeline.training.loop import train
     from reasoning_pipeline.workflows.reasoning.grpo import grpo_trainer
 
-    return context.train(grpo_trainer(config, context))
+    return train(grpo_trainer(config, context), context)
