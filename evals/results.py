@@ -110,13 +110,6 @@ def read_json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: cannot be read ({error})", remedy="remove it, or give another --out") from None
 
 
-def write_json(path: Path, value: Any) -> None:
-    """All or nothing: a reader never sees half a file."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
 SUMMARY_COLUMNS = (
     *("suite", "checkpoint", "problems", "samples", "mean", "se_fixed", "se_drawn", "low", "high", "interval"),
     *("detectable_fixed", "detectable_drawn", "strict_mean", "lenient_mean"),
