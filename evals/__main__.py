@@ -18,8 +18,10 @@ PLAN_STEP = "step"
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done; 1 or the error's own status where something can be mended; 2 bad input; 130 stopped."""
     argv = sys.argv[1:] if argv is None else argv
+    from reasoning_pipeline.base.signals import answer_interrupts
     from reasoning_pipeline.errors import PipelineError
 
+    answer_interrupts()
     try:
         if argv and argv[0] in (*COMMANDS, PLAN_STEP):
             return importlib.import_module(f"evals.{argv[0]}").main(argv[1:])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
+from reasoning_pipeline.base.signals import answer_interrupts
 from reasoning_pipeline.errors import PipelineError, as_storage_error
 
 
 def run_command(parser: argparse.ArgumentParser, argv: list[str] | None, *, stopped: str | None) -> int:
     """Do what a command line asks for; the exit status of the program. `stopped` is what Ctrl-C prints."""
     arguments = parser.parse_args(argv)
+    answer_interrupts()
     try:
         return int(arguments.command(arguments))
     except PipelineError as error:
