@@ -14,6 +14,7 @@ from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.base.logs import new_attempt
 from reasoning_pipeline.base.ownership import kill_with_children, owner_environment
 from reasoning_pipeline.errors import Stopped
+from reasoning_pipeline.hardware.environment import devices_of_ours, own_environment
 from reasoning_pipeline.hardware.launcher import is_evaluation, launched, step_command
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
@@ -71,7 +72,8 @@ class StepProcess:
             Stopped: It was asked to stop, and has; or did not in time, and was killed.
         """
         context = self._context(plan, step, work, server, teacher)
-        environment = {**os.environ, **self.profile.environment, **owner_environment(), "PYTHONUNBUFFERED": "1"}
+        environment = own_environment(os.environ) | self.profile.environment | owner_environment()
+        environment["PYTHONUNBUFFERED"] = "1"
         environment |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
         environment[COMMAND_VARIABLE] = command_line(sys.argv)
         stop = Path(os.environ.get(STOP_VARIABLE) or work / "stop")  # a job's script watches over one of its own
@@ -85,7 +87,8 @@ class StepProcess:
         if server is None and teacher is None and (servers is None or not servers.starting):
             environment |= self.profile.environment_without_server
         if self.profile.trainer_devices is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = self.profile.trainer_devices
+            visible = environment.get("CUDA_VISIBLE_DEVICES")
+            environment["CUDA_VISIBLE_DEVICES"] = devices_of_ours(self.profile.trainer_devices, visible)
         started = time.monotonic()
         process = self._start(step, context.save(), environment, new_attempt(log))
         try:
