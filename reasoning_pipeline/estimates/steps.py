@@ -102,6 +102,16 @@ def check_fit(plan: Plan, profile: HardwareProfile, steps: list[PlannedStep]) ->
         refuse_what_cannot_fit([e for e in estimate_plan(plan, profile) if e.step in names], profile)
 
 
+def seconds_per_optimizer_step(plan: Plan, step: PlannedStep, profile: HardwareProfile) -> float | None:
+    """The longest that one may take, every completion at its limit. None where nothing is trained, or where the profile
+    does not say how fast its devices are."""
+    work = work_of(plan, step)
+    if work is None or not work.trains or not work.steps:
+        return None
+    hours = _estimate(plan, step, profile, layout_of(profile), work.completion_limit or None).hours
+    return hours * 3600 / work.steps if hours is not None else None
+
+
 def _estimate(
     plan: Plan, step: PlannedStep, profile: HardwareProfile, layout: Layout, mean_completion: int | None
 ) -> StepEstimate:

@@ -86,6 +86,7 @@ def _on_each_node(profile: HardwareProfile, nodes: int, command: list[str]) -> l
     line = " ".join(rank if word == _NODE_RANK else shlex.quote(word) for word in command)
     options = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
     options += ["--overlap"]  # the batch script's own step holds the first node's cores already
+    options += ["--mpi=none"]  # where MPI is the cluster's default, PMI's variables would say who a trainer is
     if profile.slurm.trainer_nodes == "others":
         options += [f"--nodelist={','.join(hosts[1:])}"]
     # Slurm gives each task all GPUs of the job on its node; those of a server beside it are not the trainer's.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -13,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.base.jsonl import lines
-from reasoning_pipeline.base.ownership import owner_environment
+from reasoning_pipeline.base.logs import new_attempt
+from reasoning_pipeline.base.ownership import kill_with_children, owner_environment
+from reasoning_pipeline.base.text import clock
 from reasoning_pipeline.errors import Stopped
+from reasoning_pipeline.hardware.environment import devices_of_ours, own_environment
 from reasoning_pipeline.hardware.launcher import has_launcher, launch_command
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.models.outside import outside_folder
@@ -28,6 +30,7 @@ from reasoning_pipeline.rollouts.servers.pool import Pool, Servers
 from reasoning_pipeline.run.context import STOP_VARIABLE
 from reasoning_pipeline.run.program import PROBLEMS_FILE, TEACHER_KEY_VARIABLE, StepContext
 from reasoning_pipeline.run.progress import Progress
+from reasoning_pipeline.run.stopping import grace_s, stopped
 from reasoning_pipeline.run.warm_start import WarmProcess
 
 POLL_SECONDS = 0.2
@@ -52,6 +55,8 @@ class StepProcess:
     progress: Progress
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set to have every running step save a resume point and leave: Ctrl-C reaches only the main thread."""
+    killing: threading.Event = field(default_factory=threading.Event)
+    """Set to have a step that is stopping end now, saved or not: Ctrl-C for the second time."""
 
     def run(
         self,
@@ -64,9 +69,14 @@ class StepProcess:
         servers: Pool | None,
         prefix: str,
     ) -> int:
-        """Start the step's program and wait for it; its exit status, Stopped's where it was asked to stop."""
+        """Start the step's program and wait for it; its exit status.
+
+        Raises:
+            Stopped: It was asked to stop, and has; or did not in time, and was killed.
+        """
         context = self._context(plan, step, work, server, teacher)
-        environment = {**os.environ, **self.profile.environment, **owner_environment(), "PYTHONUNBUFFERED": "1"}
+        environment = own_environment(os.environ) | self.profile.environment | owner_environment()
+        environment["PYTHONUNBUFFERED"] = "1"
         environment |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
         environment[COMMAND_VARIABLE] = command_line(sys.argv)
         stop = Path(os.environ.get(STOP_VARIABLE) or work / "stop")  # a job's script watches over one of its own
@@ -80,9 +90,10 @@ class StepProcess:
         if server is None and teacher is None and (servers is None or not servers.starting):
             environment |= self.profile.environment_without_server
         if self.profile.trainer_devices is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = self.profile.trainer_devices
+            visible = environment.get("CUDA_VISIBLE_DEVICES")
+            environment["CUDA_VISIBLE_DEVICES"] = devices_of_ours(self.profile.trainer_devices, visible)
         started = time.monotonic()
-        process = self._start(step, context.save(), environment, log)
+        process = self._start(step, context.save(), environment, new_attempt(log))
         try:
             with self.progress.step(prefix, step.name, step.config.stage, work) as shown:
                 while (status := process.poll()) is None:
@@ -91,16 +102,22 @@ class StepProcess:
                         raise KeyboardInterrupt
                     if any(one is not None and not one.alive for one in (server, teacher)):
                         # The step notices by itself when it next asks; one that never asks would wait for its timeout.
-                        self._wait_or_kill(process, grace_s=20.0)
+                        self._ended_or_killed(process, grace_s=20.0)
         except KeyboardInterrupt:
-            with self.progress.waiting(f"{prefix} {step.name}: stopping; saving a resume point"):
+            asked, grace = time.monotonic(), grace_s(plan, step, self.profile, work)
+            text = f"{prefix} {step.name}: stopping; its optimizer step may end and a resume point be saved"
+            with self.progress.waiting(f"{text}, for up to {clock(grace)}; Ctrl-C again kills it"):
                 stop.touch()
                 if not launched(step, self.profile):  # a launcher would hurry its workers; the file reaches them
                     process.terminate()
-                self._wait_or_kill(process, grace_s=self.profile.stop_grace_s)
-            return Stopped.exit_status
-        if status != 0 and stop.exists():  # behind a launcher every failure is 1
-            return Stopped.exit_status
+                ended = self._ended_or_killed(process, grace)
+            killed_after_s = None if ended else time.monotonic() - asked
+            told = stopped(step, work, self._how_to_continue(), killed_after_s)
+            if self.stopping.is_set():  # beside others: what ends the run is told by the runner
+                self.progress.console.print(f"{prefix} {told.message}", highlight=False, soft_wrap=True)
+            raise told from None
+        if status == Stopped.exit_status or (status != 0 and stop.exists()):  # behind a launcher every failure is 1
+            raise stopped(step, work, self._how_to_continue())
         if status == 0:
             self.progress.done(prefix, step.name, step.config.stage, time.monotonic() - started, plan, step)
         return status
@@ -120,13 +137,18 @@ class StepProcess:
                 start_new_session=True,  # Ctrl-C reaches the runner alone, which asks the step to save and leave
             )
 
-    @staticmethod
-    def _wait_or_kill(process: subprocess.Popen[bytes] | WarmProcess, grace_s: float) -> None:
-        try:
-            process.wait(timeout=grace_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    def _ended_or_killed(self, process: subprocess.Popen[bytes] | WarmProcess, grace_s: float) -> bool:
+        """Whether the process ended by itself within that time."""
+        deadline = time.monotonic() + grace_s
+        while process.poll() is None:
+            if self.killing.wait(POLL_SECONDS) or time.monotonic() > deadline:
+                kill_with_children(process.pid)
+                process.wait()
+                return False
+        return True
+
+    def _how_to_continue(self) -> str:
+        return f"continue with `python -m reasoning_pipeline run {self.recipe.path}`"
 
     def _context(
         self, plan: Plan, step: PlannedStep, work: Path, server: Servers | None, teacher: Servers | None

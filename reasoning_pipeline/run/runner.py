@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, nullcontext
@@ -26,13 +28,14 @@ from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import write_json
 from reasoning_pipeline.rollouts.servers import register as server_files
 from reasoning_pipeline.rollouts.servers.pool import Pool, ServerPool, Servers, server_pool
-from reasoning_pipeline.rollouts.servers.process import tail
 from reasoning_pipeline.rollouts.servers.teacher import TeacherServers, asks_a_server
-from reasoning_pipeline.run.process import StepProcess, input_folder
+from reasoning_pipeline.run.failure import why_it_failed
+from reasoning_pipeline.run.process import StepProcess, input_folder, launched
 from reasoning_pipeline.run.progress import Progress
 from reasoning_pipeline.step_executor import step_executor
 
-LOG_LINES_SHOWN = 20
+SAME_REQUEST_SECONDS = 1.0
+"""A second Ctrl-C within this time is the first one, passed on twice."""
 
 
 class Runner:
@@ -64,8 +67,8 @@ class Runner:
             seeds: Everything once under each of these; the recipe's own seed where none is given.
 
         Raises:
-            StepFailed: With the step's name, the end of its log and the log's path.
-            Stopped: On Ctrl-C or SIGTERM, after the step has saved a resume point.
+            StepFailed: With the step's name, the lines of its log that say why, and the log's path.
+            Stopped: On Ctrl-C or SIGTERM, after the step has saved a resume point or was killed; it says which.
         """
         whole = make_plan(self.recipe, self.root, seeds)
         if unfetched := unfetched_models(whole):
@@ -87,7 +90,7 @@ class Runner:
         # Steps of one recipe may run side by side, each in a job of its own; a step itself is made by one at a time.
         lock = run_lock(self.folder) if only is None else nullcontext()
         logs = self.folder / "logs" / (only or "")
-        with lock, _terminable(), self._servers(plan, logs) as servers:
+        with lock, _terminable(self._process.killing), self._servers(plan, logs) as servers:
             write_json(self.folder / "plan.json", plan.as_json())
             plan = self._walk(plan, todo, servers)
             write_json(self.folder / "plan.json", plan.as_json())
@@ -217,7 +220,6 @@ class Runner:
     def _make(self, plan: Plan, step: PlannedStep, work: Path, servers: Pool | None, prefix: str) -> None:
         work.mkdir(parents=True, exist_ok=True)
         log = self.folder / "logs" / f"{step.name}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
         generator = self._generator_folder(plan, step)
         advisor = self._teacher_folder(plan, step)
         server: Servers | None = None
@@ -240,24 +242,19 @@ class Runner:
             if attempt == 1:
                 which = "teacher's" if teacher in dead else "rollout"
                 self.console.print(
-                    f"{prefix} {step.name}: the {which} server was lost; restarting it, the step resumes"
+                    f"{prefix} {step.name}: the {which} server was lost; restarting it, the step resumes "
+                    f"(its log until here becomes {log.stem}.1{log.suffix})"
                 )
-        if status == Stopped.exit_status:
-            raise Stopped(f"{step.name} was stopped; its resume point is kept", remedy=self._how_to_continue())
         if status != 0:
             told = (dead or [one for one in (server,) if one is not None]) if lost else []
             server_lines = "".join(f"\n  the server's log ended with\n{one.log_tail()}" for one in told)
+            why = why_it_failed(log, launched=launched(step, self.profile))
             raise StepFailed(
-                f"step {step.name} failed ({_ending(status)}); its log ended with\n"
-                f"{tail(log, LOG_LINES_SHOWN)}{server_lines}",
-                remedy=f"full log: {log}",
+                f"step {step.name} failed ({_ending(status)}); {why}{server_lines}", remedy=f"full log: {log}"
             )
         if plan.registry.find(step.config.stage, step.fingerprint) is None:
             raise StepFailed(f"step {step.name} ended without publishing {step.output}", remedy=f"full log: {log}")
         shutil.rmtree(work, ignore_errors=True)
-
-    def _how_to_continue(self) -> str:
-        return f"continue with `python -m reasoning_pipeline run {self.recipe.path}`"
 
 
 def longest_sequence(plan: Plan) -> int:
@@ -275,16 +272,24 @@ def _ending(status: int) -> str:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM means the same as Ctrl-C: stop children, keep checkpoints."""
+def _terminable(killing: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop what runs, which saves first; Ctrl-C once more ends it now."""
+    asked: list[float] = []
 
     def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        # A terminal and a wrapper (make, a container's init) may each pass a Ctrl-C on, and Slurm its SIGTERM.
+        now = time.monotonic()
+        if not asked or killing.is_set():
+            asked.append(now)
+            raise KeyboardInterrupt
+        if number == signal.SIGINT and now - asked[0] > SAME_REQUEST_SECONDS:
+            killing.set()
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except KeyboardInterrupt:
         raise Stopped("stopped", remedy="run the same command again to continue") from None
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -85,6 +85,7 @@ def _child(program: str, context: str, environment: dict[str, str], log: str) ->
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
     before = dict(os.environ)
+    os.environ.clear()
     os.environ.update(values)
     try:
         yield

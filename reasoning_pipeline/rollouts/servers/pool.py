@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from reasoning_pipeline.base.logs import new_attempt
 from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.hardware.cluster import server_host
 from reasoning_pipeline.hardware.profile import HardwareProfile
@@ -187,7 +188,7 @@ class ServerPool:
             devices=self.profile.server.devices_of(number),
             register=self.register,
         )
-        server.log.unlink(missing_ok=True)
+        new_attempt(server.log)
         try:
             server.start()
         except OSError as error:

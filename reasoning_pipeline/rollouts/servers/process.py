@@ -27,6 +27,7 @@ import psutil
 from reasoning_pipeline.base.ownership import owner_environment
 from reasoning_pipeline.base.text import indented
 from reasoning_pipeline.errors import ServerError
+from reasoning_pipeline.hardware.environment import devices_of_ours, own_environment
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.clients.client import POLICY_NAME, RolloutClient
 from reasoning_pipeline.rollouts.servers import register as server_files
@@ -236,7 +237,7 @@ class RolloutServer:
     def _environment(self) -> dict[str, str]:
         server = self.profile.server
         environment = {
-            **os.environ,
+            **own_environment(os.environ),
             "VLLM_API_KEY": self.key,
             "VLLM_SERVER_DEV_MODE": "1" if self.service.development else "0",
             "VLLM_PLUGINS": "reasoning_pipeline",
@@ -251,7 +252,8 @@ class RolloutServer:
                 "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             }
         if self._devices is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = self._devices
+            visible = environment.get("CUDA_VISIBLE_DEVICES")
+            environment["CUDA_VISIBLE_DEVICES"] = devices_of_ours(self._devices, visible)
         return environment | server.environment
 
 
