@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -189,10 +188,6 @@ def make_model(folder: Path, *, hidden: int, layers: int, vocabulary: int) -> in
     settings.pop("eos_token")
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     return int(model.num_parameters())
-
-
-def scratch() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="benchmark-rollouts-")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import os
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks.shared import random_model, where
 
@@ -80,11 +81,9 @@ def measured(model: str, arguments: argparse.Namespace) -> dict[int, dict[str, f
 
 
 def train(
-    folder: Path, server: object, work: Path, max_staleness: int, arguments: argparse.Namespace
+    folder: Path, server: Any, work: Path, max_staleness: int, arguments: argparse.Namespace
 ) -> list[dict[str, float]]:
     """The metrics of each step after the warm-up, with its duration as `step_seconds`."""
-    from typing import Any
-
     from reasoning_pipeline.data import arithmetic
     from reasoning_pipeline.data.prompts import PromptConfig
     from reasoning_pipeline.hardware.profile import load_profile
@@ -93,7 +92,6 @@ def train(
     from reasoning_pipeline.workflows.reasoning.grpo import grpo_trainer
     from reasoning_pipeline.workflows.reasoning.stages import sparse_grpo
 
-    serving: Any = server
     steps = arguments.steps + WARMUP
     config = sparse_grpo.Config(
         policy="p", spends="first", seed=0, steps=steps, save_every=steps + 1, learning_rate=1e-5,
@@ -108,8 +106,8 @@ def train(
         prompt=PromptConfig(),
         profile=load_profile(arguments.hardware),
         work=work,
-        client=serving.client,
-        transfer_folder=serving.transfer_folder,
+        client=server.client,
+        transfer_folder=server.transfer_folder,
     )
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         context.train(grpo_trainer(config, context))

@@ -9,7 +9,7 @@
 
 Prints a table: seconds of the whole push and its parts (best and median), and of the alternative. Writing and loading
 overlap, so `load` is what remains after the last byte was written; `proof` is what remains after the last server had
-loaded. `restart` is the alternative; `limit` is the time this machine needs to copy the same bytes into shared memory
+loaded. `restart` is the alternative; `copy` is the time this machine needs to copy the same bytes into shared memory
 and out again.
 """
 
@@ -47,7 +47,7 @@ def main() -> int:
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
     print(f"{where()}, profile {arguments.hardware}\n")
-    print("| parameters | push s, best (median) | write | load | proof | limit s | restart s | probe nats |")
+    print("| parameters | push s, best (median) | write | load | proof | copy | restart s | probe nats |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     for size in arguments.sizes:
         print(row(measured(size, arguments)), flush=True)
@@ -113,10 +113,10 @@ def measured(size: str, arguments: argparse.Namespace) -> dict[str, float]:
             best = min(rows[2:])
             middle = statistics.median(row[0] for row in rows[2:])
             parameters = sum(parameter.numel() for parameter in model.parameters())
-            limit = copy_seconds(parameters * (2 if profile.precision == "bfloat16" else 4))
+            copy = copy_seconds(parameters * (2 if profile.precision == "bfloat16" else 4))
             if push.full_pushes:
                 raise SystemExit(f"{push.full_pushes} of the pushes had to be repeated in full")
-            found = {"parameters": parameters, "push_median": middle, "copy": limit, "probe": push.difference}
+            found = {"parameters": parameters, "push_median": middle, "copy": copy, "probe": push.difference}
             found |= dict(zip(("push", "write", "load", "proof"), best, strict=True))
             return found if arguments.no_restart else found | {"restart": restart(server, model, folder)}
         finally:

@@ -23,12 +23,13 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 
-from benchmarks.generation_contenders import CONTENDERS, MAX_MODEL_LEN, make_model, profile, scratch
+from benchmarks.generation_contenders import CONTENDERS, MAX_MODEL_LEN, make_model, profile
 from benchmarks.shared import where
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
 from reasoning_pipeline.rollouts.servers.process import RolloutServer
@@ -98,7 +99,7 @@ def processor_seconds(pid: int) -> float:
 def measure(arguments: argparse.Namespace) -> tuple[int, list[Contender]]:
     """(parameters of the model, contenders with a rate for each round)."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(scratch()))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         model = folder / "model"
         size = MODELS[arguments.model]
         parameters = make_model(model, **size)
