@@ -20,8 +20,8 @@ test: check ## everything: style, types, quick tests, real servers, real trainin
 	@$(RUN) -m pytest -m slow
 quick: $(READY) ## style and the tests that take under a minute together
 	@.venv/bin/ruff check . && $(RUN) -m pytest $(WORKERS) -m "not slow"
-check: $(READY) ## ruff and mypy
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+check: $(READY) ## ruff, mypy, and who may import whom
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 smoke: $(READY) ## each stage's smoke recipe, for real
 	@$(RUN) -m pytest tests/contract -m slow
 torture: $(READY) ## the plan killed at 100 random moments and continued each time; KILLS=, ENGINE=vllm, SEED=

@@ -17,8 +17,8 @@ from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.models.outside import hub_contents, hub_fingerprint, outside_folder, require_weights
 from reasoning_pipeline.plan.graph import Plan, PlannedArm, PlannedInput, PlannedStep
 from reasoning_pipeline.plan.ledger import Ledger
-from reasoning_pipeline.recipe.arms import World, worlds
-from reasoning_pipeline.recipe.model import MAIN, STEP, Recipe
+from reasoning_pipeline.recipe.arms import worlds
+from reasoning_pipeline.recipe.model import MAIN, STEP, Recipe, World
 from reasoning_pipeline.recipe.sections import data_source, sections
 from reasoning_pipeline.recipe.stage import (
     Evaluation,

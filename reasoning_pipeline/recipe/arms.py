@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from reasoning_pipeline.base.validation import readable_validation, suggestion
 from reasoning_pipeline.base.yaml_files import merged
 from reasoning_pipeline.recipe.checks import searched_problems, step_problems
-from reasoning_pipeline.recipe.model import MAIN, STEP, Arm, ArmEdit, Recipe
+from reasoning_pipeline.recipe.model import MAIN, STEP, Arm, ArmEdit, Recipe, World
 from reasoning_pipeline.recipe.sections import read_sections, sections
 from reasoning_pipeline.recipe.stage import Input, StageConfig, fields_marked
 
@@ -30,21 +29,6 @@ ALL = "all"
 
 ReadStep = Callable[[str, str, Any, list[str]], StageConfig | None]
 """(place, name, fields, problems) -> the step; recipe.py reads the recipe's own steps with the same."""
-
-
-@dataclass(frozen=True)
-class World:
-    """One arm under one seed: a recipe by itself, whose labels nobody else spends.
-
-    Example:
-        World(arm="no_warmup", seed=1, recipe=Recipe(...), outcome="polish")
-    """
-
-    arm: str
-    seed: int
-    recipe: Recipe
-    """Its steps are the arm's, each with its seed filled in."""
-    outcome: str | None
 
 
 def worlds(recipe: Recipe, seed: int) -> Iterator[World]:

@@ -7,6 +7,7 @@ what is wrong between the fields, arms.py derives the arms. No torch here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,18 @@ def lineage(recipe: Recipe, step: str) -> list[str]:
 
     visit(step)
     return ordered
+
+
+@dataclass(frozen=True)
+class World:
+    """One arm under one seed: a recipe by itself, whose labels nobody else spends.
+
+    Example:
+        World(arm="no_warmup", seed=1, recipe=Recipe(...), outcome="polish")
+    """
+
+    arm: str
+    seed: int
+    recipe: Recipe
+    """Its steps are the arm's, each with its seed filled in."""
+    outcome: str | None

@@ -13,8 +13,7 @@ from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.recipe.workflows import contributed
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.recipe.arms import World
-    from reasoning_pipeline.recipe.model import Recipe
+    from reasoning_pipeline.recipe.model import Recipe, World
     from reasoning_pipeline.recipe.stage import StageConfig
 
 

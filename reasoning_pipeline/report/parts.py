@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from reasoning_pipeline.plan.graph import Plan, PlannedArm
 from reasoning_pipeline.recipe.workflows import contributed
-from reasoning_pipeline.report.arms.strips import SeedChart
+from reasoning_pipeline.report.strips import SeedChart
 
 
 @dataclass(frozen=True, kw_only=True)

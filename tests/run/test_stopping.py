@@ -151,7 +151,7 @@ def test_a_run_answers_ctrl_c_where_its_parent_ignores_it(bench: Bench):
     assert status == 130 and "teacher_base was killed after 1 s" in output, output
 
 
-@pytest.mark.parametrize("program", ["reasoning_pipeline.commands.options._run", "evals.cli.main"])
+@pytest.mark.parametrize("program", ["reasoning_pipeline.commands.run._run", "evals.cli.main"])
 def test_so_does_every_program(program: str):
     module, _, name = program.rpartition(".")
     code = (

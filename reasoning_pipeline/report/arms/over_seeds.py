@@ -12,11 +12,11 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.report.answers import read_rows
-from reasoning_pipeline.report.arms.strips import SeedChart
 from reasoning_pipeline.report.charts import Point, finite, number, path, thinned, value_scale
 from reasoning_pipeline.report.curves import SHARES, TITLES, Layer, Plot, steps_scale, steps_ticks
 from reasoning_pipeline.report.parts import PagePart, parts
 from reasoning_pipeline.report.results import roles
+from reasoning_pipeline.report.strips import SeedChart
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan, PlannedArm

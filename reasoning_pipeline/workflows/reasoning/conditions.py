@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reasoning_pipeline.plan.graph import Plan, PlannedArm, PlannedStep
-from reasoning_pipeline.report.arms.strips import SeedChart, apart, log_scale, strip
 from reasoning_pipeline.report.charts import Scale, finite, value_scale
+from reasoning_pipeline.report.strips import SeedChart, apart, log_scale, strip
 from reasoning_pipeline.workflows.reasoning.gates import DIVERGENCE, GAIN
 
 DISTANCES = (

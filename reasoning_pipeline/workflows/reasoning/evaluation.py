@@ -15,9 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from reasoning_pipeline.base.validation import suggestion, texts
 from reasoning_pipeline.data.suites.spec import is_own_file, own_name, suite_names
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.recipe.arms import World
 from reasoning_pipeline.recipe.checks import checkpoint_problems
-from reasoning_pipeline.recipe.model import MAIN, STEP, Recipe
+from reasoning_pipeline.recipe.model import MAIN, STEP, Recipe, World
 from reasoning_pipeline.recipe.sections import Section
 from reasoning_pipeline.recipe.stage import Evaluation, File, StageConfig
 from reasoning_pipeline.recipe.work import Known, Work
