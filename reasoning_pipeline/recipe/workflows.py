@@ -13,14 +13,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from reasoning_pipeline.base.files import shipped
 from reasoning_pipeline.errors import PipelineError
 
 WORKFLOWS = "reasoning_pipeline.workflows"
 
 
 def workflow_folders() -> list[Path]:
-    return sorted(path.parent for path in shipped(WORKFLOWS).glob("*/__init__.py"))
+    places = importlib.import_module(WORKFLOWS).__path__
+    return sorted(path.parent for place in places for path in Path(place).glob("*/__init__.py"))
 
 
 @cache
