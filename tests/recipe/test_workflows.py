@@ -125,7 +125,7 @@ LEARN = {"stage": "learn_pairs", "policy": "step:student_base", "pairs": "step:p
 def with_pairs(recipe: dict, **changes: object) -> None:
     recipe["steps"] = {name: recipe["steps"][name] for name in ("teacher_base", "student_base")} | {
         "pairs": {**PAIRS, **changes},
-        "dpo": LEARN,
+        "dpo": dict(LEARN),
     }
     recipe.pop("evaluate")
 
@@ -143,15 +143,10 @@ def test_a_kind_of_artifact_is_a_word_that_a_stage_says(bench: Bench, place: Pla
 
 def test_a_kind_that_is_no_word_is_found_when_the_recipe_is_read(bench: Bench, place: Place):
     # not an hour later, when the record is written
-    place(
-        {
-            "stages/write_pairs.py": WRITE_PAIRS.replace('"pairs"', '"Pairs of mine"'),
-            "stages/learn_pairs.py": LEARN_PAIRS,
-        }
-    )
-    with pytest.raises(
-        RecipeError, match=r"steps\.pairs\.stage: write_pairs publishes 'Pairs of mine', which cannot name"
-    ):
+    odd = WRITE_PAIRS.replace('"pairs"', '"Pairs of mine"')
+    place({"stages/write_pairs.py": odd, "stages/learn_pairs.py": LEARN_PAIRS})
+    said = r"steps\.pairs\.stage: write_pairs publishes 'Pairs of mine', which cannot name"
+    with pytest.raises(RecipeError, match=said):
         bench.recipe(with_pairs)
 
 
