@@ -63,7 +63,8 @@ def run(config: Config, context: StageContext) -> StageOutcome:
 
     trainer = make_trainer(config, context)
     if config.until is not None:
-        trainer.watch = DistanceWatch(config.until, context, trainer, temperature=config.temperature)
+        trainer.companions = [DistanceWatch(config.until, context, trainer, temperature=config.temperature)]
+        trainer.overlap_every = None  # the watch tells it, of rollouts that the student has just written
     return train_with_teacher(trainer, context)
 
 
