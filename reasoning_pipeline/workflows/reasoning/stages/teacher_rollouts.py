@@ -23,7 +23,6 @@ from reasoning_pipeline.data.sources import stable_hash
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.recipe.stage import ModelRef, OutputKind, Sampling, UsesPrompts
 from reasoning_pipeline.records import Decoding, Problem, Rollout
-from reasoning_pipeline.verifier import shared_verifier
 
 if TYPE_CHECKING:
     from reasoning_pipeline.rollouts.clients.completions import Completion
@@ -206,6 +205,8 @@ def _row(problem: Problem, sample: int, prompt_ids: list[int], completion: Compl
 
 
 def _judge(rows: list[dict[str, Any]], problems: dict[str, Problem]) -> None:
+    from reasoning_pipeline.verifier import shared_verifier
+
     if not rows:
         return
     verdicts = shared_verifier("strict").judge(
