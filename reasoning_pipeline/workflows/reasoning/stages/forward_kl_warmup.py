@@ -76,6 +76,7 @@ def make_trainer(config: Config, context: StageContext) -> Any:
     from reasoning_pipeline.training.teachers import CachedTeacher, Teacher
 
     check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
+    # What the teacher wrote, in the order in which it is learned from.
     rollouts = read_rollouts(context.inputs["rollouts"])
     check_writer(context.inputs["rollouts"], context.inputs["teacher"])
     steps = steps_for(config, len(rollouts), config.rollouts_per_step)
@@ -84,6 +85,7 @@ def make_trainer(config: Config, context: StageContext) -> Any:
         for row in repeat_in_epochs(rollouts, steps * config.rollouts_per_step, context.seed)
     ]
 
+    # None: the teacher's weights come into the trainer, which recomputes its distributions from the token ids.
     teacher: Teacher | None = None
     if context.profile.teacher == "server":
         teacher = server_teacher(context, config.temperature)

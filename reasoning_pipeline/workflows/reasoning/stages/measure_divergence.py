@@ -49,6 +49,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     from reasoning_pipeline.training.distance import rollout_distances
 
     check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
+    # Which questions: the first of the pools by a stable hash, so that every measurement asks the same.
     renderer = context.renderer("policy")
     metrics = context.start_metrics(total_steps=None)
     asked = [
@@ -59,12 +60,14 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     if not asked:
         raise PipelineError("no question is short enough to be asked", remedy="raise max_prompt_tokens")
 
+    # The student writes one rollout of each.
     decoding = Decoding(temperature=config.temperature, max_tokens=config.max_completion_tokens, seed=context.seed)
     requests = [GenerationRequest(prompt_ids=ids, seed=_seed(context.seed, problem)) for problem, ids in asked]
     groups = context.sampler("policy").generate(requests, decoding, stop_ids=renderer.stop_ids)
     context.stop_if_asked()
     completions = [group[0] for group in groups]
 
+    # Both models are asked for their whole distributions at every token of it.
     student, teacher = (
         load_model(context.inputs[name], dtype=context.profile.precision).to(context.profile.device)  # type: ignore[arg-type]
         for name in ("policy", "teacher")
@@ -78,6 +81,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     )
     metrics.close()
 
+    # Published: the rollouts with the sums of each, so that any figure can be made again.
     output = context.fresh_output()
     rows = [
         {"problem_id": problem.id, "prompt_ids": ids, "completion_ids": completion.token_ids} | asdict(distance)

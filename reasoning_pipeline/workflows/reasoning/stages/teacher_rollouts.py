@@ -52,6 +52,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
     from reasoning_pipeline.run.context import StageOutcome
 
+    # What is still to be asked: a killed step finds the groups it has finished.
     renderer = context.renderer("teacher")
     decoding = Decoding(temperature=config.temperature, max_tokens=config.max_completion_tokens, seed=context.seed)
     kept = context.work / "rollouts.jsonl"
@@ -66,6 +67,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         for p in todo
     ]
 
+    # Each group is judged and on the disk while others are being written.
     sampler = context.sampler("teacher")
     with (
         kept.open("a", encoding="utf-8") as file,
@@ -88,6 +90,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         sampler.generate(requests, decoding, stop_ids=renderer.stop_ids, on_result=finished)
     metrics.close()
 
+    # Published in the order of the problems, whichever group was finished first.
     order = {p.id: position for position, p in enumerate(context.problems)}
     rows.sort(key=lambda row: (order[row["problem_id"]], row["sample"]))
     output = context.fresh_output()
