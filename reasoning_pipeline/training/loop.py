@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
-from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.errors import PipelineError, Stopped
 from reasoning_pipeline.hardware.launcher import has_launcher, sharding_kind
 from reasoning_pipeline.models.loading import copy_tokenizer
@@ -16,6 +16,7 @@ from reasoning_pipeline.rollouts.engine import TrainerEngine
 from reasoning_pipeline.rollouts.weights.proof import local_probe
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.metrics import Metrics, read_metrics
+from reasoning_pipeline.training.companions import Companion
 from reasoning_pipeline.training.lora import save_whole_model
 from reasoning_pipeline.training.resume import complete, last_complete, own_state, save_own_state, step_of
 
@@ -28,15 +29,7 @@ _TRL_NAMES = {
     "completions/mean_length": "completion_tokens",
     "completions/clipped_ratio": "truncated",
     "sampling/sampling_logp_difference/max": "sampler_mismatch",
-    "groups_mixed": "groups_mixed",
-    "groups_all_right": "groups_all_right",
-    "groups_all_wrong": "groups_all_wrong",
     "top_k_overlap": "top_k_overlap",
-    "reward_lenient": "reward_lenient",
-    "verdicts_disagree": "verdicts_disagree",
-    "verdicts_timeout": "verdicts_timeout",
-    "verdicts_error": "verdicts_error",
-    "verdicts_reference_unparsed": "verdicts_reference_unparsed",
 }
 
 
@@ -106,15 +99,11 @@ class _Reporter(TrainerCallback):
         self.saving_seconds = own.get("saving_seconds", 0.0)
         if (engine := _engine(self.trainer)) is not None:
             engine.tokens_generated = self._last_tokens = own.get("tokens_generated", 0)
-        if (reward := _verified_reward(self.trainer)) is not None:
-            reward.statuses.update(own.get("verdicts", {}))
-            reward.disagreements.extend(own.get("disagreements", []))
-        if (watch := _watch(self.trainer)) is not None:
-            watch.checks = own.get("checks", [])
+        for companion in _companions(self.trainer):
+            companion.restore(own)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        watch = _watch(self.trainer)
-        if watch is not None and watch.look(state.global_step) is not None and watch.near:
+        if any([companion.look(state.global_step) for companion in _companions(self.trainer)]):
             # Nothing is left to resume: a resume point here would be one step too many after a kill.
             control.should_training_stop, control.should_save = True, False
             return
@@ -136,10 +125,8 @@ class _Reporter(TrainerCallback):
         own: dict[str, Any] = {"saving_seconds": self.saving_seconds}
         if (engine := _engine(self.trainer)) is not None:
             own["tokens_generated"] = engine.tokens_generated
-        if (reward := _verified_reward(self.trainer)) is not None:
-            own |= {"verdicts": dict(reward.statuses), "disagreements": reward.disagreements}
-        if (watch := _watch(self.trainer)) is not None:
-            own["checks"] = watch.checks
+        for companion in _companions(self.trainer):
+            own |= companion.state()
         return own
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
@@ -149,12 +136,9 @@ class _Reporter(TrainerCallback):
         if hasattr(self.trainer, "teacher_model"):
             # The distillation loss is the divergence itself: mean over the batch's completion tokens, in nats.
             values["kl"] = values.get("loss")
-        if (
-            (watch := _watch(self.trainer)) is not None
-            and watch.checks
-            and watch.checks[-1]["step"] == state.global_step
-        ):
-            values |= {name: watch.checks[-1][name] for name in ("reverse_kl", "top_k_overlap")}
+        for companion in _companions(self.trainer):
+            values |= {name: logs[name] for name in companion.logs if name in logs}
+            values |= companion.measured(state.global_step)
         if (engine := _engine(self.trainer)) is not None:
             now = time.monotonic()
             own_share = (engine.tokens_generated - self._last_tokens) / (now - self._last_time)
@@ -197,30 +181,18 @@ def _save(context: StageContext, trainer: Any, metrics: Metrics | None, callback
     copy_tokenizer(context.inputs["policy"], output)
     probe.save(output)
     context.copy_metrics(output)
-    _save_disagreements(trainer, output)
+    for companion in _companions(trainer):
+        companion.save(output)
     result = _result(trainer, metrics, tokens_generated)
     return StageOutcome(output, result | {"saving_seconds": round(callback.saving_seconds, 2)})
 
 
 def _engine(trainer: Any) -> TrainerEngine | None:
-    engine = getattr(trainer, "vllm_generation", None)
-    return engine if isinstance(engine, TrainerEngine) else None
+    return getattr(trainer, "engine", None)
 
 
-def _watch(trainer: Any) -> Any:
-    """What looks at the student while it learns (until.py), where a stage has put it."""
-    return getattr(trainer, "watch", None)
-
-
-def _save_disagreements(trainer: Any, output: Path) -> None:
-    """Answers that the strict and the lenient profile judged differently, in the format of `python -m evals grade`."""
-    reward = _verified_reward(trainer)
-    if reward is not None and reward.disagreements:
-        (output / "disagreements.jsonl").write_text(lines(reward.disagreements), encoding="utf-8")
-
-
-def _verified_reward(trainer: Any) -> Any:
-    return next((f for f in getattr(trainer, "reward_funcs", []) if hasattr(f, "statuses")), None)
+def _companions(trainer: Any) -> Sequence[Companion]:
+    return getattr(trainer, "companions", ())
 
 
 def _result(trainer: Any, metrics: Metrics, tokens_generated: int) -> dict[str, Any]:
@@ -236,9 +208,6 @@ def _result(trainer: Any, metrics: Metrics, tokens_generated: int) -> dict[str, 
         values = [row[name] for row in rows if name in row]
         if values:
             result |= {f"{name}_first": values[0], f"{name}_last": values[-1]}
-    reward = _verified_reward(trainer)
-    if reward is not None:
-        result["verdicts"] = dict(reward.statuses)
-    if (watch := _watch(trainer)) is not None:
-        result["until"] = watch.result()
+    for companion in _companions(trainer):
+        result |= companion.result()
     return result

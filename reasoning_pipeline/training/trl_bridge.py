@@ -15,7 +15,7 @@ What it relies on, beyond the public API:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from trl.trainer.utils import maybe_gather_lm_head_ctx  # noqa: E402
 from reasoning_pipeline.data.prompts import PromptRenderer  # noqa: E402
 from reasoning_pipeline.errors import PipelineError  # noqa: E402
 from reasoning_pipeline.rollouts.engine import TrainerEngine  # noqa: E402
+from reasoning_pipeline.training.companions import Companion  # noqa: E402
 from reasoning_pipeline.training.divergence import Direction, loss_sum  # noqa: E402
 from reasoning_pipeline.training.teachers import Teacher  # noqa: E402
 from reasoning_pipeline.training.tiled_logits import logprobs_at, top_k_overlap  # noqa: E402
@@ -62,12 +63,16 @@ class _RenderedPrompts:
 class PolicyTrainer(_RenderedPrompts, GRPOTrainer):
     """GRPO on rendered prompts."""
 
+    companions: Sequence[Companion] = ()
+
 
 class _TeacherIsHere(DistillationTrainer):
     """The exact divergence; beside it, now and then, how far the two agree on the likeliest tokens."""
 
-    overlap_top_k, overlap_every = 16, 5
-    """`top_k_overlap` is looked at every so many optimizer steps, and at the first and the last."""
+    companions: Sequence[Companion] = ()
+    overlap_top_k = 16
+    overlap_every: int | None = 5
+    """`top_k_overlap` is looked at every so many optimizer steps, and at the first and the last; None: never."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._overlap: torch.Tensor | None = None
@@ -83,10 +88,8 @@ class _TeacherIsHere(DistillationTrainer):
             return super()._compute_loss(unwrapped_student, inputs, num_items_in_batch)
 
     def _looks(self) -> bool:
-        """Not beside a watch, whose `top_k_overlap` is of rollouts that the student has just written."""
         step = self.state.global_step + 1
-        due = step % self.overlap_every == 0 or step in (1, self.state.max_steps)
-        return due and getattr(self, "watch", None) is None
+        return self.overlap_every is not None and (step % self.overlap_every == 0 or step in (1, self.state.max_steps))
 
     def _look(self, inputs: dict[str, Any], *given: Any) -> None:
         """`given`: what the divergence was asked of, hidden states [N, H] and heads of student and teacher first."""
@@ -219,10 +222,10 @@ def score_with(trainer: Any, teacher: Teacher, direction: Direction) -> None:
 
 
 def generate_with(trainer: Any, engine: TrainerEngine, renderer: PromptRenderer) -> Any:
-    """Put our engine where TRL keeps its vLLM object."""
+    """Put our engine where TRL keeps its vLLM object; the loop finds it as `engine`."""
     engine.trainer = trainer
     trainer.renderer = renderer
-    trainer.vllm_generation = engine
+    trainer.engine = trainer.vllm_generation = engine
     trainer.use_vllm = True
     trainer._last_loaded_step = -1
     trainer.add_callback(_KeepsRolloutsAhead(engine))

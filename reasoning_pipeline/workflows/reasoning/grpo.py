@@ -56,6 +56,7 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
         processing_class=tokenizer,
         peft_config=adapters(config),
     )
+    trainer.companions = [reward]
     asked_by = {tuple(renderer.prompt_ids(problem.question)): problem for problem in problems}
 
     def decode(completion_ids: list[list[int]]) -> list[str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.records import Problem, Verdict
+from reasoning_pipeline.training.companions import Companion
 from reasoning_pipeline.verifier import audit_references, shared_verifier
 
 
@@ -30,7 +33,7 @@ Opinions = tuple[Verdict, Verdict]
 """Of the strict profile, which pays, and of the lenient one of the benchmarks."""
 
 
-class VerifiedReward:
+class VerifiedReward(Companion):
     """A TRL reward function; also says which groups can teach anything.
 
     Told of a group when it is finished (`begin`), it judges while others are still being written; what it was not told
@@ -38,6 +41,8 @@ class VerifiedReward:
     """
 
     __name__ = "verified"
+    logs = ("groups_mixed", "groups_all_right", "groups_all_wrong", "reward_lenient", "verdicts_disagree",
+            "verdicts_timeout", "verdicts_error", "verdicts_reference_unparsed")  # fmt: skip
 
     def __init__(self, *, group_size: int, stop_ids: Sequence[int]) -> None:
         self.group_size, self.stop_ids = group_size, set(stop_ids)
@@ -91,6 +96,21 @@ class VerifiedReward:
                 self._begun[row] = opinions
 
         self._judge_thread.submit(judge)
+
+    def state(self) -> dict[str, Any]:
+        return {"verdicts": dict(self.statuses), "disagreements": self.disagreements}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.statuses.update(state.get("verdicts", {}))
+        self.disagreements.extend(state.get("disagreements", []))
+
+    def result(self) -> dict[str, Any]:
+        return {"verdicts": dict(self.statuses)}
+
+    def save(self, output: Path) -> None:
+        """What the two profiles judged differently, in the format of `python -m evals grade`."""
+        if self.disagreements:
+            (output / "disagreements.jsonl").write_text(lines(self.disagreements), encoding="utf-8")
 
     def _opinions(self, rows: list[Row]) -> list[Opinions]:
         self._judge_thread.submit(lambda: None).result()  # it works in order, so what was begun before is done now

@@ -15,6 +15,7 @@ from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
 from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
 from reasoning_pipeline.rollouts.weights.push import WeightPush
 from reasoning_pipeline.training.batches import read_rollouts
+from reasoning_pipeline.training.companions import Companion
 from reasoning_pipeline.training.distance import per_token, rollout_distances
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from reasoning_pipeline.workflows.reasoning.fields import Until
 
 
-class DistanceWatch:
+class DistanceWatch(Companion):
     """Looks at the student after some optimizer steps; all processes look together."""
 
     def __init__(self, until: Until, context: StageContext, trainer: Any, *, temperature: float) -> None:
@@ -54,10 +55,10 @@ class DistanceWatch:
             pad = load_tokenizer(context.inputs["policy"]).pad_token_id
             self._sampler = TransformersSampler(trainer.model, pad_id=pad if pad is not None else 0)
 
-    def look(self, step: int) -> dict[str, float] | None:
-        """Measure, where it is time to; None between two looks."""
+    def look(self, step: int) -> bool:
+        """Measure, where it is time to; True as soon as the student is near enough."""
         if step < self.until.after or step == 0 or (step - self.until.after) % self.until.check_every:
-            return None
+            return False
         accelerator = self.trainer.accelerator
         distances = rollout_distances(
             accelerator.unwrap_model(self.trainer.model),
@@ -72,7 +73,7 @@ class DistanceWatch:
             "top_k_overlap": per_token(distances, "overlap") or 0.0,
         }
         self.checks.append(_from_main(accelerator, check))  # one answer, should processes differ in the last bit
-        return self.checks[-1]
+        return self.near
 
     @property
     def near(self) -> bool:
@@ -83,12 +84,22 @@ class DistanceWatch:
         close = until.reverse_kl is None or last["reverse_kl"] <= until.reverse_kl
         return close and (until.top_k_overlap is None or last["top_k_overlap"] >= until.top_k_overlap)
 
-    def result(self) -> dict[str, Any]:
-        """For the record: at which step it ended, whether because the student was near, and all that was seen.
+    def measured(self, step: int) -> dict[str, float]:
+        last = self.checks[-1] if self.checks else {}
+        return {name: value for name, value in last.items() if name != "step"} if last.get("step") == step else {}
 
-        Example: {"held": True, "at_step": 80, "checks": [{"step": 60, "reverse_kl": 0.12, "top_k_overlap": 0.7}, …]}
+    def state(self) -> dict[str, Any]:
+        return {"checks": self.checks}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.checks = state.get("checks", [])
+
+    def result(self) -> dict[str, Any]:
+        """At which step it ended, whether because the student was near, and all that was seen.
+
+        Example: {"until": {"held": True, "at_step": 80, "checks": [{"step": 60, "reverse_kl": 0.12, …}, …]}}
         """
-        return {"held": self.near, "at_step": self.trainer.state.global_step, "checks": self.checks}
+        return {"until": {"held": self.near, "at_step": self.trainer.state.global_step, "checks": self.checks}}
 
     def _rollouts(self, step: int) -> list[tuple[list[int], list[int]]]:
         """Written once, by the main process, and given to all: sharded models need every process in each pass."""

@@ -72,7 +72,8 @@ def run(config: Config, context: StageContext) -> StageOutcome:
 
     trainer = make_trainer(config, context)
     if config.until is not None:
-        trainer.watch = DistanceWatch(config.until, context, trainer, temperature=config.temperature)
+        trainer.companions = [DistanceWatch(config.until, context, trainer, temperature=config.temperature)]
+        trainer.overlap_every = None  # the watch tells it, of rollouts that the student has just written
     return train_with_teacher(trainer, context)
 
 
@@ -84,6 +85,7 @@ def make_trainer(config: Config, context: StageContext) -> Any:
     from reasoning_pipeline.training.teachers import CachedTeacher, Teacher
 
     check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
+    # What the teacher wrote, in the order in which it is learned from.
     rollouts = read_rollouts(context.inputs["rollouts"])
     check_writer(context.inputs["rollouts"], context.inputs["teacher"])
     steps = steps_for(config, len(rollouts), config.rollouts_per_step)
@@ -92,6 +94,7 @@ def make_trainer(config: Config, context: StageContext) -> Any:
         for row in repeat_in_epochs(rollouts, steps * config.rollouts_per_step, context.seed)
     ]
 
+    # None: the teacher's weights come into the trainer, which recomputes its distributions from the token ids.
     teacher: Teacher | None = None
     if context.profile.teacher == "server":
         teacher = server_teacher(context, config.temperature)

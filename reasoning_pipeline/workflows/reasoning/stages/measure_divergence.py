@@ -51,6 +51,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     from reasoning_pipeline.training.distance import rollout_distances
 
     check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
+    # Which questions: the first of the pools by a stable hash, so that every measurement asks the same.
     renderer = context.renderer("policy")
     metrics = context.start_metrics(total_steps=None)
     asked = [
@@ -61,6 +62,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     if not asked:
         raise PipelineError("no question is short enough to be asked", remedy="raise max_prompt_tokens")
 
+    # The student writes one rollout of each.
     decoding = Decoding(temperature=config.temperature, max_tokens=config.max_completion_tokens, seed=context.seed)
     requests = [
         GenerationRequest(prompt_ids=ids, seed=seed_from(f"measure/{context.seed}/{problem.id}"))
@@ -70,6 +72,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     context.stop_if_asked()
     completions = [group[0] for group in groups]
 
+    # Both models are asked for their whole distributions at every token of it.
     student, teacher = (
         load_model(context.inputs[name], dtype=context.profile.precision).to(context.profile.device)  # type: ignore[arg-type]
         for name in ("policy", "teacher")
@@ -83,6 +86,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     )
     metrics.close()
 
+    # Published: the rollouts with the sums of each, so that any figure can be made again.
     output = context.fresh_output()
     rows = [
         {"problem_id": problem.id, "prompt_ids": ids, "completion_ids": completion.token_ids} | asdict(distance)

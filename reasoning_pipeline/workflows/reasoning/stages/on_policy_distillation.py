@@ -86,6 +86,7 @@ def make_trainer(config: Config, context: StageContext) -> Any:
     from reasoning_pipeline.training.trl_bridge import generate_with
 
     check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
+    # One row a rollout, in the order in which the student is asked; a resumed step skips what it has learned from.
     renderer = context.renderer("policy")
     problems = within_length(context.problems, renderer, config.max_prompt_tokens)
     prompts_per_step = config.rollouts_per_step // config.rollouts_per_prompt
@@ -93,6 +94,7 @@ def make_trainer(config: Config, context: StageContext) -> Any:
     prompts = repeat_in_epochs(problems, steps * prompts_per_step, context.seed)
     asked = [problem for problem in prompts for _ in range(config.rollouts_per_prompt)]
 
+    # The teacher's weights come into the trainer, unless a server scores each group while others are being written.
     teacher = server_teacher(context, config.temperature) if context.profile.teacher == "server" else None
     if teacher is not None and teacher.top_k == 0 and config.max_staleness:
         raise PipelineError(
@@ -100,6 +102,8 @@ def make_trainer(config: Config, context: StageContext) -> Any:
             "older student without correction",
             remedy="set teacher_top_k to 1 or more in the hardware profile, or max_staleness: 0 in the step",
         )
+
+    # The plain distribution is sampled from, whatever the model's own files recommend.
     trainer = distillation_trainer(
         config,
         context,
@@ -112,6 +116,8 @@ def make_trainer(config: Config, context: StageContext) -> Any:
         top_k=0,
         max_completion_length=config.max_completion_tokens,
     )
+
+    # Before each batch the student's weights are pushed to the server that writes it.
     engine = engine_for(
         trainer,
         config,

@@ -76,6 +76,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
 
     from reasoning_pipeline.training.pretraining import finished, restore, save_point, update
 
+    # Tokenizer and random weights, the same in every run of this seed; then the last resume point, if there is one.
     folder = context.fresh_output()
     renderer = _make_tokenizer(config, context, folder)
     model = _make_model(config, renderer)
@@ -95,6 +96,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
             save_point(context, done.steps, model, optimizer, asdict(done))
         context.stop_if_asked()
 
+    # Clean solutions, or text, until the format and enough of the arithmetic are learned.
     clean = _batches(config, context, renderer, noisy=False, skip=done.clean)
     while done.clean < config.clean_steps and not done.clean_over:
         rate = config.learning_rate * min(1.0, (done.clean + 1) / LINEAR_WARMUP_STEPS)
@@ -106,6 +108,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
             done.clean_over = found >= config.stop_accuracy
         after_step(loss=loss, learning_rate=rate, greedy_accuracy=found)
 
+    # Solutions with mistakes, at a rate that falls to a tenth: what reinforcement learning is to mend.
     metrics.total_steps = done.clean + config.noisy_steps
     noisy = _batches(config, context, renderer, noisy=True, skip=done.noisy)
     while done.noisy < config.noisy_steps:

@@ -24,7 +24,6 @@ from reasoning_pipeline.recipe.fields import Sampling
 from reasoning_pipeline.recipe.stage import ModelRef, UsesPrompts
 from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.records import Decoding, Problem, Rollout
-from reasoning_pipeline.verifier import shared_verifier
 
 if TYPE_CHECKING:
     from reasoning_pipeline.rollouts.clients.completions import Completion
@@ -63,6 +62,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
     from reasoning_pipeline.run.context import StageOutcome
 
+    # What is still to be asked: a killed step finds the groups it has finished.
     renderer = context.renderer("teacher")
     decoding = Decoding(temperature=config.temperature, max_tokens=config.max_completion_tokens, seed=context.seed)
     kept = context.work / "rollouts.jsonl"
@@ -79,6 +79,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         for p in todo
     ]
 
+    # Each group is judged and on the disk while others are being written.
     sampler = context.sampler("teacher")
     with (
         kept.open("a", encoding="utf-8") as file,
@@ -99,6 +100,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         sampler.generate(requests, decoding, stop_ids=renderer.stop_ids, on_result=finished)
     metrics.close()
 
+    # Published in the order of the problems, whichever group was finished first.
     order = {p.id: position for position, p in enumerate(context.problems)}
     rows.sort(key=lambda row: (order[row["problem_id"]], row["sample"]))
     output = context.fresh_output()
@@ -193,6 +195,8 @@ def _row(problem: Problem, sample: int, prompt_ids: list[int], completion: Compl
 
 
 def _judge(rows: list[dict[str, Any]], problems: dict[str, Problem]) -> None:
+    from reasoning_pipeline.verifier import shared_verifier
+
     if not rows:
         return
     verdicts = shared_verifier("strict").judge(
