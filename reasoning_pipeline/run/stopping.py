@@ -13,13 +13,13 @@ from reasoning_pipeline.run.metrics import longest_optimizer_step
 
 
 def grace_s(plan: Plan, step: PlannedStep, profile: HardwareProfile, work: Path) -> float:
-    """Seconds from asking a step to stop until it is killed: the optimizer step under way may end, which takes as long
-    as the longest one lately (as estimated, before one was measured), and then the profile's time to save."""
+    """Seconds from asking a step to stop until it is killed: the optimizer step under way may end, which may take half
+    as long again as the longest lately (as estimated, before one was measured), and then it has the profile's time."""
     longest = longest_optimizer_step(work)
     if longest is None:
         with suppress(PipelineError):  # an estimate is no reason not to stop
             longest = seconds_per_optimizer_step(plan, step, profile)
-    return profile.stop_grace_s + (longest or 0.0)
+    return profile.stop_grace_s + 1.5 * (longest or 0.0)
 
 
 def last_resume_point(work: Path) -> int | None:

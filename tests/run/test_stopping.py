@@ -115,7 +115,7 @@ def test_one_that_stops_in_time_says_where_it_will_go_on(bench: Bench):
 
 
 def test_the_optimizer_step_under_way_may_end_however_short_the_grace(bench: Bench):
-    # rows at 3 and 7 s: an optimizer step takes up to 4 s, so 1 s of grace is 5; the program saves and leaves after 3
+    # rows at 3 and 7 s: an optimizer step takes up to 4 s, so 1 s of grace is 1 + 6; the program leaves after 3
     rows = "\\n".join(json.dumps(row) for row in [{"step": 1, "seconds": 3.0}, {"step": 2, "seconds": 7.0}])
     more = f"(work / 'metrics.jsonl').write_text('{rows}\\n')\n"
     more += "def leave(number, frame):\n    time.sleep(3)\n    " + POINT + "\n    sys.exit(130)\n"
