@@ -28,13 +28,14 @@ def last_resume_point(work: Path) -> int | None:
     return max((int(marker.parent.name.rpartition("-")[2]) for marker in marked), default=None)
 
 
-def stopped(step: PlannedStep, work: Path, remedy: str, killed_after_s: float | None = None) -> Stopped:
+def stopped(plan: Plan, step: PlannedStep, work: Path, how: str, remedy: str) -> Stopped:
     """What a person is told of a step that was asked to stop.
 
     Example:
         grpo was killed after 61 s, before it had stopped; last resume point: step 40
     """
-    how = "stopped" if killed_after_s is None else f"killed after {killed_after_s:.0f} s, before it had stopped"
+    if plan.registry.find(step.config.stage, step.fingerprint) is not None:
+        return Stopped(f"stopped; {step.name} had come to its end and is published", remedy=remedy)
     if type(step.config).publishes != "checkpoint":
         return Stopped(f"{step.name} was {how}; what it had stored is kept", remedy=remedy)
     point = last_resume_point(work)
