@@ -111,13 +111,13 @@ class StepProcess:
                 if not launched(step, self.profile):  # a launcher would hurry its workers; the file reaches them
                     process.terminate()
                 ended = self._ended_or_killed(process, grace)
-            killed_after_s = None if ended else time.monotonic() - asked
-            told = stopped(step, work, self._how_to_continue(), killed_after_s)
+            how = "stopped" if ended else f"killed after {time.monotonic() - asked:.0f} s, before it had stopped"
+            told = stopped(plan, step, work, how, self._how_to_continue())
             if self.stopping.is_set():  # beside others: what ends the run is told by the runner
                 self.progress.console.print(f"{prefix} {told.message}", highlight=False, soft_wrap=True)
             raise told from None
         if status == Stopped.exit_status or (status != 0 and stop.exists()):  # behind a launcher every failure is 1
-            raise stopped(step, work, self._how_to_continue())
+            raise stopped(plan, step, work, "stopped", self._how_to_continue())
         if status == 0:
             self.progress.done(prefix, step.name, step.config.stage, time.monotonic() - started, plan, step)
         return status

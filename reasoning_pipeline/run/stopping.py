@@ -13,13 +13,13 @@ from reasoning_pipeline.run.metrics import longest_optimizer_step
 
 
 def grace_s(plan: Plan, step: PlannedStep, profile: HardwareProfile, work: Path) -> float:
-    """Seconds from asking a step to stop until it is killed: the optimizer step under way may end, which takes as long
-    as the longest one lately (as estimated, before one was measured), and then the profile's time to save."""
+    """Seconds from asking a step to stop until it is killed: the optimizer step under way may end, which may take half
+    as long again as the longest lately (as estimated, before one was measured), and then it has the profile's time."""
     longest = longest_optimizer_step(work)
     if longest is None:
         with suppress(PipelineError):  # an estimate is no reason not to stop
             longest = seconds_per_optimizer_step(plan, step, profile)
-    return profile.stop_grace_s + (longest or 0.0)
+    return profile.stop_grace_s + 1.5 * (longest or 0.0)
 
 
 def last_resume_point(work: Path) -> int | None:
@@ -28,13 +28,14 @@ def last_resume_point(work: Path) -> int | None:
     return max((int(marker.parent.name.rpartition("-")[2]) for marker in marked), default=None)
 
 
-def stopped(step: PlannedStep, work: Path, remedy: str, killed_after_s: float | None = None) -> Stopped:
+def stopped(plan: Plan, step: PlannedStep, work: Path, how: str, remedy: str) -> Stopped:
     """What a person is told of a step that was asked to stop.
 
     Example:
         grpo was killed after 61 s, before it had stopped; last resume point: step 40
     """
-    how = "stopped" if killed_after_s is None else f"killed after {killed_after_s:.0f} s, before it had stopped"
+    if plan.registry.find(step.config.stage, step.fingerprint) is not None:
+        return Stopped(f"stopped; {step.name} had come to its end and is published", remedy=remedy)
     if type(step.config).publishes != "checkpoint":
         return Stopped(f"{step.name} was {how}; what it had stored is kept", remedy=remedy)
     point = last_resume_point(work)

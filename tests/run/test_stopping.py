@@ -114,8 +114,23 @@ def test_one_that_stops_in_time_says_where_it_will_go_on(bench: Bench):
     assert status == 130 and "error: teacher_base was stopped; last resume point: step 4\n" in output, output
 
 
+def test_one_that_came_to_its_end_meanwhile_is_said_to_be_published(bench: Bench):
+    publishes = (
+        "from reasoning_pipeline.plan.planner import make_plan\n"
+        "from reasoning_pipeline.recipe.reading import load_recipe\n"
+        "from tests.bench import MODEL_FILES, publish\n"
+        f"plan = make_plan(load_recipe({str(bench.changed())!r}), Path({str(bench.root)!r}))\n"
+        "def leave(number, frame):\n    publish(plan, plan.step('teacher_base'), MODEL_FILES)\n    sys.exit(0)"
+    )
+    run = Started(bench, BUSY.format(more=publishes).replace("signal.SIG_IGN)", "lambda n, f: leave(n, f))"), grace=20)
+    run.work()
+    run.interrupt()
+    status, output = run.end()
+    assert status == 130 and "error: stopped; teacher_base had come to its end and is published\n" in output, output
+
+
 def test_the_optimizer_step_under_way_may_end_however_short_the_grace(bench: Bench):
-    # rows at 3 and 7 s: an optimizer step takes up to 4 s, so 1 s of grace is 5; the program saves and leaves after 3
+    # rows at 3 and 7 s: an optimizer step takes up to 4 s, so 1 s of grace is 1 + 6; the program leaves after 3
     rows = "\\n".join(json.dumps(row) for row in [{"step": 1, "seconds": 3.0}, {"step": 2, "seconds": 7.0}])
     more = f"(work / 'metrics.jsonl').write_text('{rows}\\n')\n"
     more += "def leave(number, frame):\n    time.sleep(3)\n    " + POINT + "\n    sys.exit(130)\n"
