@@ -1,1 +1,1 @@
-"""A recipe's plan as jobs of a cluster: their scripts, the queue, what was submitted, and what must be fetched before."""
+"""A recipe's plan as jobs of a cluster: scripts, the queue, what was submitted, and what must be fetched before."""
