@@ -28,8 +28,8 @@ torture: $(READY) ## the plan killed at 100 random moments and continued each ti
 	@$(RUN) -m tests.torture --kills $(or $(KILLS),100) --engine $(or $(ENGINE),transformers) $(if $(SEED),--seed $(SEED))
 bench: $(READY) ## the figures in README, measured on this machine
 	@$(RUN) -m benchmarks.limits
-figures: $(READY) ## what docs/figures holds, put into README and docs
-	@$(RUN) -m benchmarks.figures --write
+figures: $(READY) ## tables and pictures of README and docs, rendered from docs/figures
+	@$(RUN) -m benchmarks.figures
 slurm: ## Slurm for the tests of launching, where it may be installed (Debian or Ubuntu, root)
 	@requirements/slurm.sh
 clean: ## remove what running made (runs/), not .venv

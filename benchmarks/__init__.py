@@ -1,1 +1,4 @@
-"""The figures in README, measured on the machine they are run on. Not tests: a slow machine is no failure."""
+"""The figures in README and docs, measured on the machine they are run on, and the tables of runs rendered.
+
+Not tests: a slow machine is no failure.
+"""

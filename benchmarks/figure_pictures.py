@@ -3,7 +3,7 @@
     docs/figures/miniature_arms.csv   ->  docs/figures/miniature_arms.svg
     docs/figures/labels_arms.csv      ->  docs/figures/labels_arms.svg
 
-The same CSV gives the same bytes: no date, fixed ids, text as text. `python -m benchmarks.figures --write` draws them.
+The same CSV gives the same bytes: no date, fixed ids, text as text. `make figures` draws them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measured import FIGURES
+from benchmarks.figure_tables import FIGURES
 
 SAME_POINTS = 0.05
 """Positions nearer than this, in points of 1/72 inch, are the same."""

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmarks.markers import PROJECT
-from benchmarks.measured import FIGURES, shown
 from reasoning_pipeline.base.yaml_files import read_yaml
 from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.workflows.reasoning.published import published_difference
 
+FIGURES = Path("docs") / "figures"
 DECLARATIONS = FIGURES / "tables.yaml"
 ABSENT = "–"
 _FIELD = re.compile(r"\{(?P<name>[\w.]+)(?:\*(?P<factor>[\d.]+))?(?::(?P<form>[^}]+))?\}")
@@ -47,22 +47,20 @@ class Table(BaseModel):
     """The lines that share a `row` are told apart by this column: `VALUE.COLUMN` is a cell of one of them."""
     where: dict[str, str] = {}
     """Column -> pattern (a regular expression of the whole value) of the lines that are meant."""
-    optional: list[str] = []
-    """Columns that older files lack; empty there."""
     columns: dict[str, Cell] = Field(min_length=1)
     """Heading -> cell. A heading may have fields too; they are those of the first row."""
 
 
-def declarations(project: Path = PROJECT) -> dict[str, Table]:
+def declarations(project: Path) -> dict[str, Table]:
     path = project / DECLARATIONS
     values = read_yaml(path)
     try:
-        return {name: Table.model_validate(value) for name, value in values.items() if not name.startswith("_")}
+        return {name: Table.model_validate(value) for name, value in values.items()}
     except ValidationError as error:
         raise DataError(f"{DECLARATIONS}: {error}", remedy="see benchmarks/figure_tables.py for the fields") from error
 
 
-def render(name: str, project: Path = PROJECT) -> list[str]:
+def render(name: str, project: Path) -> list[str]:
     """Lines of Markdown, an empty one before and after. Raises DataError for what is not declared or not there."""
     declared = declarations(project)
     if name not in declared:
@@ -73,8 +71,7 @@ def render(name: str, project: Path = PROJECT) -> list[str]:
         raise DataError(f"table {name}: no line of {table.source} is meant", remedy=f"see `where` in {DECLARATIONS}")
     known = {field for row in rows for field in row}
     wanted = {match["name"] for cell in table.columns.values() for match in _FIELD.finditer(str(cell))}
-    optional = {field for field in wanted if field.rpartition(".")[2] in table.optional}
-    if unknown := sorted(wanted - known - optional):
+    if unknown := sorted(wanted - known):
         raise DataError(
             f"table {name}: {table.source} has no {', '.join(unknown)}", remedy=f"there are {sorted(known)}"
         )
@@ -86,8 +83,7 @@ def render(name: str, project: Path = PROJECT) -> list[str]:
 def _lines(table: Table, project: Path) -> list[dict[str, str]]:
     path = project / FIGURES / table.source
     if not path.is_file():
-        remedy = f"python -m benchmarks.figures --take writes it; see {FIGURES}/README.md"
-        raise DataError(f"{FIGURES / table.source} is not there", remedy=remedy)
+        raise DataError(f"{FIGURES / table.source} is not there", remedy=f"{FIGURES}/README.md says how it gets there")
     with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     _add_published(lines)
@@ -100,8 +96,6 @@ def _add_published(lines: list[dict[str, str]]) -> None:
     counterparts = {line.get("arm"): line.get("published") or None for line in lines}
     if not any(counterparts.values()):
         return
-    from reasoning_pipeline.workflows.reasoning.published import published_difference
-
     for line in lines:
         found = published_difference(line["published"] or None, counterparts.get("main"))
         line["published_difference"] = "" if found is None or line["arm"] == "main" else str(found.math500)
@@ -141,6 +135,18 @@ def _fill(template: str, row: dict[str, Any]) -> str | None:
         return shown(float(text) * float(match["factor"] or 1), form or "g")
 
     return _FIELD.sub(value, template)
+
+
+def shown(value: float, form: str) -> str:
+    """0.584 in `.1p` is 58.4, 5.1e-6 in `.0e` is 5e-6, 0.0002 in `pvalue` is < 0.001; else as Python's format says."""
+    if form == "pvalue":
+        return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    if form.endswith("p"):
+        return format(100 * value, f"{form[:-1]}f")
+    text = format(value, form)
+    if form.endswith("e"):
+        return "0" if value == 0 else re.sub(r"e([+-])0+(?=\d)", r"e\1", text)
+    return text
 
 
 def _line(cells: list[str]) -> str:

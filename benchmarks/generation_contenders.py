@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.shared import random_model
 from reasoning_pipeline.hardware.profile import HardwareProfile, load_profile
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE, GenerationRequest, RolloutClient, sample_seeds
+from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE, RolloutClient
+from reasoning_pipeline.rollouts.clients.completions import GenerationRequest, sample_seeds
 
 MAX_MODEL_LEN = 512
 
@@ -136,7 +137,7 @@ def completions_route(model: Path, concurrent: int) -> Iterator[Run]:
 @contextmanager
 def transformers_generate(model: Path, concurrent: int) -> Iterator[Run]:
     """`generate` of transformers in batches of `concurrent`, on both cores."""
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
     from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
 
     sampler = TransformersSampler(load_model(model), pad_id=0, max_rows=concurrent)
@@ -171,40 +172,23 @@ def main(name: str, model: str, concurrent: str) -> None:
 
 
 def make_model(folder: Path, *, hidden: int, layers: int, vocabulary: int) -> int:
-    """A Qwen3 with random weights and no end token, so that every rollout has its full length; returns its size."""
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
-
-    save_character_tokenizer(folder)
+    """Random weights and no end token, so that every rollout has its full length; returns its size."""
+    heads = max(2, hidden // 64)
+    model = random_model(
+        folder,
+        vocabulary=vocabulary,
+        hidden=hidden,
+        layers=layers,
+        heads=heads,
+        kv_heads=max(2, heads // 2),
+        head_dim=64 if hidden >= 128 else 32,
+        max_position_embeddings=MAX_MODEL_LEN,
+        eos_token_id=None,
+    )
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     settings.pop("eos_token")
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    torch.manual_seed(0)
-    heads = max(2, hidden // 64)
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=vocabulary,
-            hidden_size=hidden,
-            intermediate_size=3 * hidden,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            num_key_value_heads=max(2, heads // 2),
-            head_dim=64 if hidden >= 128 else 32,
-            max_position_embeddings=MAX_MODEL_LEN,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=None,
-            pad_token_id=0,
-        )
-    )
-    model.save_pretrained(folder)
-    return model.num_parameters()
-
-
-def scratch() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="benchmark-rollouts-")
+    return int(model.num_parameters())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
     --demo     also run the demo from nothing (minutes) and watch its memory
     --test     also time `make test` and `make quick` (many minutes)
-    --save     write the figures into docs/figures
 
 Prints found against limit; exit status 1 if a limit is missed.
 """
@@ -11,59 +10,27 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import psutil
 
-from benchmarks.markers import PROJECT
-from benchmarks.measured import Found, add_option, save
-from reasoning_pipeline.registry.provenance import cpu_model
+from benchmarks.shared import PROJECT, Figure, call, median, timed, where
 
 RECIPE = "recipes/arithmetic.yaml"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured figure; `limit` in the same unit, None where there is none. `name` as documents call it."""
-
-    name: str
-    what: str
-    found: float
-    limit: float | None
-    unit: str
-
-    @property
-    def missed(self) -> bool:
-        return self.limit is not None and self.found > self.limit
-
-    def row(self) -> str:
-        limit = "" if self.limit is None else f"{self.limit:g} {self.unit}"
-        return (
-            f"| {self.what} | {self.found:.3g} {self.unit} | {limit} |{'  <-- over the limit' if self.missed else ''}"
-        )
-
-    def as_found(self) -> Found:
-        return Found(name=self.name, value=self.found, unit=self.unit, limit=self.limit)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", action="store_true")
     parser.add_argument("--test", action="store_true")
-    add_option(parser)
     arguments = parser.parse_args()
-    print(f"{date.today()}, {os.cpu_count()} cores, {cpu_model()}, Python {platform.python_version()}\n")
-    print("| | found | limit |\n|---|---|---|", flush=True)
+    print(f"{where()}\n\n| | found | limit |\n|---|---|---|", flush=True)
     figures = [*commands(), push()]
     if arguments.demo:
         figures += demo()
@@ -71,7 +38,6 @@ def main() -> int:
         figures += [timed_make("quick", "s", 60), timed_make("test", "min", 12)]
     for figure in figures:
         print(figure.row(), flush=True)
-    save(arguments.save, [figure.as_found() for figure in figures])
     return 1 if any(figure.missed for figure in figures) else 0
 
 
@@ -82,17 +48,11 @@ def commands() -> list[Figure]:
     plan_seconds = timed(lambda: call([*program, "plan", RECIPE]))
     evals_help = median(lambda: call([sys.executable, "-m", "evals", "--help"]))
     return [
-        Figure(
-            "limits.help",
-            "`python -m reasoning_pipeline --help`",
-            median(lambda: call([*program, "--help"])),
-            0.5,
-            "s",
-        ),
-        Figure("limits.plan", plan, statistics.median(plan_seconds), 0.5, "s"),
-        Figure("limits.plan.fastest", f"{plan}, fastest", min(plan_seconds), None, "s"),
-        Figure("limits.plan.slowest", f"{plan}, slowest", max(plan_seconds), 0.5, "s"),
-        Figure("limits.evals_help", "`python -m evals --help`", evals_help, 0.5, "s"),
+        Figure("`python -m reasoning_pipeline --help`", median(lambda: call([*program, "--help"])), 0.5, "s"),
+        Figure(plan, statistics.median(plan_seconds), 0.5, "s"),
+        Figure(f"{plan}, fastest", min(plan_seconds), None, "s"),
+        Figure(f"{plan}, slowest", max(plan_seconds), 0.5, "s"),
+        Figure("`python -m evals --help`", evals_help, 0.5, "s"),
     ]
 
 
@@ -103,12 +63,12 @@ def push() -> Figure:
 
     from reasoning_pipeline.data.prompts import PromptConfig
     from reasoning_pipeline.hardware.profile import load_profile
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
+    from reasoning_pipeline.recipe.fields import Architecture
     from reasoning_pipeline.rollouts.servers.process import RolloutServer
     from reasoning_pipeline.rollouts.weights.push import WeightPush
     from reasoning_pipeline.run.context import StageContext
-    from reasoning_pipeline.training.pretraining import pretrain
-    from reasoning_pipeline.workflows.reasoning.stages.pretrain import Architecture, Config
+    from reasoning_pipeline.workflows.reasoning.stages.pretrain import Config, run
 
     profile = load_profile("cpu")
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +82,7 @@ def push() -> Figure:
             profile=profile,
             work=Path(folder),
         )
-        checkpoint = pretrain(config, context).folder
+        checkpoint = run(config, context).folder
         server = RolloutServer(checkpoint, profile, Path(folder) / "server.log", readable=(checkpoint,))
         try:
             server.start()
@@ -131,7 +91,6 @@ def push() -> Figure:
             transport = WeightPush(server.client, Accelerator(cpu=True), server.transfer_folder, profile.precision)
             transport.push(model, "warm-up")
             return Figure(
-                "limits.push",
                 f"weight push, proof included, {model.num_parameters():,} parameters",
                 1000 * median(lambda: transport.push(model, "bench"), runs=20),
                 100,
@@ -148,34 +107,15 @@ def demo() -> list[Figure]:
         seconds, gib = watched(command)
         again = median(lambda: call(command), runs=1)
     return [
-        Figure("limits.demo", "`make demo`", seconds / 60, 6, "min"),
-        Figure("limits.demo_memory", "its memory, all processes, shared pages once", gib, 8, "GiB"),
-        Figure("limits.demo_again", "`make demo` when complete", again, 10, "s"),
+        Figure("`make demo`", seconds / 60, 6, "min"),
+        Figure("its memory, all processes, shared pages once", gib, 8, "GiB"),
+        Figure("`make demo` when complete", again, 10, "s"),
     ]
 
 
 def timed_make(target: str, unit: str, limit: float) -> Figure:
     seconds = median(lambda: call(["make", target]), runs=1)
-    return Figure(f"limits.make_{target}", f"`make {target}`", seconds / 60 if unit == "min" else seconds, limit, unit)
-
-
-def call(command: list[str]) -> None:
-    subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
-
-
-def median(action: Callable[[], object], runs: int = 7) -> float:
-    """Seconds."""
-    return statistics.median(timed(action, runs))
-
-
-def timed(action: Callable[[], object], runs: int = 7) -> list[float]:
-    """Seconds of each run."""
-    seconds = []
-    for _ in range(runs):
-        started = time.perf_counter()
-        action()
-        seconds.append(time.perf_counter() - started)
-    return seconds
+    return Figure(f"`make {target}`", seconds / 60 if unit == "min" else seconds, limit, unit)
 
 
 def watched(command: list[str]) -> tuple[float, float]:

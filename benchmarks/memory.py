@@ -3,7 +3,6 @@
     --device cuda       measure on a GPU (torch.cuda.max_memory_allocated) instead of this process's resident memory
     --precision bfloat16
     --case NAME         one case alone (may be repeated)
-    --save              write the figures into docs/figures
 
 Each case trains two optimizer steps of a randomly initialised model in a process of its own. The estimate must lie
 between 90 % and 125 % of the measurement: it decides whether a step fits, so too much is better than too little.
@@ -22,7 +21,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measured import Found, add_option, save
+from benchmarks.shared import random_model, where
 from reasoning_pipeline.estimates.memory import Placement, TrainingTask, trainer_parts
 from reasoning_pipeline.estimates.shapes import ModelShape
 
@@ -70,28 +69,24 @@ def main() -> int:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--case", action="append", choices=[*CASES, *GPU_CASES])
     parser.add_argument("--child", help=argparse.SUPPRESS)
-    add_option(parser)
     arguments = parser.parse_args()
     if arguments.child:
         print(json.dumps(measure(all_cases()[arguments.child], arguments.device, arguments.precision)))
         return 0
-    print("| case | weights, gradients, moments | activations | teacher | estimated | measured | ratio |")
+    print(f"{where()}\n\n| case | weights, gradients, moments | activations | teacher | estimated | measured | ratio |")
     print("|---|---|---|---|---|---|---|", flush=True)
     missed = False
-    found: list[Found] = []
     for name in arguments.case or (CASES if arguments.device == "cpu" else GPU_CASES):
         parts = estimate(all_cases()[name], arguments.device, arguments.precision)
         measured = in_child(name, arguments.device, arguments.precision)
         ratio = sum(parts.values()) / measured
         missed |= not LOW <= ratio <= HIGH
-        found.append(Found(name=f"memory.{name}.{arguments.precision}", value=ratio))
         states = parts["weights"] + parts["gradients"] + parts["optimizer"]
         teacher = parts.get("teacher", 0)
         total = sum(parts.values())
         figures = (states, total - states - teacher, teacher, total)
         cells = " | ".join(f"{value / MIB:,.0f}" for value in (*figures, measured))
         print(f"| {name} | {cells} MiB | {ratio:.2f} |{'' if LOW <= ratio <= HIGH else '  <-- off'}", flush=True)
-    save(arguments.save, found)
     return 1 if missed else 0
 
 
@@ -149,14 +144,10 @@ def in_child(name: str, device: str, precision: str) -> float:
 def measure(case: Case, device: str, precision: str) -> float:
     """Peak bytes of two optimizer steps above what the process held before the models were loaded."""
     import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
 
     from reasoning_pipeline.data.prompts import PromptConfig
-    from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
     from reasoning_pipeline.hardware.profile import HardwareProfile
     from reasoning_pipeline.run.context import StageContext
-    from reasoning_pipeline.training.distillation import cached_distillation_trainer
-    from reasoning_pipeline.training.sft import sft_trainer
     from reasoning_pipeline.workflows.reasoning.stages import forward_kl_warmup, teacher_sft
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -164,20 +155,16 @@ def measure(case: Case, device: str, precision: str) -> float:
         models = {"policy": case.hidden, "teacher": case.teacher or case.hidden}
         for name, hidden in models.items():
             size = shape(hidden, case)
-            save_character_tokenizer(folder / name)
-            Qwen3ForCausalLM(
-                Qwen3Config(
-                    vocab_size=size.vocabulary,
-                    hidden_size=size.hidden,
-                    intermediate_size=size.intermediate,
-                    num_hidden_layers=size.layers,
-                    num_attention_heads=size.heads,
-                    num_key_value_heads=size.kv_heads,
-                    head_dim=size.head_dim,
-                    max_position_embeddings=case.tokens,
-                    tie_word_embeddings=size.tied,
-                )
-            ).save_pretrained(folder / name)
+            random_model(
+                folder / name,
+                vocabulary=size.vocabulary,
+                hidden=size.hidden,
+                layers=size.layers,
+                heads=size.heads,
+                kv_heads=size.kv_heads,
+                head_dim=size.head_dim,
+                max_position_embeddings=case.tokens,
+            )
         rng = random.Random(0)
         (folder / "rollouts").mkdir()
         with (folder / "rollouts" / "rollouts.jsonl").open("w") as file:
@@ -190,9 +177,9 @@ def measure(case: Case, device: str, precision: str) -> float:
         shared |= {"save_every": 1000, "learning_rate": 1e-5}
         config: forward_kl_warmup.Config | teacher_sft.Config
         if case.teacher:
-            config, make = forward_kl_warmup.Config(teacher="t", **shared), cached_distillation_trainer
+            config, make = forward_kl_warmup.Config(teacher="t", **shared), forward_kl_warmup.make_trainer
         else:
-            config, make = teacher_sft.Config(**shared), sft_trainer
+            config, make = teacher_sft.Config(**shared), teacher_sft.make_trainer
         context = StageContext(
             config=config,
             label="memory",

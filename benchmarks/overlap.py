@@ -5,7 +5,6 @@
     --rounds 2           each setting this often, taking turns; the fastest round is reported
     --problems 16        in a step, with 8 rollouts of up to 32 tokens each: the demo's batch
     --hardware cpu       hardware profile
-    --save               write the figures into docs/figures
 
 Trains with the stage's own code against a real server and reads what it measures. `generating` is the server at work on
 the batch, `waiting` the trainer standing still for it, `pushing` weights and proof, `optimizing` the rest of the step.
@@ -22,11 +21,10 @@ import itertools
 import os
 import statistics
 import tempfile
-from datetime import date
 from pathlib import Path
+from typing import Any
 
-from benchmarks.measured import Found, add_option, save
-from reasoning_pipeline.registry.provenance import cpu_model
+from benchmarks.shared import random_model, where
 
 SHAPES = {"toy": (112, 96, 2), "10M": (16384, 256, 8)}
 """Name -> (vocabulary, width, layers)."""
@@ -40,24 +38,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--problems", type=int, default=16)
     parser.add_argument("--hardware", default="cpu")
-    add_option(parser)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"{date.today()}, {os.cpu_count()} cores, {cpu_model()}, load {load}, profile {arguments.hardware}\n")
+    print(f"{where()}, profile {arguments.hardware}\n")
     columns = ["step s", "generating", "waiting", "pushing", "optimizing", "trainer idle", "server idle"]
     print(f"| model | max_staleness | {' | '.join(columns)} |\n{'|---' * 9}|", flush=True)
-    found: list[Found] = []
     for model in arguments.models:
         for staleness, parts in measured(model, arguments).items():
             cells = [f"{value:.0%}" if name.endswith("idle") else f"{value:.3f}" for name, value in parts.items()]
             print(f"| {model} | {staleness} | {' | '.join(cells)} |", flush=True)
-            found += [
-                Found(name=f"overlap.{model}.{staleness}.{name}", value=v, unit="" if name.endswith("idle") else "s")
-                for name, v in parts.items()
-            ]
-    save(arguments.save, found)
     return 0
 
 
@@ -68,7 +58,13 @@ def measured(model: str, arguments: argparse.Namespace) -> dict[int, dict[str, f
 
     rounds: dict[int, list[list[dict[str, float]]]] = {0: [], 1: []}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = make_model(Path(temporary) / "model", model)
+        folder = Path(temporary) / "model"
+        vocabulary, width, layers = SHAPES[model]
+        heads = width // 32
+        random_model(
+            folder, vocabulary=vocabulary, hidden=width, layers=layers, heads=heads, kv_heads=heads, head_dim=32,
+            max_position_embeddings=128,
+        )  # fmt: skip
         server = RolloutServer(
             folder, load_profile(arguments.hardware), Path(temporary) / "server.log", max_model_len=96
         )
@@ -85,20 +81,18 @@ def measured(model: str, arguments: argparse.Namespace) -> dict[int, dict[str, f
 
 
 def train(
-    folder: Path, server: object, work: Path, max_staleness: int, arguments: argparse.Namespace
+    folder: Path, server: Any, work: Path, max_staleness: int, arguments: argparse.Namespace
 ) -> list[dict[str, float]]:
     """The metrics of each step after the warm-up, with its duration as `step_seconds`."""
-    from typing import Any
-
     from reasoning_pipeline.data import arithmetic
     from reasoning_pipeline.data.prompts import PromptConfig
     from reasoning_pipeline.hardware.profile import load_profile
     from reasoning_pipeline.run.context import StageContext
     from reasoning_pipeline.run.metrics import read_metrics
+    from reasoning_pipeline.training import loop
     from reasoning_pipeline.workflows.reasoning.grpo import grpo_trainer
     from reasoning_pipeline.workflows.reasoning.stages import sparse_grpo
 
-    serving: Any = server
     steps = arguments.steps + WARMUP
     config = sparse_grpo.Config(
         policy="p", spends="first", seed=0, steps=steps, save_every=steps + 1, learning_rate=1e-5,
@@ -113,11 +107,11 @@ def train(
         prompt=PromptConfig(),
         profile=load_profile(arguments.hardware),
         work=work,
-        client=serving.client,
-        transfer_folder=serving.transfer_folder,
+        client=server.client,
+        transfer_folder=server.transfer_folder,
     )
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        context.train(grpo_trainer(config, context))
+        loop.train(grpo_trainer(config, context), context)
     rows = read_metrics(work / "metrics.jsonl")
     timed = [
         {**later, "step_seconds": later["seconds"] - earlier["seconds"]} for earlier, later in itertools.pairwise(rows)
@@ -148,25 +142,6 @@ def parts(rows: list[dict[str, float]]) -> dict[str, float]:
         "trainer_idle": share("wait_seconds"),
         "server_idle": max(0.0, 1 - share("generation_seconds")),
     }
-
-
-def make_model(folder: Path, name: str) -> Path:
-    """Random weights and the character tokenizer of the arithmetic world."""
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
-
-    vocabulary, width, layers = SHAPES[name]
-    save_character_tokenizer(folder)
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=vocabulary, hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers,
-        num_attention_heads=width // 32, num_key_value_heads=width // 32, head_dim=32, max_position_embeddings=128,
-        tie_word_embeddings=True, eos_token_id=2, pad_token_id=0, bos_token_id=None,
-    )  # fmt: skip
-    Qwen3ForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 if __name__ == "__main__":

@@ -6,11 +6,10 @@
     --transport nccl            overrides the profile's transport (nccl and ipc need GPUs)
     --sleep                     the server sleeps before each push (needs a GPU)
     --no-restart                leave the alternative out: writing a checkpoint and starting a server on it
-    --save                      write the figures into docs/figures
 
 Prints a table: seconds of the whole push and its parts (best and median), and of the alternative. Writing and loading
 overlap, so `load` is what remains after the last byte was written; `proof` is what remains after the last server had
-loaded. `restart` is the alternative; `limit` is the time this machine needs to copy the same bytes into shared memory
+loaded. `restart` is the alternative; `copy` is the time this machine needs to copy the same bytes into shared memory
 and out again.
 """
 
@@ -23,12 +22,10 @@ import sys
 import tempfile
 import time
 from dataclasses import astuple
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measured import Found, add_option, save
-from reasoning_pipeline.registry.provenance import cpu_model
+from benchmarks.shared import random_model, where
 
 SHAPES = {
     "1M": (4096, 96, 6),
@@ -37,7 +34,6 @@ SHAPES = {
     "500M": (65536, 1280, 20),
 }
 """Name -> (vocabulary, width, layers) of a Qwen3 with about that many parameters, head and embedding tied."""
-LIMITS_S = {"500M": 2.0}
 
 
 def main() -> int:
@@ -48,26 +44,14 @@ def main() -> int:
     parser.add_argument("--transport", choices=["safetensors", "nccl", "ipc"])
     parser.add_argument("--sleep", action="store_true")
     parser.add_argument("--no-restart", action="store_true")
-    add_option(parser)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"{date.today()}, {os.cpu_count()} cores, {cpu_model()}, load {load}, profile {arguments.hardware}\n")
-    print("| parameters | push s, best (median) | write | load | proof | limit s | restart s | probe nats |")
+    print(f"{where()}, profile {arguments.hardware}\n")
+    print("| parameters | push s, best (median) | write | load | proof | copy | restart s | probe nats |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
-    found: list[Found] = []
     for size in arguments.sizes:
-        seconds = measured(size, arguments)
-        print(row(seconds), flush=True)
-        for name, value in seconds.items():
-            limit = LIMITS_S.get(size) if name == "push" else None
-            found.append(Found(name=f"push.{size}.{name}", value=value, unit=UNITS.get(name, "s"), limit=limit))
-    save(arguments.save, found)
+        print(row(measured(size, arguments)), flush=True)
     return 0
-
-
-UNITS = {"parameters": "", "probe": "nats"}
-"""All else is in seconds."""
 
 
 def row(found: dict[str, float]) -> str:
@@ -99,8 +83,11 @@ def measured(size: str, arguments: argparse.Namespace) -> dict[str, float]:
     profile = type(profile).model_validate(profile.model_dump() | {"server": server_profile.model_dump()})
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
-        model = random_model(SHAPES[size])
-        save_model(model, folder)
+        vocabulary, width, layers = SHAPES[size]
+        heads, kv_heads = max(1, width // 64), max(1, width // 128)
+        model = random_model(
+            folder, vocabulary=vocabulary, hidden=width, layers=layers, heads=heads, kv_heads=kv_heads, head_dim=64
+        )
         server = RolloutServer(folder, profile, Path(temporary) / "server.log", readable=(folder,), max_model_len=256)
         try:
             server.start()
@@ -126,52 +113,20 @@ def measured(size: str, arguments: argparse.Namespace) -> dict[str, float]:
             best = min(rows[2:])
             middle = statistics.median(row[0] for row in rows[2:])
             parameters = sum(parameter.numel() for parameter in model.parameters())
-            limit = copy_seconds(parameters * (2 if profile.precision == "bfloat16" else 4))
+            copy = copy_seconds(parameters * (2 if profile.precision == "bfloat16" else 4))
             if push.full_pushes:
                 raise SystemExit(f"{push.full_pushes} of the pushes had to be repeated in full")
-            write, load, proof = best[1:]
-            found = {"parameters": parameters, "push": best[0], "push_median": middle, "copy": limit}
-            found |= {"write": write, "load": load, "proof": proof, "travel": write + load, "probe": push.difference}
+            found = {"parameters": parameters, "push_median": middle, "copy": copy, "probe": push.difference}
+            found |= dict(zip(("push", "write", "load", "proof"), best, strict=True))
             return found if arguments.no_restart else found | {"restart": restart(server, model, folder)}
         finally:
             server.stop()
 
 
-def random_model(shape: tuple[int, int, int]) -> Any:
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    vocabulary, width, layers = shape
-    torch.manual_seed(0)
-    return Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=vocabulary,
-            hidden_size=width,
-            intermediate_size=3 * width,
-            num_hidden_layers=layers,
-            num_attention_heads=max(1, width // 64),
-            num_key_value_heads=max(1, width // 128),
-            head_dim=64,
-            max_position_embeddings=512,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=2,
-            pad_token_id=0,
-        )
-    )
-
-
-def save_model(model: Any, folder: Path) -> None:
-    from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
-
-    save_character_tokenizer(folder)
-    model.save_pretrained(folder)
-
-
 def restart(server: Any, model: Any, folder: Path) -> float:
     """Seconds of the alternative: write a checkpoint, stop the server, start it on the checkpoint, wait for it."""
     started = time.perf_counter()
-    save_model(model, folder)
+    model.save_pretrained(folder)
     server.stop()
     again = type(server)(folder, server.profile, server.log, readable=(folder,), max_model_len=256)
     try:

@@ -2,7 +2,6 @@
 
     --folder FOLDER   where to work (default: a temporary folder); publishing is measured on its disk
     --gib N           gibibytes to publish (default 1)
-    --save            write the figures into docs/figures
 
 `plan`, `why` and `show` are timed as whole processes, median of five, with 1,000 and 10,000 artifacts of the size of
 the demo's, half of them evaluations. Publishing is timed against writing and syncing the same bytes. Prints found
@@ -14,27 +13,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.limits import Figure, call, median
-from benchmarks.measured import add_option, save
+from benchmarks.shared import PROJECT, Figure, call, median, where
 from reasoning_pipeline.base.files import sync
 from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.plan.graph import Plan
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
-from reasoning_pipeline.registry.provenance import cpu_model
 from reasoning_pipeline.registry.record import RECORD, FileEntry, Record
 from reasoning_pipeline.registry.store import Registry
 
-PROJECT = Path(__file__).resolve().parent.parent
 RECIPE = PROJECT / "recipes" / "arithmetic.yaml"
 LIMITS_S = {1_000: 1.0, 10_000: 5.0}
 FILES = ("model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
@@ -46,17 +40,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--gib", type=float, default=1.0)
-    add_option(parser)
     arguments = parser.parse_args()
-    print(f"{date.today()}, {os.cpu_count()} cores, {cpu_model()}, Python {platform.python_version()}\n")
-    print("| | found | limit |\n|---|---|---|", flush=True)
+    print(f"{where()}\n\n| | found | limit |\n|---|---|---|", flush=True)
     found: list[Figure] = []
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         for figures in (commands(Path(folder)), publishing(Path(folder), int(arguments.gib * 2**30))):
             for figure in figures:
                 print(figure.row(), flush=True)
             found += figures
-    save(arguments.save, [figure.as_found() for figure in found])
     return 1 if any(figure.missed for figure in found) else 0
 
 
@@ -71,11 +62,9 @@ def commands(folder: Path) -> list[Figure]:
         changed = ["--root", str(root), "--set", "steps.teacher_base.learning_rate=1e-2"]
         for words in (["plan", str(RECIPE)], ["why", str(RECIPE), "polish.evaluate"]):
             seconds = median(lambda words=words, changed=changed: call([*program, *words, *changed]), runs=5)
-            name = f"registry.{words[0]}.{count}"
-            figures.append(Figure(name, f"`{words[0]}`, {count:,} artifacts", seconds, limit, "s"))
+            figures.append(Figure(f"`{words[0]}`, {count:,} artifacts", seconds, limit, "s"))
         seconds = median(lambda root=root: call([*program, "show", "polish", "--root", str(root)]), runs=5)
-        what = f"`show STEP`, {count:,} artifacts"
-        figures.append(Figure(f"registry.show.{count}", what, seconds, 2 * limit, "s"))
+        figures.append(Figure(f"`show STEP`, {count:,} artifacts", seconds, 2 * limit, "s"))
         shutil.rmtree(root)
     return figures
 
@@ -170,9 +159,9 @@ def publishing(folder: Path, size: int) -> list[Figure]:
     plain, whole = (min(seconds[name]) for name in ("plainly", "published"))
     what = f"publishing {size / 2**30:g} GiB"
     return [
-        Figure("registry.publish.beyond", f"{what} beyond writing and syncing it", 100 * (whole / plain - 1), 25, "%"),
-        Figure("registry.publish.whole", what, whole, None, "s"),
-        Figure("registry.publish.plain", "writing and syncing it", plain, None, "s"),
+        Figure(f"{what} beyond writing and syncing it", 100 * (whole / plain - 1), 25, "%"),
+        Figure(what, whole, None, "s"),
+        Figure("writing and syncing it", plain, None, "s"),
     ]
 
 

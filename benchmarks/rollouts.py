@@ -7,7 +7,6 @@
     --rounds N          every contender once in each (default 5)
     --without NAME      leave a contender out (may be repeated)
     --json              the figures for programs
-    --save              write the figures into docs/figures
 
 All contenders run at the same time in processes of their own and take turns, so that load from elsewhere hits them
 alike; each round has new prompts. Reported are the best round of each, the median over rounds of the ratio to raw vLLM
@@ -20,21 +19,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
 from contextlib import ExitStack
-from datetime import date
 from pathlib import Path
 
 import psutil
 
-from benchmarks.generation_contenders import CONTENDERS, MAX_MODEL_LEN, make_model, profile, scratch
-from benchmarks.measured import Found, add_option, save
-from reasoning_pipeline.registry.provenance import cpu_model
+from benchmarks.generation_contenders import CONTENDERS, MAX_MODEL_LEN, make_model, profile
+from benchmarks.shared import where
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
 from reasoning_pipeline.rollouts.servers.process import RolloutServer
 
@@ -43,14 +39,6 @@ MODELS = {
     "small": {"hidden": 384, "layers": 8, "vocabulary": 8192},
 }
 BASELINE = "raw vLLM, offline"
-NAMES = {
-    "raw vLLM, offline": "raw",
-    "our client": "ours",
-    "TRL's VLLMClient": "trl",
-    "/v1/completions over HTTP": "completions",
-    "transformers.generate": "transformers",
-}
-"""Contender -> what documents call it."""
 WITH_SERVER = ("our client", "TRL's VLLMClient", "/v1/completions over HTTP")
 PROMPT_TOKENS = 64
 
@@ -111,7 +99,7 @@ def processor_seconds(pid: int) -> float:
 def measure(arguments: argparse.Namespace) -> tuple[int, list[Contender]]:
     """(parameters of the model, contenders with a rate for each round)."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(scratch()))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         model = folder / "model"
         size = MODELS[arguments.model]
         parameters = make_model(model, **size)
@@ -149,8 +137,8 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--without", action="append", default=[], choices=[name for name in CONTENDERS])
     parser.add_argument("--json", action="store_true")
-    add_option(parser)
     arguments = parser.parse_args()
+    place = where()  # before the load is our own
     parameters, contenders = measure(arguments)
     baseline = next((contender.rates for contender in contenders if contender.name == BASELINE), None)
     figures = [
@@ -165,35 +153,19 @@ def main() -> int:
         }
         for contender in contenders
     ]
-    where = f"{date.today()}, {os.cpu_count()} cores, {cpu_model()}, Python {platform.python_version()}"
     what = (
         f"{parameters / 1e6:.1f} M parameters, float32, {arguments.rollouts} rollouts of {PROMPT_TOKENS} + "
         f"{arguments.tokens} tokens, {arguments.concurrent} at a time, {arguments.rounds} rounds"
     )
     if arguments.json:
-        print(json.dumps({"where": where, "what": what, "figures": figures}, indent=2))
+        print(json.dumps({"where": place, "what": what, "figures": figures}, indent=2))
         return 0
-    print(f"{where}\n{what}\n")
+    print(f"{place}\n{what}\n")
     print("| | tokens/s, best round | of raw vLLM, median round | µs of processor a token |\n|---|---|---|---|")
     for figure in figures:
         share = f"{figure['of_raw']:.0%}" if figure["of_raw"] is not None else ""
         print(f"| {figure['contender']} | {figure['tokens_per_s']:,} | {share} | {figure['us_per_token']:.0f} |")
-    save(arguments.save, list(named(arguments.model, contenders, baseline)))
     return 0
-
-
-def named(model: str, contenders: list[Contender], baseline: list[float] | None) -> Iterator[Found]:
-    """Figures as documents call them: generation.toy.ours.tokens_per_s."""
-    for contender in contenders:
-        name = f"generation.{model}.{NAMES[contender.name]}"
-        yield Found(name=f"{name}.tokens_per_s", value=max(contender.rates))
-        yield Found(name=f"{name}.us_per_token", value=min(contender.costs), unit="µs")
-        if baseline is not None:
-            of_raw = statistics.median(a / b for a, b in zip(contender.rates, baseline, strict=True))
-            yield Found(name=f"{name}.of_raw", value=of_raw)
-    costs = {contender.name: min(contender.costs) for contender in contenders}
-    if BASELINE in costs and "our client" in costs:
-        yield Found(name=f"generation.{model}.ours.more_us", value=costs["our client"] - costs[BASELINE], unit="µs")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 r"""Speed and judgement of the verifier beside math-verify, on reformatted and perturbed answers of a problem file.
 
-    python -m benchmarks.verifier PROBLEMS.jsonl [--pairs 20000] [--peer-pairs 1500] [--workers 2] [--save]
+    python -m benchmarks.verifier PROBLEMS.jsonl [--pairs 20000] [--peer-pairs 1500] [--workers 2]
 
 PROBLEMS.jsonl has an `answer` column (the MATH training set, say). Every reference is written again in another way (a
 right answer) or changed (a wrong one), and boxed at the end of a sentence. Three graders judge the same pairs:
@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.measured import Found, add_option, save
+from benchmarks.shared import where
 from reasoning_pipeline.verifier import Verifier, verifier_versions
 
 Pair = tuple[str, str, bool]
@@ -130,9 +130,9 @@ def main() -> None:
     parser.add_argument("--peer-pairs", type=int, default=1_500)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    add_option(parser)
     options = parser.parse_args()
     logging.disable(logging.WARNING)
+    print(where())
     print(verifier_versions())
     pairs = pairs_of(options.problems, options.pairs, options.seed)
     few = pairs[: options.peer_pairs]
@@ -145,7 +145,6 @@ def main() -> None:
         ("verl's way", few, as_verl_does(few)),
     ]
     print(f"{'grader':<16}{'pairs':>8}{'seconds':>9}{'per second':>12}{'right refused':>15}{'wrong accepted':>16}")
-    found: list[Found] = []
     for name, sample, run in graders:
         started = time.perf_counter()
         accepted = run()
@@ -155,10 +154,6 @@ def main() -> None:
         rights = sum(right for *_, right in sample)
         shares = f"{refused / rights:>15.2%}{taken / (len(sample) - rights):>16.2%}"
         print(f"{name:<16}{len(sample):>8}{seconds:>9.2f}{len(sample) / seconds:>12.0f}{shares}")
-        figures = {"per_s": len(sample) / seconds, "refused": refused / rights, "taken": taken / (len(sample) - rights)}
-        called = re.sub(r"\W+", "_", name.replace("'s", ""))
-        found += [Found(name=f"verifier.{called}.{figure}", value=value) for figure, value in figures.items()]
-    save(options.save, found)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from evals.presets import Protocol
     from evals.results import EvaluationResult
     from evals.sessions import Sessions
-    from evals.suite import Suite
     from evals.summary import Summary
     from reasoning_pipeline.data.prompts import PromptRenderer
+    from reasoning_pipeline.data.suites.loading import Suite
 
 DEFAULT_OUT = Path("runs/evals")
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     files = local_files(arguments.data, arguments.suite)
 
     from evals.sessions import Sessions
-    from evals.suite import load_suite
+    from reasoning_pipeline.data.suites.loading import load_suite
     from reasoning_pipeline.registry.resolve import resolve_model
 
     signal.signal(signal.SIGTERM, _stop)

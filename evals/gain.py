@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from evals.run import evaluate
-from evals.suite import Suite, data_digest
 from evals.summary import Summary, scored
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.sources import stable_hash
+from reasoning_pipeline.data.suites.loading import Suite, data_digest
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Decoding, Problem
 from reasoning_pipeline.run.context import StageContext, StageOutcome
@@ -23,28 +23,25 @@ from reasoning_pipeline.workflows.reasoning.gates import MeasureGain
 
 def measure(config: MeasureGain, context: StageContext) -> StageOutcome:
     """Scores start and policy; a killed step continues with the samples that are missing."""
-    from reasoning_pipeline.rollouts.session import sampler_for
-
     suite = held_out(context.problems, config.limit)
     output = context.work / "output"  # kept over interruptions: samples on disk are not drawn again
     output.mkdir(parents=True, exist_ok=True)
     metrics = context.start_metrics(total_steps=None)
     summaries: dict[str, Summary] = {}
     for field in ("start", "policy"):
-        with sampler_for(context, field) as sampler:
-            result = evaluate(
-                suites=[suite],
-                renderer=PromptRenderer.from_folder(context.inputs[field], context.prompt),
-                sampler=sampler,
-                decoding=Decoding(
-                    temperature=config.temperature, max_tokens=config.max_completion_tokens, seed=config.seed or 0
-                ),
-                samples=config.samples,
-                out=output / field,
-                profile="strict",
-                checkpoint=context.inputs[field].name,
-                progress=lambda progress: context.stop_if_asked(),
-            )
+        result = evaluate(
+            suites=[suite],
+            renderer=PromptRenderer.from_folder(context.inputs[field], context.prompt),
+            sampler=context.sampler(field),
+            decoding=Decoding(
+                temperature=config.temperature, max_tokens=config.max_completion_tokens, seed=config.seed or 0
+            ),
+            samples=config.samples,
+            out=output / field,
+            profile="strict",
+            checkpoint=context.inputs[field].name,
+            progress=lambda progress: context.stop_if_asked(),
+        )
         summaries[field] = result.summaries[suite.name]
     metrics.close()
     return StageOutcome(output, figures(summaries) | {"seconds": round(metrics.seconds, 2)})

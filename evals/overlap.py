@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from reasoning_pipeline.data.overlap import NGRAM, Overlap, find_overlaps
-from reasoning_pipeline.records import Problem
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,11 +30,10 @@ def main(argv: Sequence[str]) -> int:
         parser.error(f"argument --ngram: at least 2 (got {arguments.ngram})")
 
     from evals.cli import local_files
-    from evals.sources import Columns, from_file
-    from evals.suite import load_suite
+    from reasoning_pipeline.data.rows import Columns, jsonl_rows, read_problem
+    from reasoning_pipeline.data.suites.loading import load_suite
 
-    rows = from_file(arguments.train, Columns(), "as_is")
-    train = [Problem(id=row.id, question=row.question, answer=row.answer, meta=row.meta) for row in rows]
+    train = [read_problem(place, row, Columns()) for place, row in jsonl_rows(arguments.train)]
     files = local_files(arguments.data, arguments.suites)
     for name in arguments.suites:
         suite = load_suite(name, data=files.get(name), allow_changed=True, audit=False)

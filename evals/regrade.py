@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.judging import Finished, judge
-from evals.results import read_json, write_json
+from evals.results import read_json
 from evals.run import only_writer, summarise_folder, write_report
 from evals.samples import Sample, SampleFile, read_problems
-from evals.suite import Suite
+from reasoning_pipeline.base.files import write_json
+from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.rollouts.clients.client import Completion
+from reasoning_pipeline.rollouts.clients.completions import Completion
 
 BATCH = 2_048
 

@@ -111,13 +111,6 @@ def read_json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: cannot be read ({error})", remedy="remove it, or give another --out") from None
 
 
-def write_json(path: Path, value: Any) -> None:
-    """All or nothing: a reader never sees half a file."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
 def settings_that_differ(before: dict[str, Any], now: dict[str, Any], names: Sequence[str]) -> list[str]:
     """What differs between two settings, field by field: `decoding.temperature: 0.6 and 0.7`."""
     return [

@@ -10,26 +10,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
 from evals import results
 from evals.answer_classes import answer_classes
 from evals.judging import Finished, judging_thread
-from evals.results import EvaluationResult, write_json, write_tables
+from evals.results import EvaluationResult, write_tables
 from evals.samples import Sample, SampleFile, add_problems, sample_seed
-from evals.suite import Suite
 from evals.summary import Summary, summarise
 from reasoning_pipeline.base.behind import Behind
+from reasoning_pipeline.base.files import write_json
+from reasoning_pipeline.base.locks import Busy, held
 from reasoning_pipeline.data.prompts import PromptRenderer
+from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Decoding, Problem
-from reasoning_pipeline.rollouts.clients.client import Completion, GenerationRequest, Sampler
+from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, Sampler
 
 Profile = Literal["strict", "lenient"]
 
@@ -166,13 +166,12 @@ def evaluate(
 @contextmanager
 def only_writer(out: Path) -> Iterator[None]:
     out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise DataError(
-            f"{out}: another evaluation is writing here", remedy="wait for it, or give another --out"
-        ) from None
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(out / ".lock", f"{out}: another evaluation is writing here"))
+        except Busy as busy:
+            raise DataError(busy.message, remedy="wait for it, or give another --out") from None
+        yield
 
 
 def _open_part(suite: Suite, renderer: PromptRenderer, manner: dict[str, Any], out: Path, samples: int) -> _Part:

@@ -12,7 +12,7 @@ from typing import Any
 
 from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.client import Completion, GenerationRequest, Sampler
+from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, Sampler
 
 
 class Sessions:

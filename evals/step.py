@@ -11,14 +11,14 @@ from typing import Any
 
 from evals import gain
 from evals.run import SoFar, evaluate
-from evals.suite import Suite, load_suite
 from evals.summary import Summary
 from reasoning_pipeline.data.prompts import PromptRenderer
-from reasoning_pipeline.plan.graph import EvaluateStep
+from reasoning_pipeline.data.suites.loading import Suite, load_suite
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.program import StepContext, execute
 from reasoning_pipeline.verifier import verifier_versions
+from reasoning_pipeline.workflows.reasoning.evaluation import EvaluateStep
 from reasoning_pipeline.workflows.reasoning.gates import GAIN, MeasureGain
 
 FIELD = "checkpoint"
@@ -33,8 +33,6 @@ def main(argv: Sequence[str]) -> int:
 
 def score(config: EvaluateStep, context: StageContext) -> StageOutcome:
     """Evaluate on every suite; a killed step continues with the samples that are missing."""
-    from reasoning_pipeline.rollouts.session import sampler_for
-
     suites = [_suite(name, config) for name in config.suites]
     output = context.work / "output"  # kept over interruptions: samples on disk are not drawn again
     output.mkdir(parents=True, exist_ok=True)
@@ -44,23 +42,22 @@ def score(config: EvaluateStep, context: StageContext) -> StageOutcome:
         context.stop_if_asked()
         metrics.report(so_far.as_json())
 
-    with sampler_for(context, FIELD) as sampler:
-        result = evaluate(
-            suites=suites,
-            renderer=PromptRenderer.from_folder(context.inputs[FIELD], context.prompt),
-            sampler=sampler,
-            decoding=Decoding(
-                temperature=config.temperature,
-                top_p=config.top_p,
-                top_k=config.top_k,
-                max_tokens=config.max_tokens,
-                seed=config.seed or 0,
-            ),
-            samples=config.samples,
-            out=output,
-            checkpoint=context.inputs[FIELD].name,
-            progress=report,
-        )
+    result = evaluate(
+        suites=suites,
+        renderer=PromptRenderer.from_folder(context.inputs[FIELD], context.prompt),
+        sampler=context.sampler(FIELD),
+        decoding=Decoding(
+            temperature=config.temperature,
+            top_p=config.top_p,
+            top_k=config.top_k,
+            max_tokens=config.max_tokens,
+            seed=config.seed or 0,
+        ),
+        samples=config.samples,
+        out=output,
+        checkpoint=context.inputs[FIELD].name,
+        progress=report,
+    )
     metrics.close()
     figures: dict[str, Any] = {
         "suites": {name: headline(summary) for name, summary in result.summaries.items()},

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from evals.samples import NO_ANSWER, Sample
-from evals.suite import Suite
+from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.statistics.scores import Estimate, curve_points, estimate, maj_at_k, pass_curve
 

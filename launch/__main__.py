@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _slurm(arguments: argparse.Namespace) -> int:
     from launch.submission import dependency, make_target, prepare, submit
+    from reasoning_pipeline.data.pools import Pools
     from reasoning_pipeline.data.unread import SketchedPools
     from reasoning_pipeline.hardware.profile import load_profile, profile_path
     from reasoning_pipeline.plan.planner import make_plan
@@ -59,7 +60,7 @@ def _slurm(arguments: argparse.Namespace) -> int:
         profile = profile.model_copy(update={"slurm": profile.slurm.changed(own)})
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     seeds = seeds_of(arguments, recipe)
-    pools = SketchedPools(recipe) if arguments.dry_run else None  # a dry run downloads nothing
+    pools = SketchedPools if arguments.dry_run else Pools  # a dry run downloads nothing
     plan = make_plan(recipe, arguments.root, seeds, pools).of_arms(arguments.arms or (MAIN,))
     target = make_target(plan, profile_path(arguments.hardware), arguments.overrides, seeds)
     which = {"only": arguments.only, "until": arguments.until}
@@ -69,7 +70,7 @@ def _slurm(arguments: argparse.Namespace) -> int:
             words = dependency(entry.job, {parent: f"<{parent}>" for parent in entry.job.parents})
             print(f"### sbatch {f'--dependency={words} ' if words else ''}{target.script(entry.job)}\n{entry.script}")
         print(f"### {len(prepared)} jobs; nothing was submitted")
-        for why in pools.not_read.values() if pools is not None else ():
+        for why in plan.ledger.pools.not_read.values():
             print(f"### {why}: `python -m launch prefetch {arguments.recipe}` before submitting")
         return 0
     done = submit(plan, profile, target, arms=arguments.arms or (MAIN,), **which)

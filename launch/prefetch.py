@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.suite import SUITES_FOLDER, load_suite
-from reasoning_pipeline.base.yaml_files import read_yaml
 from reasoning_pipeline.data.sources import load_problems
+from reasoning_pipeline.data.suites.loading import load_suite
+from reasoning_pipeline.data.suites.spec import spec_or_own
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.plan.planner import external_folder
+from reasoning_pipeline.models.outside import outside_folder
 from reasoning_pipeline.recipe.arms import worlds
 from reasoning_pipeline.recipe.reading import STEP, Recipe
+from reasoning_pipeline.recipe.sections import data_source
 from reasoning_pipeline.registry.resolve import resolve_model
 
 
@@ -39,20 +40,20 @@ def wanted(recipe: Recipe) -> list[Wanted]:
     """Everything of the hub that this recipe and its arms read."""
     models: dict[str, list[str]] = {}
     for step, reference in _references(recipe):
-        if not reference.startswith(STEP) and reference.count("/") == 1 and external_folder(reference, recipe) is None:
+        if (
+            not reference.startswith(STEP)
+            and reference.count("/") == 1
+            and outside_folder(reference, recipe.folder) is None
+        ):
             models.setdefault(reference, []).append(step)
     found = [Wanted("model", name, tuple(dict.fromkeys(steps))) for name, steps in models.items()]
     for name, data in recipe.data.items():
         if data.source == "hub":
             found.append(Wanted("data", f"{data.id}@{data.revision or 'main'}", (f"data.{name}",), name))
-    evaluate = recipe.evaluate
-    for suite in evaluate.suites if evaluate is not None else ():
-        path = SUITES_FOLDER / f"{suite}.yaml"
-        if evaluate is None or suite in evaluate.data or not path.is_file():
-            continue
-        hub = read_yaml(path).get("hub")
-        if hub:
-            found.append(Wanted("suite", f"{hub['dataset']}@{hub['revision'][:12]}", (f"evaluate: {suite}",), suite))
+    for suite, local in data_source(recipe).benchmarks.items():
+        hub = spec_or_own(suite).hub if local is None else None
+        if hub is not None:
+            found.append(Wanted("suite", f"{hub.dataset}@{hub.revision[:12]}", (f"evaluate: {suite}",), suite))
     return found
 
 

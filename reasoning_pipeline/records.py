@@ -24,6 +24,9 @@ Status = Literal[
 
 FinishReason = Literal["stop", "length"]
 
+ARTIFACT_KIND = r"[a-z][a-z0-9_]*"
+"""What a kind of artifact may be called: `checkpoint`, `rollouts`, `evaluation`, `measurement`, or a stage's word."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from reasoning_pipeline.base.signals import answer_interrupts
 from reasoning_pipeline.errors import PipelineError, as_storage_error
 
 
 def exit_status(command: Callable[[], int], *, stopped: str | None) -> int:
     """Do what a command line asks for. `stopped` is what Ctrl-C prints."""
+    answer_interrupts()
     try:
         return command()
     except PipelineError as error:

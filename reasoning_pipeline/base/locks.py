@@ -1,7 +1,9 @@
-"""One at a time: a runner for each run folder, and a step for each registry. What a dead holder left is taken over.
+"""One at a time: a runner for each run folder, a step for each registry, an evaluation for each folder of samples.
+What a dead holder left is taken over.
 
     ROOT/RECIPE/running.json                 held by the runner of a recipe; a second one is refused
     ROOT/work/STAGE-FINGERPRINT.lock         held while a step is made; another recipe that shares the step waits
+    OUT/.lock                                held by whoever writes samples there; a second one is refused
 
 A lock is a file that says who holds it. It is written aside and linked into place, which is atomic on NFS too, and
 nobody ever reads half of one; flock and its kin are not used, for on network file systems they may hold nobody back.
@@ -9,6 +11,11 @@ nobody ever reads half of one; flock and its kin are not used, for on network fi
 On the holder's own machine its process is asked for. From another machine the lock's age decides: the holder touches
 it every `BEAT_SECONDS`, and after `SILENT_SECONDS` of silence it is taken for dead, by the file server's clock alone.
 A holder that was only asleep finds its lock gone when it next touches it, and leaves.
+
+Why not filelock's SoftFileLease, which does nearly the same: release 4.2 takes a dead holder's file over by exchanging
+two names in one call, which network file systems refuse, and there the file of a killed run would stay for ever (tried
+with the exchange refused: not taken). It never takes an empty file over either, and a silent holder elsewhere only
+after watching it for a whole lease. What would remain of ours beside it is most of this file.
 """
 
 from __future__ import annotations
@@ -45,7 +52,7 @@ Waiting = Callable[[str], AbstractContextManager[object]]
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
     """Hold a run folder. Raises PipelineError where another runner holds it."""
-    with _held(folder / LOCK, f"{folder}: another run of this recipe is at work"):
+    with held(folder / LOCK, f"{folder}: another run of this recipe is at work"):
         yield
 
 
@@ -59,12 +66,12 @@ def step_lock(work: Path, waiting: Waiting = lambda text: nullcontext()) -> Iter
     """
     path = work.with_name(f"{work.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
+    with ExitStack() as stack:
         while True:
             try:
-                held.enter_context(_held(path, f"{work.name}: being made by another run"))
+                stack.enter_context(held(path, f"{work.name}: being made by another run"))
                 break
-            except _Busy as busy:  # perhaps for the second time: another one that waited was faster
+            except Busy as busy:  # perhaps for the second time: another one that waited was faster
                 with waiting(f"{busy.message}; waiting for it"):
                     while _holder_if_busy(path) is not None:
                         time.sleep(POLL_SECONDS)
@@ -77,7 +84,7 @@ def held_elsewhere(path: Path) -> str | None:
     return _name(holder) if holder is not None else None
 
 
-class _Busy(PipelineError):
+class Busy(PipelineError):
     """Somebody alive holds the lock."""
 
 
@@ -93,7 +100,8 @@ class _Found:
 
 
 @contextmanager
-def _held(path: Path, busy: str) -> Iterator[None]:
+def held(path: Path, busy: str) -> Iterator[None]:
+    """Hold a lock file. Raises Busy, which begins with `busy` and names the holder, where somebody alive holds it."""
     mine = _myself()
     _take(path, mine, busy)
     released = threading.Event()
@@ -134,7 +142,7 @@ def _take(path: Path, mine: dict[str, Any], busy: str) -> None:
         if found is None:  # released at this moment
             continue
         if found.holder is not None and _lives(found.holder, age=now - found.modified):
-            raise _Busy(
+            raise Busy(
                 f"{busy} ({_name(found.holder)})",
                 remedy=f"wait for it or stop it; if that machine is gone, remove {path}",
             )
@@ -149,7 +157,7 @@ def _take_over(path: Path, found: _Found, mine: dict[str, Any]) -> bool:
     right = path.with_name(f".{path.name}.right")
     try:
         _take(right, mine, str(right))
-    except _Busy:
+    except Busy:
         return False
     try:
         current = _read(path)

@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import psutil
 
@@ -29,8 +29,8 @@ def owner_environment() -> dict[str, str]:
     return {OWNER_VARIABLE: f"{os.getpid()}:{psutil.Process().create_time()}:{socket.gethostname()}"}
 
 
-def leave_with_owner(grace_s: float = 0.0, last: Callable[[], object] | None = None) -> None:
-    """Start, once per process, the watch. When the owner is gone: SIGTERM to this process, after `grace_s` whatever
+def leave_with_owner(grace_s: Callable[[], float] = lambda: 0.0, last: Callable[[], object] | None = None) -> None:
+    """Start, once per process, the watch. When the owner is gone: SIGTERM to this process, after `grace_s()` whatever
     `last` does, and an immediate exit."""
     global _watching_in  # noqa: PLW0603 - once per process; a forked child starts its own
     owner = os.environ.get(OWNER_VARIABLE)
@@ -54,16 +54,28 @@ def alive(pid: int, created: float) -> bool:
         return False
 
 
-def _watch(pid: int, created: float, grace_s: float, last: Callable[[], object] | None) -> None:
+def kill_with_children(pid: int) -> None:
+    """SIGKILL for a process and all its descendants. Its group is not enough: torchrun gives each of its workers a
+    session of its own, and they would go on."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        _kill([process, *process.children(recursive=True)])
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _watch(pid: int, created: float, grace_s: Callable[[], float], last: Callable[[], object] | None) -> None:
     while alive(pid, created):
         time.sleep(CHECK_SECONDS)
-    if grace_s > 0:
+    if (seconds := grace_s()) > 0:
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(grace_s)
+        time.sleep(seconds)
     # Children of this process may be too young to watch: vLLM's engine waits five minutes for a server that is gone.
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            child.kill()
+    _kill(psutil.Process().children(recursive=True))
     if last is not None:
         last()
     os._exit(1)

@@ -12,9 +12,20 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def readable_validation(
-    model: type[Model], values: dict[str, Any], *, place: str, problems: list[str], hidden: tuple[str, ...] = ()
+    model: type[Model],
+    values: Any,
+    *,
+    place: str,
+    problems: list[str],
+    hidden: tuple[str, ...] = (),
+    known: Iterable[str] = (),
 ) -> Model | None:
-    """Validate, appending one sentence per problem to `problems`; None where there was any."""
+    """Validate, appending one sentence per problem to `problems`; None where there was any.
+
+    Args:
+        hidden: Fields that nobody writes, and no suggestion names.
+        known: Keys besides the model's own that a mistyped one may have meant.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -22,8 +33,9 @@ def readable_validation(
             location = [str(part) for part in item["loc"] if part != "__root__"]
             where = ".".join(([place] if place else []) + location) or "recipe"
             if item["type"] == "extra_forbidden":
-                known = [name for name in _fields_at(model, location[:-1]) if name not in hidden]
-                problems.append(f"{where}: unknown key{suggestion(location[-1], known)}")
+                names = [name for name in _fields_at(model, location[:-1]) if name not in hidden]
+                names += known if len(location) == 1 else ()
+                problems.append(f"{where}: unknown key{suggestion(location[-1], names)}")
             elif item["type"] == "missing":
                 problems.append(f"{where}: missing")
             else:
@@ -43,6 +55,12 @@ def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
         if nested is not None:
             model = nested
     return list(model.model_fields)
+
+
+def texts(value: Any) -> list[str]:
+    """The texts in what should have been a text or several."""
+    several = [value] if isinstance(value, str) else value if isinstance(value, list | dict) else []
+    return [item for item in several if isinstance(item, str)]
 
 
 def suggestion(word: str, known: Iterable[str], *, prefix: str = "") -> str:

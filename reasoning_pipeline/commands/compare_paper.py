@@ -40,13 +40,14 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     from reasoning_pipeline.errors import RecipeError
     from reasoning_pipeline.plan.planner import make_plan
     from reasoning_pipeline.recipe.reading import load_recipe
+    from reasoning_pipeline.workflows.reasoning.published import row_of
 
     if arguments.run.is_dir():
         path, root = _recipe_of(arguments.run), arguments.run.parent
     else:
         path, root = arguments.run, arguments.root
     recipe = load_recipe(path)
-    if recipe.published is None and not any(arm.published for arm in recipe.arms.values()):
+    if not any(map(row_of, (recipe.sections, *(arm.sections for arm in recipe.arms.values())))):
         problem = "no arm says which row of the published table it is the counterpart of; write `published: ROW`"
         raise RecipeError(str(path), [f"{problem} (docs/report.md)"])
     return make_plan(recipe, root, seeds_of(arguments, recipe, declared=True))

@@ -113,12 +113,13 @@ def load(arguments: argparse.Namespace, *, declared_seeds: bool = False, sketch:
         declared_seeds: Without `--seeds`, take the recipe's list `seeds`.
         sketch: Download nothing: data that is not on this machine is counted as the recipe declares it.
     """
+    from reasoning_pipeline.data.pools import Pools
     from reasoning_pipeline.data.unread import SketchedPools
     from reasoning_pipeline.plan.planner import make_plan
     from reasoning_pipeline.recipe.reading import load_recipe
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
-    pools = SketchedPools(recipe) if sketch else None
+    pools = SketchedPools if sketch else Pools
     plan = make_plan(recipe, arguments.root, seeds_of(arguments, recipe, declared=declared_seeds), pools)
     arms = getattr(arguments, "arms", None)
     return plan.of_arms(arms) if arms else plan

@@ -84,9 +84,9 @@ def _print_plan(plan: Plan, profile: HardwareProfile) -> None:
 
 def _rows(steps: Sequence[PlannedStep]) -> list[PlannedStep]:
     """All but evaluations, which stand with the checkpoint that they score."""
-    from reasoning_pipeline.plan.graph import EVALUATE
+    from reasoning_pipeline.recipe.stage import Evaluation
 
-    return [step for step in steps if step.config.stage != EVALUATE]
+    return [step for step in steps if not isinstance(step.config, Evaluation)]
 
 
 def _steps(plan: Plan, steps: Sequence[PlannedStep], numbers: dict[str, int], *, wide: bool, heading: bool) -> Table:
@@ -175,10 +175,8 @@ def _print_estimates(plan: Plan, profile: HardwareProfile, mean_completion: int 
 
 
 def _say_what_was_not_read(plan: Plan) -> None:
-    from reasoning_pipeline.data.unread import SketchedPools
-
     pools = plan.ledger.pools
-    for name, why in pools.not_read.items() if isinstance(pools, SketchedPools) else ():
+    for name, why in pools.not_read.items():
         count = plan.recipe.data[name].count
         instead = f"{count:,} problems at most, as `count` says" if count else "its problems are not counted"
         Console(highlight=False).print(
@@ -189,7 +187,6 @@ def _say_what_was_not_read(plan: Plan) -> None:
 
 
 def _print_estimated(estimates: list[StepEstimate], profile: HardwareProfile, mean_completion: int | None) -> None:
-    from reasoning_pipeline.plan.graph import EVALUATE
 
     console = Console(highlight=False)
     table = Table(title=f"estimated for {profile.name}", title_justify="left", box=None, pad_edge=False)
@@ -198,7 +195,7 @@ def _print_estimated(estimates: list[StepEstimate], profile: HardwareProfile, me
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("GiB of a trainer device", overflow="fold")
     table.add_column("of a server device", overflow="fold")
-    evaluations = [estimate for estimate in estimates if estimate.step.endswith(f".{EVALUATE}")]
+    evaluations = [estimate for estimate in estimates if estimate.evaluation]
     blank = [estimate for estimate in estimates if not (estimate.disk or estimate.tokens_written)]
     for estimate in [estimate for estimate in estimates if estimate not in evaluations and estimate not in blank]:
         table.add_row(*_row(estimate))

@@ -36,7 +36,7 @@ def write_report(plan: Plan, root: Path, *, renew: bool, out: Path | None = None
         report.write_csv(plan, path.with_suffix(".csv"))
         if report.has_arms(plan):
             report.write_arms_csv(plan, path.with_name(f"{path.stem}_arms.csv"))
-            report.write_conditions_csv(plan, path.with_name(f"{path.stem}_conditions.csv"))
+            report.write_part_tables(plan, path)
     console = Console()
     console.print(report.arms_table(plan) if report.has_arms(plan) else report.results_table(plan))
     console.print(f"report: {path}", highlight=False, soft_wrap=True)

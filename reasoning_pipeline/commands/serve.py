@@ -50,10 +50,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _serve(arguments: argparse.Namespace) -> int:
     """Start, say how to use it, wait for Ctrl-C. Exit status 0 when asked to stop, 1 when the server died."""
     from reasoning_pipeline.hardware.profile import load_profile
+    from reasoning_pipeline.models.architecture import bounded_length
     from reasoning_pipeline.registry.resolve import resolve_model
     from reasoning_pipeline.rollouts.servers import register
     from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service
-    from reasoning_pipeline.rollouts.session import bounded_length
 
     profile = load_profile(arguments.hardware)
     model = resolve_model(arguments.checkpoint, arguments.root)

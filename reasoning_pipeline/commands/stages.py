@@ -11,7 +11,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _stages(arguments: argparse.Namespace) -> int:
-    from reasoning_pipeline.recipe.stage import stage_kinds, stage_module
+    from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
 
     for kind in stage_kinds():
         summary = " ".join((stage_module(kind).__doc__ or "").strip().split("\n\n")[0].split())

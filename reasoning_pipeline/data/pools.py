@@ -10,19 +10,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, Self
 
 from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.base.validation import suggestion
+from reasoning_pipeline.data.config import DataConfig, IdsFile
 from reasoning_pipeline.data.overlap import Overlap, find_overlaps
-from reasoning_pipeline.data.sources import LoadedData, hub_questions, load_data, read_questions, stable_hash
+from reasoning_pipeline.data.sources import LoadedData, load_data, stable_hash
+from reasoning_pipeline.data.suites.loading import suite_problems
+from reasoning_pipeline.data.suites.spec import spec_or_own
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.recipe.checks import SUITES_FOLDER
-from reasoning_pipeline.recipe.model import IdsFile, Recipe
 from reasoning_pipeline.records import Problem
 
 
@@ -39,24 +37,36 @@ class DataSet:
     pools: dict[str, list[Problem]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """What data sets and pools follow from: a recipe's words about them, and nothing else of it."""
+
+    data: dict[str, DataConfig]
+    folder: Path
+    """Where relative paths start."""
+    benchmarks: dict[str, str | None]
+    """Suite -> its local file: what must not be trained on."""
+
+
 class Pools:
     """Loads each data set once, for every arm and, where a seed does not decide the problems, for every seed."""
 
-    def __init__(self, recipe: Recipe, seed: int | None = None, siblings: dict[Any, Any] | None = None) -> None:
-        self.recipe = recipe
-        self.seed = recipe.seed if seed is None else seed
+    def __init__(self, source: DataSource, seed: int, siblings: dict[Any, Any] | None = None) -> None:
+        self.source, self.seed = source, seed
         self._kept: dict[Any, Any] = {} if siblings is None else siblings
-        self._owner = recipe.pools()
+        self.not_read: dict[str, str] = {}
+        """Data set -> why it stands in as unknown problems; empty where everything is read (unread.py)."""
+        self._owner = {pool: name for name, config in source.data.items() for pool in config.pools}
 
-    def for_seed(self, seed: int) -> Pools:
+    def for_seed(self, seed: int) -> Self:
         """The same data under another seed; what does not depend on it is shared."""
-        return Pools(self.recipe, seed, self._kept)
+        return type(self)(self.source, seed, self._kept)
 
     def set(self, name: str) -> DataSet:
         """One data set with its pools. Raises DataError."""
-        key = ("set", name, self.seed if self.recipe.data[name].varies_with_seed else None)
+        key = ("set", name, self.seed if self.source.data[name].varies_with_seed else None)
         if key not in self._kept:
-            self._kept[key] = _load(self.recipe, name, self.seed)
+            self._kept[key] = _load(self.source, name, self.seed)
         found: DataSet = self._kept[key]
         return found
 
@@ -78,7 +88,7 @@ class Pools:
 
     def _once(self, what: str, of: Any, compute: Any) -> str:
         names = [self._owner[pool] for pool in of] if isinstance(of, tuple) else [of]
-        varies = any(self.recipe.data[name].varies_with_seed for name in names)
+        varies = any(self.source.data[name].varies_with_seed for name in names)
         key = (what, of, self.seed if varies else None)
         if key not in self._kept:
             self._kept[key] = compute()
@@ -86,13 +96,12 @@ class Pools:
         return found
 
 
-def _load(recipe: Recipe, name: str, seed: int) -> DataSet:
-    folder = Path(recipe.path).resolve().parent
-    loaded = load_data(recipe.data[name], folder=folder, seed=seed)
-    overlaps, unknown = _overlaps(recipe, name, loaded.problems, folder)
+def _load(source: DataSource, name: str, seed: int) -> DataSet:
+    loaded = load_data(source.data[name], folder=source.folder, seed=seed)
+    overlaps, unknown = _overlaps(source, name, loaded.problems)
     out = {overlap.train_id for found in overlaps.values() for overlap in found}
     problems = [problem for problem in loaded.problems if problem.id not in out]
-    pools = _divided(recipe, name, problems, {problem.id for problem in loaded.problems}, folder)
+    pools = _divided(source, name, problems, {problem.id for problem in loaded.problems})
     return DataSet(loaded=loaded, problems=problems, overlaps=overlaps, unknown=unknown, pools=pools)
 
 
@@ -100,7 +109,7 @@ def _load(recipe: Recipe, name: str, seed: int) -> DataSet:
 
 
 def _overlaps(
-    recipe: Recipe, name: str, problems: list[Problem], folder: Path
+    source: DataSource, name: str, problems: list[Problem]
 ) -> tuple[dict[str, list[Overlap]], dict[str, str]]:
     """What must not be trained on, by suite, and the suites that could not be looked at.
 
@@ -108,22 +117,18 @@ def _overlaps(
     pools, and with them every fingerprint, follow from it: those with a local file; all others too where the training
     data itself comes from the hub. Generated suites share no problem with generated pools by construction.
     """
-    config, evaluate = recipe.data[name], recipe.evaluate
+    config = source.data[name]
     found: dict[str, list[Overlap]] = {}
     unknown: dict[str, str] = {}
-    if evaluate is None:
-        return found, unknown
-    for suite in dict.fromkeys((*evaluate.suites, *evaluate.data)):
-        description = _description(suite)
-        path = evaluate.data.get(suite) or (suite if suite.endswith(".jsonl") else None)
+    for suite, file in source.benchmarks.items():
+        spec = spec_or_own(suite)
+        path = None if file is None else source.folder / file
         if config.benchmark_overlap == "keep":
             unknown[suite] = "the recipe says `benchmark_overlap: keep`, so nobody looked"
-        elif path is not None and (folder / path).is_file():
-            found[suite] = _matches(config.benchmark_overlap, problems, read_questions(folder / path))
-        elif "hub" in description and config.source == "hub":
-            benchmark = hub_questions(description["hub"], description.get("columns") or {})
+        elif path is not None or (spec.hub is not None and config.source == "hub"):
+            benchmark = [problem for _, problem in suite_problems(suite, spec, path, questions_only=True)]
             found[suite] = _matches(config.benchmark_overlap, problems, benchmark)
-        elif "hub" in description and config.source != "arithmetic":
+        elif spec.hub is not None and config.source != "arithmetic":
             unknown[suite] = f"it comes from the hub; `evaluate.data.{suite}: FILE` names a local copy"
     return found, unknown
 
@@ -132,23 +137,16 @@ def _matches(rule: str, problems: list[Problem], benchmark: list[Problem]) -> li
     return [overlap for overlap in find_overlaps(problems, benchmark) if rule == "ngram" or overlap.kind == "exact"]
 
 
-@cache
-def _description(suite: str) -> dict[str, Any]:
-    """A suite's own YAML, as far as it says where its problems come from; empty for one that is a file."""
-    path = SUITES_FOLDER / f"{suite}.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
 # Pools
 
 
-def _divided(recipe: Recipe, name: str, problems: list[Problem], known: set[str], folder: Path) -> dict[str, Any]:
+def _divided(source: DataSource, name: str, problems: list[Problem], known: set[str]) -> dict[str, Any]:
     place = f"data.{name}.pools"
     taken: dict[str, str] = {}
     pools: dict[str, list[Problem]] = {}
-    for pool, share in recipe.data[name].pools.items():
+    for pool, share in source.data[name].pools.items():
         if isinstance(share, IdsFile):
-            for identity in _ids(folder / share.file, f"{place}.{pool}", known):
+            for identity in _ids(source.folder / share.file, f"{place}.{pool}", known):
                 if (other := taken.setdefault(identity, pool)) != pool:
                     raise DataError(
                         f"{place}.{pool}: {identity!r} belongs to the pool {other!r} already",
@@ -157,7 +155,7 @@ def _divided(recipe: Recipe, name: str, problems: list[Problem], known: set[str]
     ordered = sorted(problems, key=lambda problem: stable_hash("pool/" + problem.id))
     rest = [problem for problem in ordered if problem.id not in taken]
     start = Fraction(0)
-    for pool, share in recipe.data[name].pools.items():
+    for pool, share in source.data[name].pools.items():
         if isinstance(share, IdsFile):
             pools[pool] = [problem for problem in ordered if taken.get(problem.id) == pool]
         else:

@@ -12,32 +12,22 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from reasoning_pipeline.data.pools import DataSet, Pools
+from reasoning_pipeline.data.config import DataConfig
+from reasoning_pipeline.data.pools import DataSet, DataSource, Pools
 from reasoning_pipeline.data.sources import LoadedData
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.recipe.model import DataConfig, Recipe
 from reasoning_pipeline.records import Problem
 
 
 class SketchedPools(Pools):
     """Pools that hold unknown problems where a hub data set cannot be read; `not_read` says which, and why."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        seed: int | None = None,
-        siblings: dict[Any, Any] | None = None,
-        not_read: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__(recipe, seed, siblings)
-        self.not_read: dict[str, str] = {} if not_read is None else not_read
-        """Data set -> why."""
-
-    def for_seed(self, seed: int) -> SketchedPools:
-        return SketchedPools(self.recipe, seed, self._kept, self.not_read)
+    def __init__(self, source: DataSource, seed: int, siblings: dict[Any, Any] | None = None) -> None:
+        super().__init__(source, seed, siblings)
+        self.not_read = self._kept.setdefault("not read", {})
 
     def set(self, name: str) -> DataSet:
-        config = self.recipe.data[name]
+        config = self.source.data[name]
         if config.source == "hub" and name not in self.not_read:
             if not in_cache(config):
                 self.not_read[name] = f"{config.id} is not in this machine's cache of data sets"
@@ -48,7 +38,7 @@ class SketchedPools(Pools):
                     self.not_read[name] = error.message
         if name not in self.not_read:
             return super().set(name)
-        key = ("not read", name)
+        key = ("sketched", name)
         if key not in self._kept:
             self._kept[key] = _unknown_problems(name, config)
         found: DataSet = self._kept[key]

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.data.prompts import PromptRenderer
-from reasoning_pipeline.data.unread import SketchedPools
 from reasoning_pipeline.doctor.subject import Finding, Subject
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.compatible import check_compatible
+from reasoning_pipeline.models.outside import require_weights
 from reasoning_pipeline.plan.compatibility import check_distillations
-from reasoning_pipeline.plan.graph import EvaluateStep
-from reasoning_pipeline.recipe.stage import GroupRelative
-from reasoning_pipeline.registry.resolve import require_weights
+from reasoning_pipeline.recipe.stage import Evaluation
+from reasoning_pipeline.workflows.reasoning.fields import GroupRelative
 
 PROBE_TEXTS = (
     "What is 12345 + 678.90?",
@@ -177,10 +176,8 @@ def lengths(subject: Subject) -> Iterator[Finding]:
         folder = subject.origin(step.input(field)) if field is not None else None
         if folder is None:
             continue
-        limit = (
-            config.max_tokens if isinstance(config, EvaluateStep)
-            else getattr(config, "max_prompt_tokens", 0) + getattr(config, "max_completion_tokens", 0)
-        )  # fmt: skip
+        prompt, completion = config.lengths()
+        limit = completion + (0 if isinstance(config, Evaluation) else prompt)
         longest[folder] = max(longest.get(folder, (0, "")), (limit, step.name))
     for folder, (limit, name) in longest.items():
         values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -203,7 +200,7 @@ def data(subject: Subject) -> Iterator[Finding]:
     pools = subject.plan.ledger.pools
     for name, config in subject.plan.recipe.data.items():
         found = pools.set(name)
-        if isinstance(pools, SketchedPools) and name in pools.not_read:
+        if name in pools.not_read:
             yield Finding(
                 level="error" if subject.offline else "warning",
                 check="data",

@@ -18,7 +18,7 @@ TOLERANCE = 1e-4
 
 def main(arguments: list[str]) -> int:
     from reasoning_pipeline.data.prompts import PromptRenderer
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
 
     student, teacher = map(Path, arguments)
     renderer = PromptRenderer.from_folder(teacher)

@@ -9,8 +9,8 @@ from typing import Literal
 
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.models.outside import outside_folder
 from reasoning_pipeline.plan.graph import Plan, PlannedInput
-from reasoning_pipeline.plan.planner import external_folder
 
 Level = Literal["ok", "warning", "error"]
 
@@ -53,7 +53,7 @@ class Subject:
 
     def folder(self, reference: str) -> Path | None:
         """Where a model from outside is on this machine; None where it is not."""
-        folder = external_folder(reference, self.plan.recipe)
+        folder = outside_folder(reference, self.plan.recipe.folder)
         if folder is not None:
             return folder if folder.is_dir() else None
         if reference.count("/") == 1:

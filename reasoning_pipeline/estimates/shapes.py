@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.plan.planner import external_folder
-from reasoning_pipeline.workflows.reasoning.stages.pretrain import Config as Pretrain
+from reasoning_pipeline.models.outside import outside_folder
+from reasoning_pipeline.recipe.fields import Architecture
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan, PlannedStep
-    from reasoning_pipeline.recipe.stage import Lora
+    from reasoning_pipeline.recipe.fields import Lora
 
 HUB_SHAPES = Path(__file__).with_name("hub_shapes.yaml")
-PRETRAIN_ROUNDS_VOCABULARY_TO = 16
+VOCABULARY_ROUNDED_TO = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +113,14 @@ def shape_of_input(plan: Plan, step: PlannedStep, field: str) -> ModelShape | No
     entry = step.input(field)
     while entry.step is not None:
         parent = plan.step(entry.step)
-        if isinstance(parent.config, Pretrain):
-            return pretrain_shape(parent.config)
-        entry = parent.input("policy")
+        before = next((known for known in parent.inputs if known.field == "policy"), None)
+        if before is None:
+            size = getattr(parent.config, "architecture", None)
+            return made_shape(size, parent.config.vocabulary()) if isinstance(size, Architecture) else None
+        entry = before
     if entry.artifact is not None:
         return shape_of_folder(plan.registry.folder / entry.artifact)
-    folder = external_folder(entry.reference, plan.recipe)
+    folder = outside_folder(entry.reference, plan.recipe.folder)
     return shape_of_folder(folder) if folder is not None else hub_shape(entry.reference)
 
 
@@ -147,11 +149,12 @@ def shape_of_config(config: dict[str, Any]) -> ModelShape | None:
     )
 
 
-def pretrain_shape(config: Pretrain) -> ModelShape:
-    """What the `pretrain` stage makes."""
-    size = config.architecture
+def made_shape(size: Architecture, vocabulary: dict[str, Any] | None) -> ModelShape | None:
+    """Of a model that a step makes from nothing: its config has an `architecture` and tells its `vocabulary_size`."""
+    if vocabulary is None or "vocabulary_size" not in vocabulary:
+        return None
     return ModelShape(
-        vocabulary=-(-config.vocabulary_size // PRETRAIN_ROUNDS_VOCABULARY_TO) * PRETRAIN_ROUNDS_VOCABULARY_TO,
+        vocabulary=-(-vocabulary["vocabulary_size"] // VOCABULARY_ROUNDED_TO) * VOCABULARY_ROUNDED_TO,
         hidden=size.hidden_size,
         layers=size.layers,
         heads=size.heads,

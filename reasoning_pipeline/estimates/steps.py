@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import yaml
-
+from reasoning_pipeline.data.suites.spec import suite_rows
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.estimates.layout import Layout, layout_of
 from reasoning_pipeline.estimates.memory import Placement, ServerMemory, TrainingTask, resident, trainer_parts
 from reasoning_pipeline.estimates.shapes import ModelShape, lora_parameters, shape_of_input
 from reasoning_pipeline.estimates.work import forward_flops, training_flops
 from reasoning_pipeline.hardware.profile import HardwareProfile, accumulation
-from reasoning_pipeline.plan.graph import EvaluateStep, Plan, PlannedStep
-from reasoning_pipeline.recipe.checks import SUITES_FOLDER
-from reasoning_pipeline.recipe.stage import GroupRelative
-from reasoning_pipeline.workflows.reasoning.stages import (
-    forward_kl_warmup,
-    on_policy_distillation,
-    teacher_rollouts,
-    teacher_sft,
-)
+from reasoning_pipeline.plan.graph import Plan, PlannedStep
+from reasoning_pipeline.recipe.stage import Evaluation
+from reasoning_pipeline.recipe.work import Known, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +37,7 @@ class StepEstimate:
     """What one step takes. None and empty mean: does not apply, or cannot be known here."""
 
     step: str
+    evaluation: bool = False
     trainer: dict[str, int] = field(default_factory=dict)
     """Part -> bytes of one trainer device at its fullest."""
     server: ServerMemory | None = None
@@ -67,24 +61,12 @@ class StepEstimate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Work:
-    """What a step does, in the terms of an estimate."""
+class _Task:
+    """A step's work, with the shapes of its models."""
 
-    rows: int = 0
-    """Rollouts of one optimizer step; of the whole step where nothing is trained."""
-    steps: float = 1
-    prompt_limit: int = 0
-    completion_limit: int = 0
-    policy: ModelShape | None = None
-    teacher: ModelShape | None = None
-    scorings: int = 0
-    """Forward passes of the policy besides the trained one: old log-probabilities, reference."""
-    reference: bool = False
-    generates: bool = False
-    trains: bool = False
-    what: str = ""
-    """Names the global batch in messages."""
-    lora: Any = None
+    work: Work
+    policy: ModelShape
+    teacher: ModelShape | None
 
 
 def estimate_plan(plan: Plan, profile: HardwareProfile, mean_completion: int | None = None) -> list[StepEstimate]:
@@ -120,31 +102,44 @@ def check_fit(plan: Plan, profile: HardwareProfile, steps: list[PlannedStep]) ->
         refuse_what_cannot_fit([e for e in estimate_plan(plan, profile) if e.step in names], profile)
 
 
+def seconds_per_optimizer_step(plan: Plan, step: PlannedStep, profile: HardwareProfile) -> float | None:
+    """The longest that one may take, every completion at its limit. None where nothing is trained, or where the profile
+    does not say how fast its devices are."""
+    work = work_of(plan, step)
+    if work is None or not work.trains or not work.steps:
+        return None
+    hours = _estimate(plan, step, profile, layout_of(profile), work.completion_limit or None).hours
+    return hours * 3600 / work.steps if hours is not None else None
+
+
 def _estimate(
     plan: Plan, step: PlannedStep, profile: HardwareProfile, layout: Layout, mean_completion: int | None
 ) -> StepEstimate:
-    work = _work(plan, step)
-    if work is None or work.policy is None:
-        return StepEstimate(step=step.name)
+    scores = isinstance(step.config, Evaluation)
+    task = _task(plan, step)
+    if task is None:
+        return StepEstimate(step=step.name, evaluation=scores)
+    work = task.work
     mean = float(min(mean_completion or work.completion_limit * ASSUMED_COMPLETION_SHARE, work.completion_limit))
     prompt = float(min(ASSUMED_PROMPT_TOKENS, work.prompt_limit))
     rollouts = work.rows * work.steps
     problems: list[str] = []
-    trainer = _trainer(work, profile, layout, problems) if work.trains else {}
-    server = _server(work, layout, problems) if work.generates else None
+    trainer = _trainer(task, profile, layout, problems) if work.trains else {}
+    server = _server(task, layout, problems) if work.generates else None
     written = rollouts * mean if work.generates else 0.0
     trained = rollouts * (prompt + mean) if work.trains else 0.0
-    flops = _flops(work, trained, prompt + mean, profile) if work.trains else 0.0
+    flops = _flops(task, trained, prompt + mean, profile) if work.trains else 0.0
     return StepEstimate(
         step=step.name,
+        evaluation=scores,
         trainer=trainer,
         server=server,
         tokens_written=written,
         tokens_trained=trained,
         flops=flops,
-        hours=_hours(work, flops, mean, prompt, server, profile, layout),
-        disk=_disk(step, work, written),
-        disk_while_running=RESUME_POINTS * 12 * work.policy.parameters if work.trains else 0,
+        hours=_hours(task, flops, mean, prompt, server, profile, layout),
+        disk=_disk(step, task, written),
+        disk_while_running=RESUME_POINTS * 12 * task.policy.parameters if work.trains else 0,
         problems=tuple(problems),
     )
 
@@ -152,106 +147,51 @@ def _estimate(
 # What a step does
 
 
-def _work(plan: Plan, step: PlannedStep) -> _Work | None:
-    """None for a step that this arithmetic does not describe."""
-    config: Any = step.config
-    if isinstance(config, GroupRelative):
-        labels = sum(spend.labels for spend in step.spends)
-        return _Work(
-            rows=config.problems_per_step * config.group_size,
-            steps=config.steps or (config.epochs or 0) * labels // config.problems_per_step,
-            prompt_limit=config.max_prompt_tokens,
-            completion_limit=config.max_completion_tokens,
-            policy=shape_of_input(plan, step, "policy"),
-            scorings=config.correct_sampler_mismatch + (config.kl_coefficient > 0),
-            reference=config.kl_coefficient > 0 and config.lora is None,
-            generates=True,
-            trains=True,
-            what="problems_per_step x group_size",
-            lora=config.lora,
-        )
-    if isinstance(config, on_policy_distillation.Config):
-        prompts_per_step = config.rollouts_per_step // config.rollouts_per_prompt
-        return _Work(
-            rows=config.rollouts_per_step,
-            steps=config.steps or (config.epochs or 0) * step.prompts // prompts_per_step,
-            prompt_limit=config.max_prompt_tokens,
-            completion_limit=config.max_completion_tokens,
-            policy=shape_of_input(plan, step, "policy"),
-            teacher=shape_of_input(plan, step, "teacher"),
-            generates=True,
-            trains=True,
-            what="rollouts_per_step",
-            lora=config.lora,
-        )
-    if isinstance(config, forward_kl_warmup.Config | teacher_sft.Config):
-        count, prompt_limit, completion_limit = _cached_rollouts(plan, step)
-        return _Work(
-            rows=config.rollouts_per_step,
-            steps=config.steps or (config.epochs or 0) * count // config.rollouts_per_step,
-            prompt_limit=prompt_limit,
-            completion_limit=completion_limit,
-            policy=shape_of_input(plan, step, "policy"),
-            teacher=shape_of_input(plan, step, "teacher") if hasattr(config, "teacher") else None,
-            trains=True,
-            what="rollouts_per_step",
-            lora=config.lora,
-        )
-    if isinstance(config, teacher_rollouts.Config):
-        return _Work(
-            rows=step.prompts * config.rollouts_per_prompt,
-            prompt_limit=config.max_prompt_tokens,
-            completion_limit=config.max_completion_tokens,
-            policy=shape_of_input(plan, step, "teacher"),
-            generates=True,
-        )
-    if isinstance(config, EvaluateStep):
-        problems = sum(min(_suite_rows(name), config.limit or 10**9) for name in config.suites)
-        return _Work(
-            rows=problems * config.samples,
-            prompt_limit=2048,
-            completion_limit=config.max_tokens,
-            policy=shape_of_input(plan, step, "checkpoint"),
-            generates=True,
-        )
-    return None
+def _task(plan: Plan, step: PlannedStep) -> _Task | None:
+    """None for a step of which its config says nothing, or whose model is not known here."""
+    work = work_of(plan, step)
+    policy = shape_of_input(plan, step, work.policy) if work is not None else None
+    if work is None or policy is None:
+        return None
+    teacher = shape_of_input(plan, step, work.teacher) if work.teacher is not None else None
+    return _Task(work=work, policy=policy, teacher=teacher)
 
 
-def _cached_rollouts(plan: Plan, step: PlannedStep) -> tuple[int, int, int]:
-    """(rollouts, prompt limit, completion limit) of the rollout set that a step learns from."""
-    source = step.input("rollouts").step
-    if source is None:
-        return 0, 0, 0
-    parent = plan.step(source)
-    config: Any = parent.config
-    return parent.prompts * config.rollouts_per_prompt, config.max_prompt_tokens, config.max_completion_tokens
+def work_of(plan: Plan, step: PlannedStep) -> Work | None:
+    """What the step's own config says of its work, given what the plan knows."""
 
+    def made_by(field: str) -> Work | None:
+        source = step.input(field).step
+        return work_of(plan, plan.step(source)) if source is not None else None
 
-def _suite_rows(name: str) -> int:
-    path = SUITES_FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        return 0
-    return int(yaml.safe_load(path.read_text(encoding="utf-8")).get("rows") or 0)
+    return step.config.work(
+        Known(
+            labels=sum(spend.labels for spend in step.spends),
+            prompts=step.prompts,
+            made_by=made_by,
+            suite_rows=lambda suite: suite_rows(suite, None),
+        )
+    )
 
 
 # Memory
 
 
-def _trainer(work: _Work, profile: HardwareProfile, layout: Layout, problems: list[str]) -> dict[str, int]:
+def _trainer(of: _Task, profile: HardwareProfile, layout: Layout, problems: list[str]) -> dict[str, int]:
+    work = of.work
     try:
-        micro, _ = accumulation(profile, work.rows, what=work.what)
+        micro, _ = accumulation(profile, work.rows, what=work.batch)
     except RecipeError as error:
         problems += error.problems
         micro = profile.micro_batch or 1
-    assert work.policy is not None
     task = TrainingTask(
-        policy=work.policy,
-        loss="divergence" if work.teacher is not None else "log_probabilities",
+        policy=of.policy,
+        loss="divergence" if of.teacher is not None else "log_probabilities",
         micro_batch=micro,
         tokens=work.prompt_limit + work.completion_limit,
-        teacher=work.teacher if layout.teacher_beside_trainer else None,
+        teacher=of.teacher if layout.teacher_beside_trainer else None,
         reference=work.reference,
-        lora_parameters=lora_parameters(work.policy, work.lora) if work.lora is not None else None,
+        lora_parameters=lora_parameters(of.policy, work.lora) if work.lora is not None else None,
     )
     parts = trainer_parts(task, layout.placement)
     problems += _trainer_problems(task, parts, layout)
@@ -310,12 +250,11 @@ def _way_out(task: TrainingTask, layout: Layout) -> str:
     return "more devices (processes) with accelerate_config: fsdp2.yaml, or `lora` on the step"
 
 
-def _server(work: _Work, layout: Layout, problems: list[str]) -> ServerMemory | None:
+def _server(task: _Task, layout: Layout, problems: list[str]) -> ServerMemory | None:
     if layout.device_bytes is None:
         return None
-    assert work.policy is not None
-    server = layout.server_of(work.policy)
-    longest = work.prompt_limit + work.completion_limit
+    server = layout.server_of(task.policy)
+    longest = task.work.prompt_limit + task.work.completion_limit
     if server.tokens < longest:
         needed = server.weights + longest * server.kv_bytes_per_token
         problems.append(
@@ -329,17 +268,16 @@ def _server(work: _Work, layout: Layout, problems: list[str]) -> ServerMemory | 
 # Work and disk
 
 
-def _flops(work: _Work, tokens: float, length: float, profile: HardwareProfile) -> float:
-    assert work.policy is not None
-    flops = training_flops(work.policy, tokens, length, checkpointing=profile.gradient_checkpointing)
-    flops += work.scorings * forward_flops(work.policy, tokens, length)
-    if work.teacher is not None:
-        flops += forward_flops(work.teacher, tokens, length)
+def _flops(task: _Task, tokens: float, length: float, profile: HardwareProfile) -> float:
+    flops = training_flops(task.policy, tokens, length, checkpointing=profile.gradient_checkpointing)
+    flops += task.work.scorings * forward_flops(task.policy, tokens, length)
+    if task.teacher is not None:
+        flops += forward_flops(task.teacher, tokens, length)
     return flops
 
 
 def _hours(
-    work: _Work,
+    task: _Task,
     flops: float,
     mean: float,
     prompt: float,
@@ -348,17 +286,18 @@ def _hours(
     layout: Layout,
 ) -> float | None:
     """None where the profile does not say how fast its devices are."""
+    work = task.work
     if profile.peak_tflops is None or (work.generates and profile.memory_bandwidth_gbs is None):
         return None
     seconds = flops / (profile.processes * profile.peak_tflops * 1e12 * profile.utilisation)
-    if work.generates and server is not None and work.policy is not None and work.rows:
-        decoder = layout.decoder(work.policy, server)
+    if work.generates and server is not None and work.rows:
+        decoder = layout.decoder(task.policy, server)
         seconds += work.steps * decoder.seconds(work.rows, mean, work.completion_limit, prompt)
     return seconds / 3600
 
 
-def _disk(step: PlannedStep, work: _Work, written: float) -> int:
+def _disk(step: PlannedStep, task: _Task, written: float) -> int:
     kind = type(step.config).publishes
-    if kind == "checkpoint" and work.policy is not None:
-        return 4 * work.policy.parameters  # published in the trainer's float32
+    if kind == "checkpoint":
+        return 4 * task.policy.parameters  # published in the trainer's float32
     return int(written * (BYTES_PER_ROLLOUT_TOKEN if kind == "rollouts" else BYTES_PER_SAMPLE_TOKEN))

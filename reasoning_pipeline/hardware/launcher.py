@@ -3,7 +3,7 @@
 Launchers have ways of their own, each seen: `accelerate launch` starts one process on a CPU unless DeepSpeed is asked
 for, so plain data parallelism goes through torchrun there; its default port is the same for two jobs on one node, so a
 free one is chosen; a worker's exit status is lost behind both, so a stop is asked for through a file
-(training/context.py).
+(run/context.py).
 """
 
 from __future__ import annotations
@@ -13,45 +13,24 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from reasoning_pipeline.base.files import shipped
 from reasoning_pipeline.base.yaml_files import read_yaml
 from reasoning_pipeline.errors import PipelineError, RecipeError
 from reasoning_pipeline.hardware.profile import HardwareProfile
-from reasoning_pipeline.plan.graph import EVALUATE
-from reasoning_pipeline.workflows.reasoning.gates import GAIN
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.plan.graph import PlannedStep
 
 ACCELERATE_CONFIGS = shipped("reasoning_pipeline.hardware", "accelerate")
 _FIRST_PORT, _PORTS = 20_000, 10_000
 
 
-def step_command(step: PlannedStep, profile: HardwareProfile, context: Path) -> list[str]:
-    """What the runner starts. Raises RecipeError where the profile's launcher cannot work."""
-    if is_evaluation(step):
-        return [sys.executable, "-m", "evals", "step", str(context)]
-    program = ["-m", "reasoning_pipeline.run.program", str(context)]
-    if not launched(step, profile):
-        return [sys.executable, *program]
+def launch_command(profile: HardwareProfile, program: list[str]) -> list[str]:
+    """What starts a trainer's program behind the profile's launcher. Raises RecipeError where that cannot work."""
     nodes = profile.slurm.training_nodes if profile.slurm is not None else 1
     elsewhere = profile.slurm is not None and profile.slurm.nodes > 1  # not only on the node that the runner is on
     launcher = _torchrun if profile.device == "cpu" and sharding_kind(profile) == "MULTI_GPU" else _accelerate
     if not elsewhere:
         return [sys.executable, *launcher(profile, 1), *program]
     return _on_each_node(profile, nodes, [sys.executable, *launcher(profile, nodes), *program])
-
-
-def is_evaluation(step: PlannedStep) -> bool:
-    """Whether the step's program is that of evals/."""
-    return step.config.stage in (EVALUATE, GAIN)
-
-
-def launched(step: PlannedStep, profile: HardwareProfile) -> bool:
-    """Whether a launcher stands between the runner and the step's program."""
-    return type(step.config).heavy and has_launcher(profile)
 
 
 def has_launcher(profile: HardwareProfile) -> bool:
@@ -107,6 +86,7 @@ def _on_each_node(profile: HardwareProfile, nodes: int, command: list[str]) -> l
     line = " ".join(rank if word == _NODE_RANK else shlex.quote(word) for word in command)
     options = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
     options += ["--overlap"]  # the batch script's own step holds the first node's cores already
+    options += ["--mpi=none"]  # where MPI is the cluster's default, PMI's variables would say who a trainer is
     if profile.slurm.trainer_nodes == "others":
         options += [f"--nodelist={','.join(hosts[1:])}"]
     # Slurm gives each task all GPUs of the job on its node; those of a server beside it are not the trainer's.

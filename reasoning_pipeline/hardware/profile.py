@@ -30,7 +30,8 @@ class ServerProfile(BaseModel):
     count: int = Field(1, ge=1)
     """Servers of each architecture, data parallel behind one client: each holds the whole model, the work is spread."""
     devices: str | tuple[str, ...] | None = None
-    """CUDA_VISIBLE_DEVICES of the server, or of each of the `count` servers; None leaves it as it is."""
+    """CUDA_VISIBLE_DEVICES of the server, or of each of the `count` servers, numbered as `trainer_devices`; None leaves
+    it as it is."""
     urls: tuple[str, ...] = ()
     """Adopt these servers, which somebody else started (`serve --as-rollout-server`), instead of starting any: the key
     they share comes from the environment variable REASONING_PIPELINE_SERVER_KEY; they are never stopped."""
@@ -88,7 +89,7 @@ class HardwareProfile(BaseModel):
     accelerate_config: str | None = None
     """A file in reasoning_pipeline/hardware/accelerate/ (or a path): trainers then start behind `accelerate launch`."""
     trainer_devices: str | None = None
-    """CUDA_VISIBLE_DEVICES of the trainer; None leaves it as it is."""
+    """CUDA_VISIBLE_DEVICES of the trainer, numbered among those that the runner may use; None leaves it as it is."""
     micro_batch: int | None = Field(None, ge=1)
     """Rollouts per device and forward pass; None takes the whole share of the global batch at once."""
     gradient_checkpointing: bool = False
@@ -117,7 +118,7 @@ class HardwareProfile(BaseModel):
     """On top of it, for steps that need no rollout server, while none is starting: the machine is theirs alone."""
     server: ServerProfile = ServerProfile()
     stop_grace_s: float = Field(60, gt=0)
-    """How long a step may take to save its resume point after it was asked to stop."""
+    """How long a step may take to save its resume point, beyond the optimizer step under way, once asked to stop."""
     slurm: SlurmProfile | None = None
     setup: Setup = Setup()
 

@@ -1,34 +1,13 @@
-"""Loading models for training, and the check that two of them may meet in a distillation."""
+"""Whether a student and a teacher may meet in a distillation. Without torch, so that a plan can ask."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
 from reasoning_pipeline.errors import IncompatibleModels
-from reasoning_pipeline.registry.resolve import require_weights
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-
-def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
-    """A causal language model from a local folder. Safetensors only, no remote code."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, local_files_only=True
-    )
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer as transformers wants it, padding on the left."""
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder, padding_side="left", trust_remote_code=False, local_files_only=True)
+from reasoning_pipeline.models.outside import require_weights
 
 
 def check_compatible(student: Path, teacher: Path, prompt: PromptConfig) -> None:

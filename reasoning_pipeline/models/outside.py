@@ -23,6 +23,12 @@ SETTLED_SECONDS = 2.0
 """A file younger than this may change again within the same tick of the clock; it is hashed anew."""
 
 
+def outside_folder(reference: str, base: Path) -> Path | None:
+    """The folder that a reference names, relative to `base`, or None where it is a hub name or an artifact's."""
+    path = base / Path(reference).expanduser()
+    return path if path.is_dir() or reference.startswith((".", "/", "~")) else None
+
+
 def require_weights(folder: Path) -> None:
     """Raises RegistryError where a model folder lacks its configuration or its weights."""
     if not folder.is_dir():

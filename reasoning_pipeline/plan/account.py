@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from reasoning_pipeline.data.config import IdsFile
 from reasoning_pipeline.plan.graph import Plan, PlannedArm
-from reasoning_pipeline.recipe.model import IdsFile
 from reasoning_pipeline.registry.record import Spend, distinct_labels
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.models.compatible import check_compatible
+from reasoning_pipeline.models.outside import outside_folder
 from reasoning_pipeline.plan.graph import Plan, PlannedInput
-from reasoning_pipeline.plan.planner import external_folder
-from reasoning_pipeline.workflows.reasoning.stages.pretrain import Config as Pretrain
 
 
 def check_distillations(plan: Plan) -> None:
@@ -26,15 +25,14 @@ def check_distillations(plan: Plan) -> None:
         if not {"policy", "teacher"} <= inputs.keys():
             continue
         student, teacher = inputs["policy"], inputs["teacher"]
-        ours, theirs = (_pretrained(plan, entry) for entry in (student, teacher))
+        ours, theirs = (_vocabulary(plan, entry) for entry in (student, teacher))
         if ours is not None and theirs is not None:
-            for field in ("corpus", "data", "vocabulary_size"):
-                values = getattr(ours, field), getattr(theirs, field)
-                if values[0] != values[1]:
+            for field in dict.fromkeys((*ours, *theirs)):
+                if ours.get(field) != theirs.get(field):
                     raise IncompatibleModels(
                         f"steps.{step.name}: student and teacher cannot share a distillation: their base models differ "
-                        f"in {field}: {values[0]!r} in the student, {values[1]!r} in the teacher",
-                        remedy="give both pretrain steps the same corpus, data and vocabulary_size",
+                        f"in {field}: {ours.get(field)!r} in the student, {theirs.get(field)!r} in the teacher",
+                        remedy=f"give the steps that make them the same {', '.join(ours)}",
                     )
             continue
         our_folder, their_folder = (_folder(plan, entry) for entry in (student, teacher))
@@ -51,18 +49,17 @@ def _ancestry(plan: Plan, entry: PlannedInput) -> Iterator[PlannedInput]:
                 yield from _ancestry(plan, start)
 
 
-def _pretrained(plan: Plan, entry: PlannedInput) -> Pretrain | None:
-    """The pretrain step where a model begins, or None where it begins outside this recipe."""
+def _vocabulary(plan: Plan, entry: PlannedInput) -> dict[str, object] | None:
+    """What decides the vocabulary of a model that a step of this recipe makes; None where it begins outside."""
     *_, oldest = _ancestry(plan, entry)
-    config = plan.step(oldest.step).config if oldest.step is not None else None
-    return config if isinstance(config, Pretrain) else None
+    return plan.step(oldest.step).config.vocabulary() if oldest.step is not None else None
 
 
 def _folder(plan: Plan, entry: PlannedInput) -> Path | None:
     """The nearest folder on this machine that has the model's tokenizer; training does not change it."""
     for model in _ancestry(plan, entry):
         if model.step is None:
-            return external_folder(model.reference, plan.recipe)
+            return outside_folder(model.reference, plan.recipe.folder)
         if (artifact := plan.step(model.step).artifact) is not None:
             return artifact.folder
     return None

@@ -12,38 +12,17 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any
 
 from reasoning_pipeline.base.validation import suggestion
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.plan.ledger import Ledger
 from reasoning_pipeline.recipe.arms import ALL
 from reasoning_pipeline.recipe.model import Recipe
-from reasoning_pipeline.recipe.stage import Input, Measures, OutputKind, Prompts, Spends, StageConfig, fields_marked
+from reasoning_pipeline.recipe.stage import Evaluation, Measures, Prompts, Reads, Spends, StageConfig, fields_marked
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.registry.record import Spend
 from reasoning_pipeline.registry.store import Artifact, Registry
-
-EVALUATE = "evaluate"
-
-
-class EvaluateStep(StageConfig):
-    """An evaluation as a step of the plan; its program is `python -m evals step`."""
-
-    publishes: ClassVar[OutputKind] = "evaluation"
-    generates_with: ClassVar[str | None] = "checkpoint"
-    heavy: ClassVar[bool] = False
-
-    stage: Literal["evaluate"] = "evaluate"
-    checkpoint: Annotated[str, Input("checkpoint")]
-    suites: tuple[str, ...]
-    data: dict[str, str]
-    samples: int
-    temperature: float
-    top_p: float
-    top_k: int
-    max_tokens: int
-    limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -132,8 +111,10 @@ class PlannedStep:
             for name in fields_marked(type(self.config), mark):
                 if pools := getattr(self.config, name):
                     return self.ledger.problems(pools)
-        data = getattr(self.config, "data", None)
-        return self.ledger.data(data) if isinstance(data, str) else []
+        for name in fields_marked(type(self.config), Reads):
+            if data := getattr(self.config, name):
+                return self.ledger.data(data)
+        return []
 
 
 @dataclass(frozen=True)
@@ -165,9 +146,13 @@ class Plan:
     def names(self) -> list[str]:
         return list(self._by_name)
 
+    @cached_property
+    def _evaluations(self) -> dict[str | None, PlannedStep]:
+        return {step.input("checkpoint").step: step for step in self.steps if isinstance(step.config, Evaluation)}
+
     def evaluation_of(self, checkpoint: str) -> PlannedStep | None:
         """The step that evaluates a checkpoint; None where the recipe does not ask for it."""
-        return self._by_name.get(f"{checkpoint}.{EVALUATE}")
+        return self._evaluations.get(checkpoint)
 
     def refreshed(self, *, only: Iterable[str] | None = None) -> Plan:
         """The same plan with completeness looked up again: for the steps that were missing, or only those named.

@@ -19,9 +19,8 @@ DIGEST_CHARACTERS = 16
 class Ledger:
     """What the steps of one arm take from its pools."""
 
-    def __init__(self, recipe: Recipe, pools: Pools | None = None) -> None:
-        self.recipe = recipe
-        self.pools = pools or Pools(recipe)
+    def __init__(self, recipe: Recipe, pools: Pools) -> None:
+        self.recipe, self.pools = recipe, pools
 
     def data(self, name: str) -> list[Problem]:
         """The problems of a data set that stand in no benchmark of the recipe."""

@@ -7,31 +7,42 @@ same under another seed than the recipe's. What two arms share without the main 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.base.fingerprint import digest, file_digest
 from reasoning_pipeline.data.pools import Pools
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.models.outside import hub_contents, hub_fingerprint, require_weights
-from reasoning_pipeline.plan.graph import EVALUATE, EvaluateStep, Plan, PlannedArm, PlannedInput, PlannedStep
+from reasoning_pipeline.models.outside import hub_contents, hub_fingerprint, outside_folder, require_weights
+from reasoning_pipeline.plan.graph import Plan, PlannedArm, PlannedInput, PlannedStep
 from reasoning_pipeline.plan.ledger import Ledger
 from reasoning_pipeline.recipe.arms import World, worlds
 from reasoning_pipeline.recipe.model import MAIN, STEP, Recipe
-from reasoning_pipeline.recipe.stage import Input, Measures, Prompts, Spends, StageConfig, fields_marked
+from reasoning_pipeline.recipe.sections import data_source, sections
+from reasoning_pipeline.recipe.stage import (
+    Evaluation,
+    File,
+    Input,
+    Measures,
+    Prompts,
+    Reads,
+    Spends,
+    StageConfig,
+    fields_marked,
+)
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.registry.record import RECORD, Spend, read_record
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import Registry
-from reasoning_pipeline.workflows.reasoning import gates
 
 
-def make_plan(recipe: Recipe, root: Path, seeds: Sequence[int] = (), pools: Pools | None = None) -> Plan:
+def make_plan(recipe: Recipe, root: Path, seeds: Sequence[int] = (), pools: type[Pools] = Pools) -> Plan:
     """Fingerprint every step of every arm and look up which are complete. Reads records and data, never weights.
 
     Args:
         seeds: Plan everything once under each of these seeds; the recipe's own where none is given.
-        pools: Where problems are read from, if not from the recipe's data (unread_data.py).
+        pools: What reads the recipe's data; `SketchedPools` where that may not be on this machine.
 
     Raises:
         RecipeError: A label would be spent twice, or a file that the recipe names is missing.
@@ -46,17 +57,17 @@ def make_plan(recipe: Recipe, root: Path, seeds: Sequence[int] = (), pools: Pool
 class Planner:
     """Collects nodes; each file of the recipe, each model from outside and each data set is read once."""
 
-    def __init__(self, recipe: Recipe, registry: Registry, pools: Pools | None = None) -> None:
+    def __init__(self, recipe: Recipe, registry: Registry, pools: type[Pools] = Pools) -> None:
         self.recipe, self.registry = recipe, registry
-        self.pools = pools or Pools(recipe)
+        self.pools = pools(data_source(recipe), recipe.seed)
         self.prompt = recipe.prompt.model_dump(mode="json")
         self._nodes: dict[str, PlannedStep] = {}
         self._users: dict[str, dict[tuple[str, int], None]] = {}
         self._by_fingerprint: dict[str, list[str]] = {}
         self._named: dict[str, str] = {}
         """Node -> its name inside the first arm that has it."""
-        self._evaluations: dict[str, PlannedStep] = {}
-        """Node -> the evaluation of its checkpoint."""
+        self._companions: dict[str, dict[str, PlannedStep]] = {}
+        """Node -> suffix -> what is made of its output."""
         self._arms: list[PlannedArm] = []
         self._known: dict[Any, Any] = {}
 
@@ -67,12 +78,11 @@ class Planner:
             self._add(world, Ledger(world.recipe, pools))
 
     def plan(self) -> Plan:
-        """Each checkpoint is followed by its evaluation: the server then holds its weights already."""
+        """Each step is followed by its companions: the server then holds a checkpoint's weights already."""
         steps: list[PlannedStep] = []
         for name, step in self._nodes.items():
             steps.append(self._with_users(step))
-            if (evaluation := self._evaluations.get(name)) is not None:
-                steps.append(self._with_users(evaluation))
+            steps += [self._with_users(companion) for companion in self._companions.get(name, {}).values()]
         return Plan(recipe=self.recipe, registry=self.registry, steps=tuple(steps), arms=tuple(self._arms))
 
     def _with_users(self, step: PlannedStep) -> PlannedStep:
@@ -88,11 +98,12 @@ class Planner:
             inside[name] = self._place(world, ledger, name, config, inside)
             self._users.setdefault(inside[name], {})[user] = None
         evaluation = None
-        for name in _evaluated(world):
-            step = self._evaluation(inside[name], ledger)
-            self._users.setdefault(step.name, {})[user] = None
-            if name == world.outcome:
-                evaluation = step.name
+        for section in sections():
+            for name, suffix, config in section.companions(world):
+                step = self._companion(inside[name], suffix, config, ledger)
+                self._users.setdefault(step.name, {})[user] = None
+                if name == world.outcome and isinstance(step.config, Evaluation):
+                    evaluation = step.name
         arm = self.recipe.arms.get(world.arm)
         self._arms.append(
             PlannedArm(
@@ -123,16 +134,15 @@ class Planner:
         self._named[node] = name
         return node
 
-    def _evaluation(self, checkpoint: str, ledger: Ledger) -> PlannedStep:
-        if checkpoint not in self._evaluations:
-            assert self.recipe.evaluate is not None
-            config = EvaluateStep(checkpoint=STEP + checkpoint, **self.recipe.evaluate.model_dump(exclude={"of"}))
-            inputs = tuple(self._inputs(self.recipe, config, {checkpoint: checkpoint}))
+    def _companion(self, node: str, suffix: str, config: StageConfig, ledger: Ledger) -> PlannedStep:
+        """What is made of a node's output: once, for whichever arm asks first."""
+        beside = self._companions.setdefault(node, {})
+        if suffix not in beside:
+            config = config.model_copy(update=dict.fromkeys(fields_marked(type(config), Input), STEP + node))
+            inputs = tuple(self._inputs(self.recipe, config, {node: node}))
             identity, fingerprint = self._identity(self.recipe, ledger, config, inputs)
-            name = f"{checkpoint}.{EVALUATE}"
-            step = self._planned(name, config, inputs, identity, fingerprint, ledger)
-            self._evaluations[checkpoint] = step
-        return self._evaluations[checkpoint]
+            beside[suffix] = self._planned(f"{node}.{suffix}", config, inputs, identity, fingerprint, ledger)
+        return beside[suffix]
 
     def _planned(
         self,
@@ -206,32 +216,36 @@ class Planner:
             for mark in (Spends, Prompts, Measures)
             for field in fields_marked(type(config), mark)
         }
-        data = getattr(config, "data", None)
-        if isinstance(data, str):
-            problems["data"] = {data: _set_of(ledger.data(data), ledger.pools.questions_digest(data))}
+        for field in fields_marked(type(config), Reads):
+            if data := getattr(config, field):
+                problems[field] = {data: _set_of(ledger.data(data), ledger.pools.questions_digest(data))}
         # Parts beyond these are there only where they say something: `why` names each by its field.
         contents = {entry.field: self._known.get(("contents", entry.reference)) for entry in inputs}
         outside = {field: found for field, found in contents.items() if found is not None}
         identity |= {"problems": problems} if problems else {}
         identity |= {"outside": outside} if outside else {}
         identity |= {"brings": brings} if (brings := config.brings()) else {}
-        if data and not isinstance(data, str):
-            identity["suite_files"] = self._suite_files(data)
+        for field, mark in fields_marked(type(config), File).items():
+            if named := getattr(config, field):
+                digests = self._files(f"{config.stage}.{field}", named)
+                identity.setdefault(mark.identity, {}).update(digests if isinstance(named, dict) else {field: digests})
         self._known[key] = (config, (identity, digest(identity)))  # the config is kept, so that its id stays its own
         found = self._known[key][1]
         return found
 
-    def _suite_files(self, data: dict[str, str]) -> dict[str, str]:
-        if "suite_files" not in self._known:
-            folder = Path(self.recipe.path).resolve().parent
-            missing = [suite for suite, path in data.items() if not (folder / path).is_file()]
-            if missing:
+    def _files(self, place: str, named: str | Sequence[str] | dict[str, str]) -> Any:
+        """Digests of the files that a field names, in the field's own form."""
+        if isinstance(named, dict):
+            return {name: self._files(f"{place}.{name}", path) for name, path in named.items()}
+        if not isinstance(named, str):
+            return [self._files(place, path) for path in named]
+        path = self.recipe.folder / Path(named).expanduser()
+        if ("file", path) not in self._known:
+            if not path.is_file():
                 expected = "(a relative path starts at the recipe's folder)"
-                places = [f"evaluate.data.{suite}: no file {data[suite]!r} {expected}" for suite in missing]
-                raise RecipeError(str(self.recipe.path), places)
-            self._known["suite_files"] = {suite: file_digest(folder / path) for suite, path in data.items()}
-        found: dict[str, str] = self._known["suite_files"]
-        return found
+                raise RecipeError(str(self.recipe.path), [f"{place}: no file {named!r} {expected}"])
+            self._known["file", path] = file_digest(path)
+        return self._known["file", path]
 
     # Inputs
 
@@ -249,7 +263,7 @@ class Planner:
         """(fingerprint, artifact) of a model that no step makes; its labels are remembered."""
         key = ("outside", reference)
         if key not in self._known:
-            local = external_folder(reference, self.recipe)
+            local = outside_folder(reference, self.recipe.folder)
             folder = None
             if local is not None:
                 require_weights(local)
@@ -269,40 +283,19 @@ class Planner:
         return found
 
 
-def external_folder(reference: str, recipe: Recipe) -> Path | None:
-    """The folder a reference names, relative to the recipe, or None where it is a hub name."""
-    path = Path(reference).expanduser()
-    path = path if path.is_absolute() else Path(recipe.path).resolve().parent / path
-    if path.is_dir():
-        return path
-    return path if reference.startswith((".", "/", "~")) else None
-
-
 def _steps(recipe: Recipe) -> Iterator[tuple[str, StageConfig]]:
-    """The arm's steps, with what its gates measure before and after them."""
+    """The arm's steps, with what the recipe's sections put before and behind them."""
     for name, config in recipe.steps.items():
-        yield from gates.steps_before(recipe, name)
-        yield name, gates.extended(recipe, name, config)
-        yield from gates.steps_after(recipe, name)
-
-
-def _evaluated(world: World) -> list[str]:
-    """Steps whose checkpoints are scored: every arm's outcome, and of the main arm those that the recipe asks for."""
-    evaluate = world.recipe.evaluate
-    if evaluate is None or not evaluate.suites:
-        return []
-    made = [name for name, config in world.recipe.steps.items() if type(config).publishes == "checkpoint"]
-    outcomes = {world.outcome} if world.recipe.arms else set()
-    if world.arm != MAIN:
-        return [name for name in made if name in outcomes]
-    return [name for name in made if evaluate.of is None or name in evaluate.of or name in outcomes]
+        for section in sections():
+            yield from section.before(recipe, name)
+        yield name, reduce(lambda changed, section: section.changed(recipe, name, changed), sections(), config)
+        for section in sections():
+            yield from section.after(recipe, name)
 
 
 def _experiment(config: StageConfig) -> dict[str, Any]:
     """The config's values that are the experiment: references and paths are replaced by what they point to."""
-    hidden = {"stage", *fields_marked(type(config), Input), "save_every"}
-    if isinstance(getattr(config, "data", None), dict):
-        hidden.add("data")
+    hidden = {"stage", *fields_marked(type(config), Input), *fields_marked(type(config), File), "save_every"}
     return config.model_dump(mode="json", exclude=hidden)
 
 

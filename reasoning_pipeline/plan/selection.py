@@ -5,8 +5,8 @@ from __future__ import annotations
 from reasoning_pipeline.base.validation import suggestion
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.models.outside import UNFETCHED
+from reasoning_pipeline.plan import judging
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
-from reasoning_pipeline.workflows.reasoning import judging as gate_judging
 
 
 def selected(plan: Plan, only: str | None, until: str | None) -> list[PlannedStep]:
@@ -22,7 +22,7 @@ def selected(plan: Plan, only: str | None, until: str | None) -> list[PlannedSte
         for step in reversed(plan.steps[: last + 1]):
             if step.name in names:
                 names.update(entry.step for entry in step.inputs if entry.step is not None)
-        names |= gate_judging.asked_of(plan, names)
+        names |= judging.asked_of(plan, names)
         return [step for step in plan.steps if step.name in names]
     return list(plan.steps)
 

@@ -7,13 +7,11 @@ been measured, in seconds. "Alone" is what it would take if every arm under ever
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from reasoning_pipeline.plan.graph import EVALUATE, Plan, PlannedStep
-from reasoning_pipeline.recipe.checks import SUITES_FOLDER
+from reasoning_pipeline.data.suites.spec import suite_rows
+from reasoning_pipeline.plan.graph import Plan, PlannedStep
+from reasoning_pipeline.recipe.stage import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +63,8 @@ def measured_seconds(step: PlannedStep) -> float | None:
 def rollouts(step: PlannedStep) -> float:
     """Rollouts that a step writes or learns from, or samples that it scores."""
     values: dict[str, Any] = step.config.model_dump()
-    if step.config.stage == EVALUATE:
-        return float(sum(_problems(step, suite, values) for suite in values["suites"]) * values["samples"])
+    if isinstance(step.config, Evaluation):
+        return float(sum(_problems(step, suite, values) for suite in step.config.suites) * step.config.samples)
     problems = sum(spend.labels for spend in step.spends) or step.prompts
     if type(step.config).publishes == "rollouts":
         return float(problems * values["rollouts_per_prompt"])
@@ -78,12 +76,6 @@ def rollouts(step: PlannedStep) -> float:
 
 
 def _problems(step: PlannedStep, suite: str, values: dict[str, Any]) -> int:
-    limit = values.get("limit")
-    path = SUITES_FOLDER / f"{suite}.yaml"
-    local = values["data"].get(suite) or (suite if suite.endswith(".jsonl") else None)
-    if local is None and path.is_file():
-        rows = int(yaml.safe_load(path.read_text(encoding="utf-8")).get("rows", 0))
-    else:
-        file = Path(step.ledger.recipe.path).resolve().parent / str(local)
-        rows = sum(1 for line in file.open("rb") if line.strip()) if file.is_file() else 0
+    local, limit = (values.get("data") or {}).get(suite), values.get("limit")
+    rows = suite_rows(suite, step.ledger.recipe.folder / local if local is not None else None)
     return min(rows, limit) if limit is not None else rows

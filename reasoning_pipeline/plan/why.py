@@ -8,6 +8,7 @@ the artifact that was read then, and so on upstream, until something changed by 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -101,8 +102,15 @@ class _Explainer:
     def _nearness(self, step: PlannedStep, earlier: Earlier) -> tuple[bool, bool, bool, str, str]:
         values = earlier.values
         named, same = str(values.get("step")), values.get("recipe") == self.plan.recipe.name
-        exactly, alike = named == step.name, _base(named) == _base(step.name)
+        exactly, alike = named == step.name, self._base(named) == self._base(step.name)
         return exactly and same, exactly or alike, same, str(values.get("created")), earlier.name
+
+    def _base(self, node: str) -> str:
+        """A step's name without arm and seed; `distill.evaluate` stays whole, `no_warmup.distill` does not."""
+        parts = re.sub(r"@\d+", "", node).split(".")
+        names = {name for arm in self.plan.arms for name in arm.steps}
+        tails = [".".join(parts[start:]) for start in range(len(parts))]
+        return next((tail for tail in tails if any(f"{tail}.".startswith(f"{name}.") for name in names)), tails[-1])
 
     def _against(self, step: PlannedStep, earlier: Earlier) -> Reason:
         old, new = earlier.values.get("identity") or {}, step.identity
@@ -228,10 +236,6 @@ def _readable(change: Change) -> Change:
         return Change(f"the {field.removeprefix('brings.').replace('_', ' ')} its code makes", change.old, change.new)
     if field.startswith("suite_files."):
         return Change(f"the file of suite {field.removeprefix('suite_files.')}", change.old, change.new)
+    if field.startswith("files."):
+        return Change(f"what the file of {field.removeprefix('files.')} holds", change.old, change.new)
     return change
-
-
-def _base(node: str) -> str:
-    """A step's name without arm and seed."""
-    suffix = ".evaluate" if node.endswith(".evaluate") else ""
-    return node.removesuffix(suffix).partition("@")[0].rpartition(".")[2] + suffix

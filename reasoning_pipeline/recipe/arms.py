@@ -20,8 +20,9 @@ from typing import Any
 
 from reasoning_pipeline.base.validation import readable_validation, suggestion
 from reasoning_pipeline.base.yaml_files import merged
-from reasoning_pipeline.recipe.checks import published_problems, searched_problems, step_problems
+from reasoning_pipeline.recipe.checks import searched_problems, step_problems
 from reasoning_pipeline.recipe.model import MAIN, STEP, Arm, ArmEdit, Recipe
+from reasoning_pipeline.recipe.sections import read_sections, sections
 from reasoning_pipeline.recipe.stage import Input, StageConfig, fields_marked
 
 ALL = "all"
@@ -73,16 +74,20 @@ def derive_arms(raw_arms: Any, recipe: Recipe, raw_steps: dict[str, Any], read: 
     if raw_arms is None:
         return
     common = set(step_problems(recipe, list(raw_steps)))
+    known = [section.key for section in sections() if section.in_arms]
     for name, raw in raw_arms.items():
         place = f"arms.{name}"
         if (wrong := _name_problem(str(name), raw_steps)) is not None:
             problems.append(f"{place}: {wrong}")
         elif not isinstance(raw, dict):
             problems.append(f"{place}: expected drop, steps or outcome, found {type(raw).__name__}")
-        elif (edit := readable_validation(ArmEdit, raw, place=place, problems=problems)) is not None:
-            found: list[str] = list(published_problems(edit.published, f"{place}.published"))
-            arm = _Derivation(place, edit, recipe, raw_steps, read, found).arm()
+        else:
+            own, found = dict(raw), list[str]()
+            marks = read_sections(own, found, place, arm=True)
+            edit = readable_validation(ArmEdit, own, place=place, problems=found, known=known)
+            arm = _Derivation(place, edit, recipe, raw_steps, read, found).arm() if edit is not None else None
             if arm is not None:
+                arm = arm.model_copy(update={"sections": marks})
                 inside = recipe.model_copy(update={"steps": arm.steps})
                 # What is wrong in the recipe's own steps is said there, once.
                 found += [f"{place}.{p}" for p in step_problems(inside, list(arm.steps)) if p not in common]
@@ -140,7 +145,7 @@ class _Derivation:
         if self.problems:
             return None
         return Arm(
-            **self.edit.model_dump(include={"description", "lacks", "published", "curve"}),
+            **self.edit.model_dump(include={"description", "lacks", "curve"}),
             steps={name: kept[name] for name in ordered},
             outcome=outcome,
         )

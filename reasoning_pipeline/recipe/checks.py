@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from reasoning_pipeline.base.files import shipped
 from reasoning_pipeline.base.validation import suggestion
 from reasoning_pipeline.recipe.model import STEP, Recipe, lineage
-from reasoning_pipeline.recipe.stage import Prompts, Spends, fields_marked
-from reasoning_pipeline.workflows.reasoning.gates import gate_problems, learned_from_measured
-from reasoning_pipeline.workflows.reasoning.published import ROWS
-
-SUITES_FOLDER = shipped("reasoning_pipeline.data", "suites")
+from reasoning_pipeline.recipe.sections import sections
+from reasoning_pipeline.recipe.stage import Prompts, Reads, Spends, fields_marked
 
 
 def recipe_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
@@ -24,24 +20,10 @@ def recipe_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
     for pool in sorted({p for p in repeated if repeated.count(p) > 1}):
         yield f"data: the pool {pool!r} is declared twice"
     yield from step_problems(recipe, all_names)
-    known = sorted(path.stem for path in SUITES_FOLDER.glob("*.yaml"))
-    for suite in recipe.evaluate.suites if recipe.evaluate is not None else ():
-        if suite not in known and not suite.endswith(".jsonl"):
-            hint = suggestion(suite, known)
-            yield f"evaluate.suites: no suite is called {suite!r}{hint} (suites: {', '.join(known)}, or a .jsonl file)"
-    for name in (recipe.evaluate.of or ()) if recipe.evaluate is not None else ():
-        yield from _checkpoint_problems(recipe, name, "evaluate.of", "only checkpoints are scored", all_names)
-    yield from gate_problems(recipe)
+    for section in sections():
+        yield from section.problems(recipe, all_names)
     if recipe.outcome is not None:
-        yield from _checkpoint_problems(recipe, recipe.outcome, "outcome", "an outcome is a checkpoint", all_names)
-    yield from published_problems(recipe.published, "published")
-
-
-def published_problems(row: str | None, place: str) -> Iterator[str]:
-    """Of the main arm's row and of every arm's."""
-    if row is not None and row not in ROWS:
-        hint = suggestion(row, ROWS)
-        yield f"{place}: the published table has no row {row!r}{hint} (rows: {', '.join(ROWS)})"
+        yield from checkpoint_problems(recipe, recipe.outcome, "outcome", "an outcome is a checkpoint", all_names)
 
 
 def searched_problems(recipe: Recipe, arms: Iterable[str]) -> Iterator[str]:
@@ -67,11 +49,13 @@ def step_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
                     if named.count(pool) > 1:
                         yield f"steps.{name}.{field}: names the pool {pool!r} {named.count(pool)} times"
     yield from _spending_problems(recipe)
-    yield from learned_from_measured(recipe)
+    for section in sections():
+        yield from section.arm_problems(recipe)
     for name, config in recipe.steps.items():
-        data = getattr(config, "data", None)
-        if data is not None and data not in recipe.data:
-            yield f"steps.{name}.data: no data set is called {data!r}{suggestion(data, recipe.data)}"
+        for field in fields_marked(type(config), Reads):
+            data = getattr(config, field)
+            if data is not None and data not in recipe.data:
+                yield f"steps.{name}.{field}: no data set is called {data!r}{suggestion(data, recipe.data)}"
 
 
 def _reference_problems(
@@ -95,7 +79,7 @@ def _reference_problems(
         yield f"{place}: {reference!r} is not a step above it{suggestion(target, above, prefix=STEP)}"
 
 
-def _checkpoint_problems(recipe: Recipe, name: str, place: str, why: str, all_names: list[str]) -> Iterator[str]:
+def checkpoint_problems(recipe: Recipe, name: str, place: str, why: str, all_names: list[str]) -> Iterator[str]:
     if name not in all_names:
         yield f"{place}: no step is called {name!r}{suggestion(name, all_names)}"
     elif name in recipe.steps and (publishes := type(recipe.steps[name]).publishes) != "checkpoint":

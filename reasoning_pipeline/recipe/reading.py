@@ -12,23 +12,23 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from reasoning_pipeline.base.validation import readable_validation, suggestion
+from reasoning_pipeline.base.validation import readable_validation, suggestion, texts
 from reasoning_pipeline.base.yaml_files import apply_override, read_with_parents
+from reasoning_pipeline.data.config import DataConfig
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.recipe.arms import derive_arms
 from reasoning_pipeline.recipe.checks import recipe_problems
-from reasoning_pipeline.recipe.model import MAIN, STEP, Arm, DataConfig, EvaluationConfig, IdsFile, Recipe, lineage
-from reasoning_pipeline.recipe.stage import (
-    Input,
-    Prompts,
-    Spends,
-    StageConfig,
-    fields_marked,
-    stage_kinds,
-    stage_module,
-)
+from reasoning_pipeline.recipe.model import MAIN, STEP, Arm, Recipe, lineage
+from reasoning_pipeline.recipe.sections import read_sections, sections
+from reasoning_pipeline.recipe.stage import Input, Prompts, Reads, Spends, StageConfig, fields_marked
+from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
+from reasoning_pipeline.records import ARTIFACT_KIND
 
-__all__ = ["MAIN", "STEP", "Arm", "DataConfig", "EvaluationConfig", "IdsFile", "Recipe", "lineage", "load_recipe"]
+__all__ = ["MAIN", "STEP", "Arm", "Recipe", "lineage", "load_recipe"]
+
+
+HIDDEN = ("path", "sections")
+"""Fields of a recipe that nobody writes."""
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -64,12 +64,20 @@ def _validate(values: dict[str, Any], path: Path, problems: list[str]) -> Recipe
             steps[name] = config
     if not raw_steps and not problems:
         problems.append("steps: a recipe needs at least one step")
-    if "path" in values:
-        problems.append("path: unknown key")
+    for hidden in HIDDEN:
+        if hidden in values:
+            problems.append(f"{hidden}: unknown key")
+    own = {key: value for key, value in values.items() if key not in HIDDEN}
+    found = read_sections(own, problems)
     recipe = readable_validation(
-        Recipe, {**values, "steps": {}, "arms": {}, "path": path}, place="", problems=problems, hidden=("path",)
+        Recipe,
+        {**own, "steps": {}, "arms": {}, "path": path},
+        place="",
+        problems=problems,
+        hidden=HIDDEN,
+        known=[section.key for section in sections()],
     )
-    recipe = (recipe or _recipe_sketch(values)).model_copy(update={"steps": steps})
+    recipe = (recipe or _recipe_sketch(own, path)).model_copy(update={"steps": steps, "sections": found})
     problems.extend(recipe_problems(recipe, all_names=list(raw_steps)))
     derive_arms(values.get("arms"), recipe, raw_steps, _read_step, problems)
     if problems:
@@ -89,6 +97,12 @@ def _read_step(place: str, name: str, raw: Any, problems: list[str]) -> StageCon
         problems.append(f"{place}.stage: {found} (stages: {', '.join(stage_kinds())})")
         return None
     model = stage_module(str(kind)).Config
+    if not re.fullmatch(ARTIFACT_KIND, model.publishes):
+        problems.append(
+            f"{place}.stage: {kind} publishes {model.publishes!r}, which cannot name a kind of artifact "
+            "(lower-case letters, digits and '_')"
+        )
+        return None
     return readable_validation(model, raw, place=place, problems=problems) or _step_sketch(model, raw)
 
 
@@ -99,30 +113,22 @@ def _step_sketch(model: type[StageConfig], raw: dict[str, Any]) -> StageConfig:
         links[field] = raw[field] if isinstance(raw.get(field), str) else ""
     for mark in (Spends, Prompts):
         for field in fields_marked(model, mark):
-            links[field] = tuple(_texts(raw.get(field)))
-    if isinstance(raw.get("data"), str):
-        links["data"] = raw["data"]
+            links[field] = tuple(texts(raw.get(field)))
+    for field in fields_marked(model, Reads):
+        links[field] = raw[field] if isinstance(raw.get(field), str) else None
     return model.model_construct(**links)
 
 
-def _recipe_sketch(values: dict[str, Any]) -> Recipe:
-    """The pools and evaluated steps of a recipe with other problems, for the same purpose."""
+def _recipe_sketch(values: dict[str, Any], path: Path) -> Recipe:
+    """The pools of a recipe with other problems, for the same purpose."""
     data = {}
     for name, raw in _mapping_or_empty(values.get("data")).items():
-        shares: dict[str, Any] = {"pools": dict.fromkeys(_texts(_mapping_or_empty(raw).get("pools")), Fraction(0))}
+        shares: dict[str, Any] = {"pools": dict.fromkeys(texts(_mapping_or_empty(raw).get("pools")), Fraction(0))}
         data[str(name)] = DataConfig.model_construct(**shares)
-    raw = _mapping_or_empty(values.get("evaluate"))
-    of = tuple(_texts(raw["of"])) if raw.get("of") is not None else None
-    evaluate = EvaluationConfig.model_construct(suites=tuple(_texts(raw.get("suites"))), of=of)
-    links: dict[str, Any] = {"data": data, "evaluate": evaluate, "arms": {}}
+    links: dict[str, Any] = {"data": data, "arms": {}, "path": path}
     if isinstance(values.get("outcome"), str):
         links["outcome"] = values["outcome"]
     return Recipe.model_construct(**links)
-
-
-def _texts(value: Any) -> list[str]:
-    several = [value] if isinstance(value, str) else value if isinstance(value, list | dict) else []
-    return [item for item in several if isinstance(item, str)]
 
 
 def _mapping_or_empty(value: Any) -> dict[Any, Any]:

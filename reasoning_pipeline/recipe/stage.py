@@ -1,30 +1,41 @@
 """What every stage shares before any heavy import: its `Config` base class, and the marks that tell the plan what a
 field means.
 
-A stage is one file in `stages/`: a docstring, a `Config(StageConfig)`, a `run(config, context)`. The plan reads from
-`Config` alone which other steps it needs, which labels it spends and which model it generates with; there is no
-registration. `run` and `StageContext` live on the heavy side (see training/context.py).
+A stage is one file in a workflow's `stages/`: a docstring, a `Config(StageConfig)`, a `run(config, context)`. The plan
+reads from `Config` alone which other steps it needs, which labels it spends, which model it generates with and how much
+work it is; there is no registration. `run` and `StageContext` live on the heavy side (run/context.py).
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from dataclasses import dataclass
-from functools import cache
-from types import ModuleType
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-OutputKind = Literal["checkpoint", "rollouts", "evaluation", "measurement"]
+from reasoning_pipeline.recipe.work import Known, Work
 
 
 @dataclass(frozen=True)
 class Input:
     """Marks a field that names a model or another step's output: `step:NAME`, a hub id, or a path."""
 
-    kind: OutputKind
+    kind: str
+    """What the step publishes that may stand here (`StageConfig.publishes`)."""
+
+
+@dataclass(frozen=True)
+class File:
+    """Marks a field that names a file, or several by name: relative to the recipe as written, whole when the step runs.
+    What the files hold is part of the step's identity, and how they are called is not."""
+
+    identity: str = "files"
+    """The part of the identity that holds their digests."""
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Marks a field that names a data set of the recipe whose questions a step reads whole."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,10 @@ def _as_tuple(value: object) -> object:
 ModelRef = Annotated[str, Input("checkpoint")]
 RolloutsRef = Annotated[str, Input("rollouts")]
 Pools = tuple[str, ...]
+Mark = TypeVar("Mark")
+
+STEP_PROGRAM = "reasoning_pipeline.run.program"
+EVALUATION_PROGRAM = ("evals", "step")
 
 
 class StageConfig(BaseModel):
@@ -58,12 +73,22 @@ class StageConfig(BaseModel):
 
     version: ClassVar[int] = 1
     """Raised when the stage's code changes what it computes; part of every fingerprint."""
-    publishes: ClassVar[OutputKind] = "checkpoint"
+    publishes: ClassVar[str] = "checkpoint"
+    """The kind of its artifact, a word: a checkpoint is a model, an evaluation scores one, a measurement says something
+    about the run. Others may be made up; a field marked `Input` of that kind then takes them."""
     generates_with: ClassVar[str | None] = None
     """The field whose model writes rollouts, so that a server of its architecture stands ready; None needs none."""
     heavy: ClassVar[bool] = True
     """False where one plain process does the step, whatever the profile's launcher: it only talks to the server, or
     is too small to divide."""
+    program: ClassVar[tuple[str, ...]] = (STEP_PROGRAM,)
+    """The module that runs it, and that module's own arguments before the context."""
+    title: ClassVar[str] = ""
+    """Its place in the workflow as readers know it (`Stage 2a`); empty for stages without one."""
+    metric_titles: ClassVar[dict[str, str]] = {}
+    """What its metrics are called where they mean something of their own."""
+    followed: ClassVar[tuple[str, ...]] = ()
+    """Metrics worth drawing over several seeds."""
 
     stage: str
     seed: int | None = None
@@ -74,10 +99,40 @@ class StageConfig(BaseModel):
         fingerprint."""
         return {}
 
+    def lengths(self) -> tuple[int, int]:
+        """(prompt, completion) tokens of the longest rollout it writes; zeros where it writes none."""
+        return getattr(self, "max_prompt_tokens", 0), getattr(self, "max_completion_tokens", 0)
+
+    def work(self, known: Known) -> Work | None:
+        """How much there is to do, for memory and hours in `plan`; None where nobody can say."""
+        return None
+
+    def vocabulary(self) -> dict[str, object] | None:
+        """What decides the vocabulary of a model that this step makes from nothing; None where it makes none."""
+        return None
+
     @property
     def generator(self) -> str | None:
         """`generates_with` of this very step: a stage may generate under some settings only."""
         return type(self).generates_with
+
+
+class Evaluation(StageConfig):
+    """Base of steps that score a checkpoint. Their record's result has `suites`: name -> figures, of which `accuracy`
+    is one; beside the record, a folder a suite holds the samples."""
+
+    publishes: ClassVar[str] = "evaluation"
+    heavy: ClassVar[bool] = False
+    program: ClassVar[tuple[str, ...]] = EVALUATION_PROGRAM
+
+    checkpoint: ModelRef
+    suites: tuple[str, ...]
+    samples: int
+    """Per problem."""
+
+    def decoding(self) -> str:
+        """How answers were drawn, as a page says it."""
+        return f"{self.samples} samples a problem"
 
 
 class SpendsLabels(StageConfig):
@@ -100,120 +155,9 @@ class UsesPrompts(StageConfig):
     _one_or_many = field_validator("prompts", mode="before")(_as_tuple)
 
 
-class Lora(BaseModel):
-    """Low-rank adapters (Hu et al., arXiv 2106.09685) instead of all weights. What is published is whole: adapters are
-    merged into the weights, so every later step, server and evaluation sees a plain model."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    rank: int = Field(32, ge=1)
-    alpha: float = Field(32.0, gt=0)
-    """The adapters' product is scaled by alpha / rank."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Above 0 the trainer's log-probabilities differ from the server's; keep it 0 where rollouts are scored."""
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    """Names of the linear layers that get an adapter: all of them, since attention alone learns less."""
-
-    @field_validator("targets")
-    @classmethod
-    def _some(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
-        if not targets:
-            raise ValueError("name at least one kind of layer")
-        return targets
-
-
-class Optimization(BaseModel):
-    """Fields of every step that updates weights; a stage's `Config` inherits them.
-
-    The global batch is the experiment; how it is split over devices is the hardware profile's affair.
-    """
-
-    learning_rate: float = Field(1e-6, gt=0)
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """After warmup. `cosine` falls to `final_learning_rate_ratio` of the peak."""
-    final_learning_rate_ratio: float = Field(0.1, ge=0, le=1)
-    warmup_ratio: float = Field(0.0, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
-    adam_beta1: float = Field(0.9, ge=0, lt=1)
-    adam_beta2: float = Field(0.999, ge=0, lt=1)
-    max_grad_norm: float = Field(1.0, gt=0)
-    steps: int | None = Field(None, ge=1)
-    """Optimizer steps. Exactly one of `steps` and `epochs`."""
-    epochs: float | None = Field(None, gt=0)
-    lora: Lora | None = None
-    """Train adapters alone. They want about ten times the learning rate of all weights."""
-    save_every: int = Field(50, ge=1)
-    """Optimizer steps between resume points; a killed step loses at most this much."""
-
-    @model_validator(mode="after")
-    def _one_length(self) -> Self:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give exactly one of `steps` and `epochs`")
-        return self
-
-
-class Sampling(BaseModel):
-    """How a policy writes rollouts during training; the ratios of GRPO assume the plain distribution."""
-
-    temperature: float = Field(1.0, gt=0)
-    max_prompt_tokens: int = Field(2048, ge=1)
-    """Problems with longer prompts are set aside and counted before training."""
-    max_completion_tokens: int = Field(16384, ge=1)
-
-
-class SamplingWhileTraining(Sampling):
-    """Of a policy that changes while it writes."""
-
-    max_staleness: Literal[0, 1] = 0
-    """Optimizer steps by which the policy that writes may be behind the one that learns: 1 lets the server write the
-    next batch while the optimizer works on this one."""
-
-
-class GroupRelative(SpendsLabels, Optimization, SamplingWhileTraining):
-    """What Stages 1 and 3 share: group-relative policy optimisation against a verified 0/1 reward."""
-
-    generates_with: ClassVar[str | None] = "policy"
-
-    policy: ModelRef
-    problems_per_step: int = Field(128, ge=1)
-    """Groups in the global batch of one optimizer step."""
-    group_size: int = Field(8, ge=2)
-    """Rollouts of one problem, at least 2 so that they can be compared."""
-    clip_ratio: float = Field(0.2, gt=0)
-    """The epsilon of the clipped surrogate; with one update per batch the ratio is 1 and it does not act."""
-    kl_coefficient: float = Field(0.0, ge=0)
-    """Weight of the penalty against the start policy."""
-    loss: Literal["dapo", "grpo", "dr_grpo", "bnpo"] = "dapo"
-    """`dapo` divides by all sampled tokens of the batch (token mean); see TRL's loss_type."""
-    scale_advantages: Literal["group", "batch", "none"] = "group"
-    correct_sampler_mismatch: bool = True
-    """Importance-sampling correction for trainer and server not agreeing to the last bit, and for rollouts of an older
-    policy where max_staleness is 1 (truncated per token)."""
-
-    @model_validator(mode="after")
-    def _stale_rollouts_are_corrected(self) -> Self:
-        if self.max_staleness and not self.correct_sampler_mismatch:
-            raise ValueError("max_staleness: 1 needs correct_sampler_mismatch: older rollouts would bias the gradient")
-        return self
-
-
-@cache
-def stage_kinds() -> tuple[str, ...]:
-    """Names of the stages that exist: one per file in `stages/`."""
-    from reasoning_pipeline.workflows.reasoning import stages
-
-    return tuple(sorted(name for _, name, _ in pkgutil.iter_modules(stages.__path__) if not name.startswith("_")))
-
-
-@cache
-def stage_module(kind: str) -> ModuleType:
-    """The module of one stage. Importing it must stay cheap (no torch); the contract test checks."""
-    return importlib.import_module(f"reasoning_pipeline.workflows.reasoning.stages.{kind}")
-
-
-def fields_marked(config: type[BaseModel], mark: type) -> dict[str, object]:
+def fields_marked(config: type[BaseModel], mark: type[Mark]) -> dict[str, Mark]:
     """Field name -> mark, for the fields of a config that carry a mark of this type."""
-    found: dict[str, object] = {}
+    found: dict[str, Mark] = {}
     for name, field in config.model_fields.items():
         for item in field.metadata:
             if isinstance(item, mark):

@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from reasoning_pipeline.hardware.environment import circumstances
+
 PACKAGES = ("reasoning-pipeline", "torch", "transformers", "trl", "vllm", "accelerate", "deepspeed", "datasets",
             "peft", "math-verify", "latex2sympy2_extended", "sympy", "antlr4-python3-runtime", "numpy")  # fmt: skip
 
@@ -49,6 +51,7 @@ def provenance(profile: str, seconds: float, processes: int = 1) -> dict[str, An
                 "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
                 "gpus": gpus,
                 "processes": processes,
+                "environment": circumstances(os.environ),
             },
             "wall_seconds": round(seconds, 2),
             "cpu_seconds": round(cpu_seconds, 2),

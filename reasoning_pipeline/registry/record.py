@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.errors import RegistryError
+from reasoning_pipeline.records import ARTIFACT_KIND
 
 RECORD = "record.json"
 
@@ -85,7 +86,8 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: int = SCHEMA
-    kind: Literal["checkpoint", "rollouts", "evaluation", "measurement"]
+    kind: str = Field(pattern=f"^{ARTIFACT_KIND}$")
+    """What was published (`StageConfig.publishes`)."""
     stage: str
     step: str
     recipe: str

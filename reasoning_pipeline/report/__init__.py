@@ -8,7 +8,7 @@ Example:
 
 from reasoning_pipeline.report.arms.outcomes import has_arms
 from reasoning_pipeline.report.arms.text import arms_table
-from reasoning_pipeline.report.build import write_arms_csv, write_conditions_csv, write_csv, write_report
+from reasoning_pipeline.report.build import write_arms_csv, write_csv, write_part_tables, write_report
 from reasoning_pipeline.report.results import Accuracy, StageResult, results_table, stage_results
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "results_table",
     "stage_results",
     "write_arms_csv",
-    "write_conditions_csv",
     "write_csv",
+    "write_part_tables",
     "write_report",
 ]

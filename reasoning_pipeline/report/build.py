@@ -7,8 +7,12 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
 from reasoning_pipeline.base import files
 from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.recipe.sections import sections
+from reasoning_pipeline.report.parts import parts
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan
@@ -39,7 +43,7 @@ def write_report(plan: Plan, path: Path) -> Path:
     from reasoning_pipeline.report.page import make_page
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader([TEMPLATES, *(part.templates for part in parts() if part.templates)]),
         autoescape=True,  # model text is untrusted: nothing reaches the page unescaped
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -75,11 +79,12 @@ def write_csv(plan: Plan, path: Path) -> Path:
     return write_text(path, text.getvalue())
 
 
+MARKS = tuple(section.key for section in sections() if section.in_arms)
 ARM_COLUMNS = (
     *("arm", "suite", "outcome", "seeds", "problems", "mean", "se", "low", "high", "labels", "label_uses"),
     *("difference", "difference_se", "difference_low", "difference_high", "p", "p_holm"),
     *("wall_hours", "cpu_hours", "gpu_hours", "cpu_hours_after_base", "by_seed"),
-    *("lacks", "published", "curve", "mean_tokens", "start", "gain_per_100_labels", "gain_per_cpu_minute"),
+    *("lacks", *MARKS, "curve", "mean_tokens", "start", "gain_per_100_labels", "gain_per_cpu_minute"),
 )
 
 
@@ -103,7 +108,8 @@ def write_arms_csv(plan: Plan, path: Path) -> Path:
                 row |= {f"difference_{name}": getattr(to_main, name) for name in ("se", "low", "high")}
                 row |= {"difference": to_main.mean, "p": to_main.p}
             row |= vars(result.cost) if result.cost is not None else {}
-            row |= {name: getattr(result, name) for name in ("lacks", "published", "curve")}
+            row |= {name: getattr(result, name) for name in ("lacks", "curve")}
+            row |= {key: as_text(result.sections.get(key)) for key in MARKS}
             row |= {"mean_tokens": result.mean_tokens.get(suite), "start": result.start.get(suite)}
             row["cpu_hours_after_base"] = result.after_base.cpu_hours if result.after_base is not None else None
             row["gain_per_100_labels"] = per_100_labels(result, suite)
@@ -112,22 +118,19 @@ def write_arms_csv(plan: Plan, path: Path) -> Path:
     return write_text(path, text.getvalue())
 
 
-CONDITION_COLUMNS = ("figure", "where", "step", "mean", "least", "largest", "seeds", "by_seed")
+def as_text(mark: BaseModel | None) -> str:
+    """What a section says of an arm, as it was written."""
+    return "" if mark is None else str(mark.model_dump())
 
 
-def write_conditions_csv(plan: Plan, path: Path) -> Path:
-    """C1 and C2 of the main arm: one row per figure and place of the pipeline, over the seeds that have it."""
-    from reasoning_pipeline.report.arms.over_seeds import condition_values
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CONDITION_COLUMNS)
-    for figure, places in condition_values(plan).items():
-        for (where, step), values in places.items():
-            by_seed = " ".join(f"{value:.6g}" for value in values)
-            row = (sum(values) / len(values), min(values), max(values), len(values), by_seed)
-            writer.writerow((figure, where, step, *row))
-    return write_text(path, text.getvalue())
+def write_part_tables(plan: Plan, path: Path) -> list[Path]:
+    """The tables of workflows, each beside the page and called after it."""
+    written = []
+    for table in (table for part in parts() for table in part.tables(plan)):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
+        written.append(write_text(path.with_name(f"{path.stem}_{table.name}.csv"), text.getvalue()))
+    return written
 
 
 def write_text(path: Path, text: str) -> Path:

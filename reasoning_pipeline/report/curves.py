@@ -42,10 +42,6 @@ TITLES = {
 }
 """What is drawn, in this order. Weight pushes have a table of their own."""
 
-KL_TITLES = {
-    "forward_kl_warmup": "KL(teacher ‖ student), nats per token",
-    "on_policy_distillation": "KL(student ‖ teacher), nats per token",
-}
 SHARES = (
     *("reward", "greedy_accuracy", "top_k_overlap", "truncated"),
     *("verdicts_timeout", "verdicts_error", "verdicts_reference_unparsed"),
@@ -87,10 +83,14 @@ class Curves:
     """(title, value) of what had one value throughout: worth a word, not a plot."""
 
 
-def training_curves(rows: Sequence[Mapping[str, Any]], stage: str) -> Curves:
-    """Plots of everything a step recorded about its learning; metrics that are missing are left out."""
+def training_curves(rows: Sequence[Mapping[str, Any]], own_titles: Mapping[str, str]) -> Curves:
+    """Plots of everything a step recorded about its learning; metrics that are missing are left out.
+
+    Args:
+        own_titles: What its stage calls metrics that mean something of their own there.
+    """
     series = {name: _series(rows, name) for name in TITLES}
-    titles = TITLES | ({"kl": KL_TITLES[stage]} if stage in KL_TITLES else {})
+    titles = {**TITLES, **own_titles}
     large = next((name for name in LARGE_FIRST if len(series[name]) > 1), None)
     small: list[Plot] = []
     constant: list[tuple[str, str]] = []

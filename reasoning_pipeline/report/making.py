@@ -37,17 +37,6 @@ class StepDetails:
     provenance: Facts
 
 
-def decoding(plan: Plan) -> str:
-    evaluate = plan.recipe.evaluate
-    if evaluate is None:
-        return ""
-    limit = f", the first {evaluate.limit} problems of each suite" if evaluate.limit else ""
-    return (
-        f"{evaluate.samples} samples a problem, temperature {evaluate.temperature:g}, top-p {evaluate.top_p:g}, "
-        f"top-k {evaluate.top_k or 'off'}, at most {evaluate.max_tokens:,} tokens{limit}"
-    )
-
-
 def pushes(plan: Plan) -> Iterator[tuple[str, Facts]]:
     """Per step: how often weights went to the server, how long it took, and how well the two sides agreed."""
     for step in checkpoints(plan):

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reasoning_pipeline.recipe.arms import ALL
+from reasoning_pipeline.recipe.stage import Evaluation
 from reasoning_pipeline.report.answers import Gain, read_rows
 from reasoning_pipeline.report.arms.front import Front, front
 from reasoning_pipeline.report.arms.outcomes import has_arms
@@ -14,7 +16,8 @@ from reasoning_pipeline.report.charts import number
 from reasoning_pipeline.report.checkpoint_chart import AccuracyChart, Finding, accuracy_chart, findings, stage_gains
 from reasoning_pipeline.report.curves import Curves, training_curves
 from reasoning_pipeline.report.lineage import Graph, lineage_graph
-from reasoning_pipeline.report.making import Facts, StepDetails, decoding, pushes, shared_provenance, step_details
+from reasoning_pipeline.report.making import Facts, StepDetails, pushes, shared_provenance, step_details
+from reasoning_pipeline.report.parts import PageSection, parts
 from reasoning_pipeline.report.results import (
     Accuracy,
     StageResult,
@@ -30,7 +33,6 @@ from reasoning_pipeline.report.transcripts import (
     shown_problems,
     shown_rollouts,
 )
-from reasoning_pipeline.workflows.reasoning.gates_page import GateSection, gate_section
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan
@@ -53,8 +55,8 @@ class Page:
     facts: Facts
     front: Front | None
     """None for one arm under one seed; where there are more, the rest of the page is about the first of them."""
-    gates: GateSection | None
-    """None where the recipe measures no gate, or has not yet."""
+    parts: tuple[PageSection, ...]
+    """Sections of the recipe's workflow."""
     findings: tuple[Finding, ...]
     suites: tuple[str, ...]
     charts: tuple[AccuracyChart, ...]
@@ -81,6 +83,7 @@ def make_page(whole: Plan) -> Page:
     answers = all_answers(plan)
     gains = stage_gains(results, answers)
     records = [step.artifact.record for step in plan.steps if step.artifact is not None]
+    evaluation = next((step.config for step in plan.steps if isinstance(step.config, Evaluation)), None)
     charts = tuple(accuracy_chart(suite, results, gains) for suite in suites(plan))
     return Page(
         name=plan.recipe.name,
@@ -89,7 +92,7 @@ def make_page(whole: Plan) -> Page:
         missing=tuple(step.name for step in whole.steps if not step.complete),
         total=len(whole.steps),
         front=front(whole) if has_arms(whole) else None,
-        gates=gate_section(whole.of_arms(["all"], whole.seeds[:1])),
+        parts=tuple(section for part in parts() for section in part.sections(whole.of_arms([ALL], whole.seeds[:1]))),
         facts=tuple(_facts(whole, stage_results(whole) if has_arms(whole) else results)),
         findings=tuple(finding for suite in suites(plan) for finding in findings(suite, results, answers)),
         suites=suites(plan),
@@ -103,8 +106,8 @@ def make_page(whole: Plan) -> Page:
         evaluations=tuple(
             (suite, r.step, r.after[suite]) for suite in suites(plan) for r in results if suite in r.after
         ),
-        samples=plan.recipe.evaluate.samples if plan.recipe.evaluate else "k",
-        decoding=decoding(plan),
+        samples=evaluation.samples if evaluation is not None else "k",
+        decoding=evaluation.decoding() if evaluation is not None else "",
         pushes=tuple(pushes(plan)),
         provenance=shared_provenance(records),
         details=tuple(step_details(step) for step in plan.steps),
@@ -147,14 +150,14 @@ def _step_curves(plan: Plan, results: list[StageResult]) -> Iterator[StepCurves]
     for result in results:
         artifact = plan.step(result.step).artifact
         rows = list(read_rows(artifact.folder / "metrics.jsonl")) if artifact is not None else []
-        curves = training_curves(rows, result.stage)
+        curves = training_curves(rows, type(plan.step(result.step).config).metric_titles)
         if curves.large or curves.small:
             yield StepCurves(result=result, about=_about(result.stage), curves=curves)
 
 
 def _about(stage: str) -> str:
     """The first sentence of the stage's own description."""
-    from reasoning_pipeline.recipe.stage import stage_module
+    from reasoning_pipeline.recipe.workflows import stage_module
 
     paragraph = (inspect.getdoc(stage_module(stage)) or "").split("\n\n", maxsplit=1)[0]
     return " ".join(paragraph.split())

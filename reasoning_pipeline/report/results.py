@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from reasoning_pipeline.base.text import ABSENT, counted, percent
+from reasoning_pipeline.recipe.stage import Evaluation
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -108,7 +109,8 @@ def checkpoints(plan: Plan) -> list[PlannedStep]:
 
 def suites(plan: Plan) -> tuple[str, ...]:
     """The suites this recipe is scored on."""
-    return plan.recipe.evaluate.suites if plan.recipe.evaluate is not None else ()
+    scored = (step.config.suites for step in plan.steps if isinstance(step.config, Evaluation))
+    return tuple(dict.fromkeys(suite for suites in scored for suite in suites))
 
 
 def evaluation_of(plan: Plan, checkpoint: str) -> PlannedStep | None:

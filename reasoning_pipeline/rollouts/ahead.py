@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from reasoning_pipeline.rollouts.clients.dispatch import Completion
+from reasoning_pipeline.rollouts.clients.completions import Completion
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from reasoning_pipeline.errors import PipelineError, StaleWeights
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.ahead import InBackground, WrittenBatch
-from reasoning_pipeline.rollouts.clients.dispatch import Completion, GenerationRequest, Sampler
+from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, Sampler
 
 if TYPE_CHECKING:
     from reasoning_pipeline.rollouts.weights.push import WeightPush

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,36 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.hardware.profile import HardwareProfile, load_profile
-from reasoning_pipeline.rollouts.clients.client import Completion, RolloutClient, Sampler
+from reasoning_pipeline.models.architecture import architecture, bounded_length
+from reasoning_pipeline.rollouts.clients.client import RolloutClient
+from reasoning_pipeline.rollouts.clients.completions import Completion, Sampler
 from reasoning_pipeline.rollouts.weights.push import load_folder
 
 if TYPE_CHECKING:
     from reasoning_pipeline.records import Decoding
-    from reasoning_pipeline.run.context import StageContext
-
-_NOT_ARCHITECTURE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
-
-
-def architecture(folder: Path) -> str:
-    """Two folders with equal values can take turns in one server. Canonical JSON of what shapes the weights."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return json.dumps({k: v for k, v in config.items() if k not in _NOT_ARCHITECTURE}, sort_keys=True)
-
-
-def architecture_digest(folder: Path) -> str:
-    """A short name for `architecture(folder)`; servers tell theirs on /status."""
-    return hashlib.sha256(architecture(folder).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def sampler_for(context: StageContext, field: str) -> Iterator[Sampler]:
-    """A sampler with the weights of the model in `field`: the run's server, proved, or transformers in this process."""
-    folder = context.inputs[field]
-    if context.client is not None:
-        load_folder(context.client, folder, context.label, context.profile.precision)
-        yield context.client
-    else:
-        yield transformers_sampler(folder, context.profile)
 
 
 class CheckpointSampler:
@@ -122,17 +97,10 @@ def rollout_session(
 
 def transformers_sampler(folder: Path, profile: HardwareProfile) -> Sampler:
     """The model in this process, for profiles without vLLM."""
-    from reasoning_pipeline.models.compatible import load_model, load_tokenizer
+    from reasoning_pipeline.models.loading import load_model, load_tokenizer
     from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
 
     model: Any = load_model(folder, dtype=profile.precision)
     model.to(profile.device)
     pad = load_tokenizer(folder).pad_token_id
     return TransformersSampler(model, pad_id=pad if pad is not None else 0, version=folder.name)
-
-
-def bounded_length(folder: Path, wanted: int | None) -> int | None:
-    """`wanted`, but no more than the model has positions."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    positions = config.get("max_position_embeddings")
-    return min(wanted, positions) if wanted is not None and positions is not None else wanted

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.dispatch import Completion, GenerationRequest, sample_seeds
+from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, sample_seeds
 
 
 class TransformersSampler:

@@ -25,9 +25,7 @@ from reasoning_pipeline.run.metrics import Metrics
 
 if TYPE_CHECKING:
     from reasoning_pipeline.recipe.stage import StageConfig
-
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
-                    "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model")  # fmt: skip
+    from reasoning_pipeline.rollouts.clients.completions import Sampler
 
 
 STOP_VARIABLE = "REASONING_PIPELINE_STOP"
@@ -78,6 +76,17 @@ class StageContext:
         """Prompts as the model in this field reads them."""
         return PromptRenderer.from_folder(self.inputs[field_name], self.prompt)
 
+    def sampler(self, field_name: str) -> Sampler:
+        """Writes with the weights of the model in this field: the run's server, proved, or transformers in here."""
+        from reasoning_pipeline.rollouts.session import transformers_sampler
+        from reasoning_pipeline.rollouts.weights.push import load_folder  # numpy, which a runner can do without
+
+        folder = self.inputs[field_name]
+        if self.client is None:
+            return transformers_sampler(folder, self.profile)
+        load_folder(self.client, folder, self.label, self.profile.precision)
+        return self.client
+
     def fresh_output(self) -> Path:
         """An empty folder for what will be published."""
         output = self.work / "output"
@@ -119,30 +128,7 @@ class StageContext:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def train(self, trainer: Any) -> StageOutcome:
-        """Run a trainer to its end: resumes, saves resume points, watches should_stop(), saves the result."""
-        from reasoning_pipeline.training.loop import run_trainer
-
-        return run_trainer(self, trainer)
-
-    def finished(self, folder: Path, model: Any, result: dict[str, Any]) -> StageOutcome:
-        """Complete a model folder: the probe that proves its weights, and the metrics of this step."""
-        from accelerate import Accelerator
-
-        from reasoning_pipeline.rollouts.weights.push import local_probe
-
-        local_probe(model, Accelerator(cpu=self.profile.device == "cpu")).save(folder)
-        self.copy_metrics(folder)
-        return StageOutcome(folder, result)
-
     def copy_metrics(self, folder: Path) -> None:
         metrics = self.work / "metrics.jsonl"
         if metrics.is_file():
             shutil.copyfile(metrics, folder / metrics.name)
-
-
-def copy_tokenizer(source: Path, target: Path) -> None:
-    """Tokenizer and template go from start to result byte by byte, so that their digests stay equal."""
-    for name in _TOKENIZER_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)

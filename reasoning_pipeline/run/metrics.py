@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,11 @@ class Metrics:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Rows of a metrics file; a torn last line (a killed writer) is dropped."""
     return read_rows(path, torn=True) if path.is_file() else []
+
+
+def longest_optimizer_step(work: Path) -> float | None:
+    """Seconds, of the last fifty in a step's own metrics; None before one is written."""
+    rows = read_metrics(work / "metrics.jsonl")[-51:]
+    if rows and rows[0].get("step") == 1:
+        rows = [{"seconds": 0.0}, *rows]
+    return max((after["seconds"] - before["seconds"] for before, after in pairwise(rows)), default=None)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from reasoning_pipeline.base.jsonl import lines
-from reasoning_pipeline.base.ownership import owner_environment
+from reasoning_pipeline.base.logs import new_attempt
+from reasoning_pipeline.base.ownership import kill_with_children, owner_environment
+from reasoning_pipeline.base.text import clock
 from reasoning_pipeline.errors import Stopped
-from reasoning_pipeline.hardware.launcher import is_evaluation, launched, step_command
+from reasoning_pipeline.hardware.environment import devices_of_ours, own_environment
+from reasoning_pipeline.hardware.launcher import has_launcher, launch_command
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.models.outside import outside_folder
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
-from reasoning_pipeline.plan.planner import external_folder
-from reasoning_pipeline.recipe.reading import Recipe
+from reasoning_pipeline.recipe.model import Recipe
+from reasoning_pipeline.recipe.stage import File, fields_marked
 from reasoning_pipeline.registry.provenance import COMMAND_VARIABLE, command_line
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
@@ -26,7 +30,8 @@ from reasoning_pipeline.rollouts.servers.pool import Pool, Servers
 from reasoning_pipeline.run.context import STOP_VARIABLE
 from reasoning_pipeline.run.program import PROBLEMS_FILE, TEACHER_KEY_VARIABLE, StepContext
 from reasoning_pipeline.run.progress import Progress
-from reasoning_pipeline.run.warm_start import EVALUATION, STEP, WarmProcess
+from reasoning_pipeline.run.stopping import grace_s, stopped
+from reasoning_pipeline.run.warm_start import WarmProcess
 
 POLL_SECONDS = 0.2
 
@@ -37,7 +42,7 @@ def input_folder(plan: Plan, step: PlannedStep, field: str) -> Path:
     if entry.artifact is not None:
         return plan.registry.folder / entry.artifact
     root = plan.registry.root
-    return external_folder(entry.reference, plan.recipe) or resolve_model(entry.reference, root).folder
+    return outside_folder(entry.reference, plan.recipe.folder) or resolve_model(entry.reference, root).folder
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class StepProcess:
     progress: Progress
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set to have every running step save a resume point and leave: Ctrl-C reaches only the main thread."""
+    killing: threading.Event = field(default_factory=threading.Event)
+    """Set to have a step that is stopping end now, saved or not: Ctrl-C for the second time."""
 
     def run(
         self,
@@ -62,9 +69,14 @@ class StepProcess:
         servers: Pool | None,
         prefix: str,
     ) -> int:
-        """Start the step's program and wait for it; its exit status, Stopped's where it was asked to stop."""
+        """Start the step's program and wait for it; its exit status.
+
+        Raises:
+            Stopped: It was asked to stop, and has; or did not in time, and was killed.
+        """
         context = self._context(plan, step, work, server, teacher)
-        environment = {**os.environ, **self.profile.environment, **owner_environment(), "PYTHONUNBUFFERED": "1"}
+        environment = own_environment(os.environ) | self.profile.environment | owner_environment()
+        environment["PYTHONUNBUFFERED"] = "1"
         environment |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
         environment[COMMAND_VARIABLE] = command_line(sys.argv)
         stop = Path(os.environ.get(STOP_VARIABLE) or work / "stop")  # a job's script watches over one of its own
@@ -78,9 +90,10 @@ class StepProcess:
         if server is None and teacher is None and (servers is None or not servers.starting):
             environment |= self.profile.environment_without_server
         if self.profile.trainer_devices is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = self.profile.trainer_devices
+            visible = environment.get("CUDA_VISIBLE_DEVICES")
+            environment["CUDA_VISIBLE_DEVICES"] = devices_of_ours(self.profile.trainer_devices, visible)
         started = time.monotonic()
-        process = self._start(step, context.save(), environment, log)
+        process = self._start(step, context.save(), environment, new_attempt(log))
         try:
             with self.progress.step(prefix, step.name, step.config.stage, work) as shown:
                 while (status := process.poll()) is None:
@@ -89,16 +102,22 @@ class StepProcess:
                         raise KeyboardInterrupt
                     if any(one is not None and not one.alive for one in (server, teacher)):
                         # The step notices by itself when it next asks; one that never asks would wait for its timeout.
-                        self._wait_or_kill(process, grace_s=20.0)
+                        self._ended_or_killed(process, grace_s=20.0)
         except KeyboardInterrupt:
-            with self.progress.waiting(f"{prefix} {step.name}: stopping; saving a resume point"):
+            asked, grace = time.monotonic(), grace_s(plan, step, self.profile, work)
+            text = f"{prefix} {step.name}: stopping; its optimizer step may end and a resume point be saved"
+            with self.progress.waiting(f"{text}, for up to {clock(grace)}; Ctrl-C again kills it"):
                 stop.touch()
                 if not launched(step, self.profile):  # a launcher would hurry its workers; the file reaches them
                     process.terminate()
-                self._wait_or_kill(process, grace_s=self.profile.stop_grace_s)
-            return Stopped.exit_status
-        if status != 0 and stop.exists():  # behind a launcher every failure is 1
-            return Stopped.exit_status
+                ended = self._ended_or_killed(process, grace)
+            killed_after_s = None if ended else time.monotonic() - asked
+            told = stopped(step, work, self._how_to_continue(), killed_after_s)
+            if self.stopping.is_set():  # beside others: what ends the run is told by the runner
+                self.progress.console.print(f"{prefix} {told.message}", highlight=False, soft_wrap=True)
+            raise told from None
+        if status == Stopped.exit_status or (status != 0 and stop.exists()):  # behind a launcher every failure is 1
+            raise stopped(step, work, self._how_to_continue())
         if status == 0:
             self.progress.done(prefix, step.name, step.config.stage, time.monotonic() - started, plan, step)
         return status
@@ -107,7 +126,7 @@ class StepProcess:
         self, step: PlannedStep, context: Path, environment: dict[str, str], log: Path
     ) -> subprocess.Popen[bytes] | WarmProcess:
         if self.profile.warm_start:
-            return WarmProcess(EVALUATION if is_evaluation(step) else STEP, context, environment, log)
+            return WarmProcess(".".join(type(step.config).program), context, environment, log)
         with log.open("wb") as output:
             return subprocess.Popen(
                 step_command(step, self.profile, context),
@@ -118,13 +137,18 @@ class StepProcess:
                 start_new_session=True,  # Ctrl-C reaches the runner alone, which asks the step to save and leave
             )
 
-    @staticmethod
-    def _wait_or_kill(process: subprocess.Popen[bytes] | WarmProcess, grace_s: float) -> None:
-        try:
-            process.wait(timeout=grace_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    def _ended_or_killed(self, process: subprocess.Popen[bytes] | WarmProcess, grace_s: float) -> bool:
+        """Whether the process ended by itself within that time."""
+        deadline = time.monotonic() + grace_s
+        while process.poll() is None:
+            if self.killing.wait(POLL_SECONDS) or time.monotonic() > deadline:
+                kill_with_children(process.pid)
+                process.wait()
+                return False
+        return True
+
+    def _how_to_continue(self) -> str:
+        return f"continue with `python -m reasoning_pipeline run {self.recipe.path}`"
 
     def _context(
         self, plan: Plan, step: PlannedStep, work: Path, server: Servers | None, teacher: Servers | None
@@ -165,7 +189,24 @@ class StepProcess:
 
     def _config(self, step: PlannedStep) -> dict[str, object]:
         values = step.config.model_dump(mode="json")
-        if isinstance(values.get("data"), dict):  # suite files: the step's program runs in another folder
-            base = Path(self.recipe.path).resolve().parent
-            values["data"] = {suite: str(base / path) for suite, path in values["data"].items()}
+        for name in fields_marked(type(step.config), File):  # the step's program runs in another folder
+            values[name] = self._whole(values[name])
         return values
+
+    def _whole(self, named: Any) -> Any:
+        if isinstance(named, dict):
+            return {name: self._whole(path) for name, path in named.items()}
+        if isinstance(named, list):
+            return [self._whole(path) for path in named]
+        return str(self.recipe.folder / Path(named).expanduser()) if named is not None else None
+
+
+def step_command(step: PlannedStep, profile: HardwareProfile, context: Path) -> list[str]:
+    """What the runner starts. Raises RecipeError where the profile's launcher cannot work."""
+    program = ["-m", *type(step.config).program, str(context)]
+    return launch_command(profile, program) if launched(step, profile) else [sys.executable, *program]
+
+
+def launched(step: PlannedStep, profile: HardwareProfile) -> bool:
+    """Whether a launcher stands between the runner and the step's program."""
+    return type(step.config).heavy and has_launcher(profile)

@@ -23,7 +23,7 @@ from reasoning_pipeline.data.problem_list import ProblemList
 from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.errors import PipelineError, as_storage_error
 from reasoning_pipeline.hardware.profile import HardwareProfile
-from reasoning_pipeline.recipe.stage import stage_module
+from reasoning_pipeline.recipe.workflows import stage_module
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.registry.provenance import provenance, without_places, write_code_diff
 from reasoning_pipeline.registry.record import Record, now
@@ -31,13 +31,14 @@ from reasoning_pipeline.registry.store import Artifact, Registry
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.clients.fleet import RolloutFleet
 from reasoning_pipeline.run.context import STOP_VARIABLE, StageContext, StageOutcome
+from reasoning_pipeline.run.metrics import longest_optimizer_step
 
 CONTEXT_FILE = "context.json"
 TEACHER_KEY_VARIABLE = "REASONING_PIPELINE_TEACHER_KEY"
 """Environment variable with the key of the teacher's server."""
 PROBLEMS_FILE = "problems.jsonl"
 GRACE_SECONDS = 60.0
-"""After the runner is gone, how long a step may take to save its resume point."""
+"""After the runner is gone, how long a step may at least take to save its resume point, beyond an optimizer step."""
 
 
 class StepContext(BaseModel):
@@ -121,7 +122,7 @@ def main(arguments: list[str]) -> int:
 def execute(step: StepContext, config: Any, run: Callable[[Any, StageContext], StageOutcome]) -> int:
     """Run and publish one step, a stage's or an evaluation; the exit status. Every step's program ends up here."""
     started = time.monotonic()
-    leave_with_owner(GRACE_SECONDS)
+    leave_with_owner(lambda: max(GRACE_SECONDS, step.profile.stop_grace_s) + (longest_optimizer_step(step.work) or 0))
     context = StageContext(
         config=config,
         label=step.label,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, nullcontext
@@ -15,23 +17,25 @@ from reasoning_pipeline.base.locks import held_elsewhere, run_lock, step_lock
 from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed, Stopped
 from reasoning_pipeline.estimates.steps import check_fit
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.plan import judging
 from reasoning_pipeline.plan.compatibility import check_distillations
 from reasoning_pipeline.plan.graph import Plan, PlannedInput, PlannedStep
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.plan.selection import selected, unfetched_models
-from reasoning_pipeline.recipe.reading import MAIN, Recipe
+from reasoning_pipeline.recipe.model import MAIN, Recipe
+from reasoning_pipeline.recipe.stage import Evaluation
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import write_json
 from reasoning_pipeline.rollouts.servers import register as server_files
 from reasoning_pipeline.rollouts.servers.pool import Pool, ServerPool, Servers, server_pool
-from reasoning_pipeline.rollouts.servers.process import tail
 from reasoning_pipeline.rollouts.servers.teacher import TeacherServers, asks_a_server
-from reasoning_pipeline.run.process import StepProcess, input_folder
+from reasoning_pipeline.run.failure import why_it_failed
+from reasoning_pipeline.run.process import StepProcess, input_folder, launched
 from reasoning_pipeline.run.progress import Progress
 from reasoning_pipeline.step_executor import step_executor
-from reasoning_pipeline.workflows.reasoning import judging as gate_judging
 
-LOG_LINES_SHOWN = 20
+SAME_REQUEST_SECONDS = 1.0
+"""A second Ctrl-C within this time is the first one, passed on twice."""
 
 
 class Runner:
@@ -63,8 +67,8 @@ class Runner:
             seeds: Everything once under each of these; the recipe's own seed where none is given.
 
         Raises:
-            StepFailed: With the step's name, the end of its log and the log's path.
-            Stopped: On Ctrl-C or SIGTERM, after the step has saved a resume point.
+            StepFailed: With the step's name, the lines of its log that say why, and the log's path.
+            Stopped: On Ctrl-C or SIGTERM, after the step has saved a resume point or was killed; it says which.
         """
         whole = make_plan(self.recipe, self.root, seeds)
         if unfetched := unfetched_models(whole):
@@ -80,13 +84,13 @@ class Runner:
         self._clear_work(plan)
         if not todo:
             return plan.of_arms(arms), 0
-        gate_judging.enforce(plan)
+        judging.enforce(plan)
         check_distillations(plan)
         check_fit(plan, self.profile, todo)
         # Steps of one recipe may run side by side, each in a job of its own; a step itself is made by one at a time.
         lock = run_lock(self.folder) if only is None else nullcontext()
         logs = self.folder / "logs" / (only or "")
-        with lock, _terminable(), self._servers(plan, logs) as servers:
+        with lock, _terminable(self._process.killing), self._servers(plan, logs) as servers:
             write_json(self.folder / "plan.json", plan.as_json())
             plan = self._walk(plan, todo, servers)
             write_json(self.folder / "plan.json", plan.as_json())
@@ -169,7 +173,7 @@ class Runner:
         ready = [
             step
             for step in left
-            if self._missing_input(plan, step) is None and not gate_judging.overtakes(plan, step, [*left, *running])
+            if self._missing_input(plan, step) is None and not judging.overtakes(plan, step, [*left, *running])
         ]
         for step in ready:
             folder = self._generator_folder(plan, step)
@@ -179,9 +183,9 @@ class Runner:
 
     def _judge(self, plan: Plan, step: PlannedStep) -> None:
         """Say what a measurement means for its gate. Raises GateFailed where the recipe says that it ends the run."""
-        judged = gate_judging.judge(plan, plan.step(step.name))
+        judged = judging.judgement(plan, plan.step(step.name))
         if judged is not None:
-            gate_judging.enforce(plan)
+            judging.enforce(plan)
             warning = "warning: " if judged.held is False else ""
             self.console.print(f"  {warning}{judged.sentence}", highlight=False, soft_wrap=True)
 
@@ -216,7 +220,6 @@ class Runner:
     def _make(self, plan: Plan, step: PlannedStep, work: Path, servers: Pool | None, prefix: str) -> None:
         work.mkdir(parents=True, exist_ok=True)
         log = self.folder / "logs" / f"{step.name}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
         generator = self._generator_folder(plan, step)
         advisor = self._teacher_folder(plan, step)
         server: Servers | None = None
@@ -239,33 +242,27 @@ class Runner:
             if attempt == 1:
                 which = "teacher's" if teacher in dead else "rollout"
                 self.console.print(
-                    f"{prefix} {step.name}: the {which} server was lost; restarting it, the step resumes"
+                    f"{prefix} {step.name}: the {which} server was lost; restarting it, the step resumes "
+                    f"(its log until here becomes {log.stem}.1{log.suffix})"
                 )
-        if status == Stopped.exit_status:
-            raise Stopped(f"{step.name} was stopped; its resume point is kept", remedy=self._how_to_continue())
         if status != 0:
             told = (dead or [one for one in (server,) if one is not None]) if lost else []
             server_lines = "".join(f"\n  the server's log ended with\n{one.log_tail()}" for one in told)
+            why = why_it_failed(log, launched=launched(step, self.profile))
             raise StepFailed(
-                f"step {step.name} failed ({_ending(status)}); its log ended with\n"
-                f"{tail(log, LOG_LINES_SHOWN)}{server_lines}",
-                remedy=f"full log: {log}",
+                f"step {step.name} failed ({_ending(status)}); {why}{server_lines}", remedy=f"full log: {log}"
             )
         if plan.registry.find(step.config.stage, step.fingerprint) is None:
             raise StepFailed(f"step {step.name} ended without publishing {step.output}", remedy=f"full log: {log}")
         shutil.rmtree(work, ignore_errors=True)
 
-    def _how_to_continue(self) -> str:
-        return f"continue with `python -m reasoning_pipeline run {self.recipe.path}`"
-
 
 def longest_sequence(plan: Plan) -> int:
     """Prompt plus completion tokens of the longest request any step of any arm makes."""
-    configs, evaluate = [step.config for step in plan.steps], plan.recipe.evaluate
-    lengths = [getattr(c, "max_prompt_tokens", 0) + getattr(c, "max_completion_tokens", 0) for c in configs]
-    prompt = max((getattr(c, "max_prompt_tokens", 0) for c in configs), default=0)
-    evaluation = evaluate.max_tokens + max(prompt, 2048) if evaluate is not None else 0
-    return max(*lengths, evaluation, 64)
+    asked = [(step.config.lengths(), isinstance(step.config, Evaluation)) for step in plan.steps]
+    longest_prompt = max((prompt for (prompt, _), _ in asked), default=0)
+    # A benchmark's prompts have no limit of their own; they are taken to be no longer than the recipe's.
+    return max(64, *(written + (longest_prompt if scores else prompt) for (prompt, written), scores in asked))
 
 
 def _ending(status: int) -> str:
@@ -275,16 +272,24 @@ def _ending(status: int) -> str:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM means the same as Ctrl-C: stop children, keep checkpoints."""
+def _terminable(killing: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop what runs, which saves first; Ctrl-C once more ends it now."""
+    asked: list[float] = []
 
     def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        # A terminal and a wrapper (make, a container's init) may each pass a Ctrl-C on, and Slurm its SIGTERM.
+        now = time.monotonic()
+        if not asked or killing.is_set():
+            asked.append(now)
+            raise KeyboardInterrupt
+        if number == signal.SIGINT and now - asked[0] > SAME_REQUEST_SECONDS:
+            killing.set()
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except KeyboardInterrupt:
         raise Stopped("stopped", remedy="run the same command again to continue") from None
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -18,21 +18,22 @@ from pathlib import Path
 IMPORTED = (
     "reasoning_pipeline.workflows.reasoning.grpo",
     "reasoning_pipeline.training.distillation",
-    "reasoning_pipeline.training.sft",
+    "reasoning_pipeline.training.generating",
+    "reasoning_pipeline.training.distance",
     "reasoning_pipeline.training.pretraining",
     "reasoning_pipeline.training.loop",
-    "reasoning_pipeline.training.measuring",
     "reasoning_pipeline.rollouts.transformers_sampler",
     "evals.step",
 )
 """Modules whose import is most of a short step's time."""
 
-STEP, EVALUATION = "reasoning_pipeline.run.program", "evals.step"
-"""Programs that can be forked: each has a `main([CONTEXT])`."""
-
 
 class WarmProcess:
-    """A forked step, with what the runner uses of subprocess.Popen."""
+    """A forked step, with what the runner uses of subprocess.Popen.
+
+    Args:
+        program: A module with a `main([CONTEXT])`.
+    """
 
     def __init__(self, program: str, context: Path, environment: Mapping[str, str], log: Path) -> None:
         workers = get_context("forkserver")
@@ -84,6 +85,7 @@ def _child(program: str, context: str, environment: dict[str, str], log: str) ->
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
     before = dict(os.environ)
+    os.environ.clear()
     os.environ.update(values)
     try:
         yield

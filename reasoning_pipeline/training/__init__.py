@@ -1,1 +1,1 @@
-"""What stages share once torch is imported: the context, the TRL bridge, resume points, metrics."""
+"""What stages share once torch is imported: TRL behind one bridge, the loop, resume points, teachers, losses."""

@@ -8,7 +8,7 @@ from reasoning_pipeline.hardware.launcher import has_launcher, sharding_kind
 from reasoning_pipeline.hardware.profile import accumulation
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.recipe.stage import Optimization
+    from reasoning_pipeline.recipe.fields import Optimization
     from reasoning_pipeline.run.context import StageContext
 
 

@@ -13,9 +13,12 @@ from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.records import Problem
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.recipe.stage import Optimization
+    from reasoning_pipeline.recipe.fields import Optimization
 
 Row = TypeVar("Row")
+
+IGNORED = -100
+"""Label of tokens that no loss is taken at."""
 
 
 def repeat_in_epochs(rows: list[Row], count: int, seed: int) -> list[Row]:

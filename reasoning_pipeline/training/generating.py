@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.data.prompts import PromptRenderer
-from reasoning_pipeline.models.compatible import load_tokenizer
+from reasoning_pipeline.models.loading import load_tokenizer
 from reasoning_pipeline.records import Decoding, Problem
 from reasoning_pipeline.rollouts.engine import GroupListener, TrainerEngine
 from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
@@ -13,7 +13,7 @@ from reasoning_pipeline.rollouts.weights.push import WeightPush
 from reasoning_pipeline.training.batches import PromptsByStep
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.recipe.stage import SamplingWhileTraining
+    from reasoning_pipeline.recipe.fields import SamplingWhileTraining
     from reasoning_pipeline.run.context import StageContext
 
 

@@ -11,9 +11,10 @@ from transformers import TrainerCallback
 from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.errors import PipelineError, Stopped
 from reasoning_pipeline.hardware.launcher import has_launcher, sharding_kind
+from reasoning_pipeline.models.loading import copy_tokenizer
 from reasoning_pipeline.rollouts.engine import TrainerEngine
-from reasoning_pipeline.rollouts.weights.push import local_probe
-from reasoning_pipeline.run.context import StageContext, StageOutcome, copy_tokenizer
+from reasoning_pipeline.rollouts.weights.proof import local_probe
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.metrics import Metrics, read_metrics
 from reasoning_pipeline.training.lora import save_whole_model
 from reasoning_pipeline.training.resume import complete, last_complete, own_state, save_own_state, step_of
@@ -39,7 +40,7 @@ _TRL_NAMES = {
 }
 
 
-def run_trainer(context: StageContext, trainer: Any) -> StageOutcome:
+def train(trainer: Any, context: StageContext) -> StageOutcome:
     """Train, from the last complete resume point if there is one, and save what is to be published.
 
     Raises:
@@ -73,13 +74,19 @@ def check_launch(context: StageContext, trainer: Any) -> None:
             f"{found} started ({trainer.accelerator.distributed_type})",
             remedy="check accelerate_config: on CPUs only DeepSpeed and torchrun start more than one",
         )
-    if not has_launcher(context.profile):
-        return
-    asked, runs = sharding_kind(context.profile), trainer.accelerator.distributed_type.value
+    asked = sharding_kind(context.profile) if has_launcher(context.profile) else "NO"
+    runs = trainer.accelerator.distributed_type.value
     if runs != asked and (asked, runs) != ("MULTI_GPU", "MULTI_CPU"):  # data parallel both, by two names
         raise PipelineError(
             f"accelerate_config {context.profile.accelerate_config} asks for {asked}, but {runs} runs",
             remedy="accelerate falls back in silence (FSDP needs GPUs); choose one that this machine can run",
+        )
+    precision = {"float32": "no", "bfloat16": "bf16"}[context.profile.precision]
+    if trainer.accelerator.mixed_precision != precision:
+        raise PipelineError(
+            f"the profile {context.profile.name!r} asks for precision {context.profile.precision} ({precision!r} to "
+            f"accelerate), but {trainer.accelerator.mixed_precision!r} runs",
+            remedy="leave precision to the profile: accelerate_config and `environment` must not name another",
         )
 
 

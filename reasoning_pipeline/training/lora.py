@@ -10,7 +10,7 @@ from reasoning_pipeline.rollouts.weights.gathering import whole_tensors
 if TYPE_CHECKING:
     from peft import LoraConfig
 
-    from reasoning_pipeline.recipe.stage import Optimization
+    from reasoning_pipeline.recipe.fields import Optimization
 
 
 def adapters(config: Optimization) -> LoraConfig | None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from reasoning_pipeline.errors import PipelineError, StaleWeights
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
-from reasoning_pipeline.rollouts.clients.dispatch import Completion
+from reasoning_pipeline.rollouts.clients.completions import Completion
 from reasoning_pipeline.rollouts.clients.fleet import RolloutFleet
 from reasoning_pipeline.rollouts.clients.scoring import TeacherScores, score_completions
 

@@ -42,7 +42,7 @@ from reasoning_pipeline.training.tiled_logits import logprobs_at, top_k_overlap 
 
 __all__ = ["DistillationConfig", "GRPOConfig", "SFTConfig", "SFTTrainer"]
 
-REVERSE_KL, FORWARD_KL = 1.0, 0.0
+BETA: dict[Direction, float] = {"reverse": 1.0, "forward": 0.0}
 """TRL's `beta`: 1 is KL(student || teacher), 0 is KL(teacher || student), exact over the vocabulary, in tiles."""
 
 _LOGIT_TRANSFORMS = ("logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reasoning_pipeline.__main__ import main
-from reasoning_pipeline.recipe.stage import stage_kinds, stage_module
+from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
 from reasoning_pipeline.run.progress import describe, summary
 from tests.bench import Bench, command
 

@@ -9,7 +9,8 @@ import pytest
 
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
-from reasoning_pipeline.recipe.stage import StageConfig, stage_kinds, stage_module
+from reasoning_pipeline.recipe.stage import StageConfig
+from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
 from tests.run.conftest import SMOKE, Run
 
 TRY_IT = "Try it: python -m reasoning_pipeline run recipes/smoke/{kind}.yaml"

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from reasoning_pipeline.data.sources import MAX_LINE_BYTES, load_problems, read_questions
+from reasoning_pipeline.data.config import DataConfig
+from reasoning_pipeline.data.rows import MAX_LINE_BYTES, Columns, jsonl_rows, read_problem
+from reasoning_pipeline.data.sources import load_problems
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.recipe.reading import DataConfig
 from reasoning_pipeline.records import Problem
 
 Rows = Callable[..., Path]
@@ -167,7 +168,8 @@ def test_order_and_choice_do_not_depend_on_the_order_of_the_rows(rows: Rows):
 
 def test_questions_are_read_as_the_file_has_them_with_or_without_answers(rows: Rows):
     path = rows([{"problem": "b?", "answer": "1"}, {"problem": "a?"}, {"problem": "b?", "answer": ""}])
-    assert [p.question for p in read_questions(path)] == ["b?", "a?", "b?"]
+    read = [read_problem(place, row, Columns(), questions_only=True) for place, row in jsonl_rows(path)]
+    assert [(p.question, p.answer) for p in read] == [("b?", ""), ("a?", ""), ("b?", "")]
 
 
 def test_arithmetic_problems_come_from_the_training_split_by_default():

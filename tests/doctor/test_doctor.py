@@ -36,7 +36,7 @@ def no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def subject(bench: Bench, *changes: Change, profile: HardwareProfile | None = None, **fields: Any) -> Subject:
     recipe = bench.recipe(*changes)
-    plan = make_plan(recipe, bench.root, (), SketchedPools(recipe))
+    plan = make_plan(recipe, bench.root, (), SketchedPools)
     return Subject(plan=plan, profile=profile or HardwareProfile(), root=bench.root, **fields)
 
 

@@ -37,8 +37,8 @@ from reasoning_pipeline.estimates.work import Decoder, forward_flops, training_f
 from reasoning_pipeline.hardware.profile import PROFILES_FOLDER, HardwareProfile, load_profile
 from reasoning_pipeline.plan.graph import Plan
 from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.fields import Lora
 from reasoning_pipeline.recipe.reading import load_recipe
-from reasoning_pipeline.recipe.stage import Lora
 from tests.bench import PROJECT, Bench, python
 
 RECIPES = PROJECT / "recipes"
@@ -68,7 +68,7 @@ def known(name: str) -> ModelShape:
 
 def sketched(recipe: str, root: Path, *overrides: str) -> Plan:
     read = load_recipe(RECIPES / f"{recipe}.yaml", overrides)
-    return make_plan(read, root, (), SketchedPools(read))
+    return make_plan(read, root, (), SketchedPools)
 
 
 def by_step(plan: Plan, profile: HardwareProfile, mean: int | None = None) -> dict[str, StepEstimate]:

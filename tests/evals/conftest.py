@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from evals.suite import Suite, load_suite
 from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
+from reasoning_pipeline.data.suites.loading import Suite, load_suite
 from reasoning_pipeline.records import Decoding
 
 TEMPLATE = (

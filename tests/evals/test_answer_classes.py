@@ -6,7 +6,7 @@ from evals.answer_classes import answer_classes
 from evals.judging import Finished, judge
 from evals.samples import SampleFile
 from reasoning_pipeline.records import Problem
-from reasoning_pipeline.rollouts.clients.client import Completion
+from reasoning_pipeline.rollouts.clients.completions import Completion
 from reasoning_pipeline.statistics.scores import RIGHT
 from reasoning_pipeline.verifier import shared_verifier
 

@@ -194,6 +194,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_evaluating_needs_no_torch():
-    code = "import sys, evals.run, evals.suite, evals.report, evals.compare, evals.regrade; print(*sys.modules)"
+    modules = "evals.run, evals.report, evals.compare, evals.regrade, reasoning_pipeline.data.suites.loading"
+    code = f"import sys, {modules}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "datasets", "sympy", "matplotlib"} & set(loaded)

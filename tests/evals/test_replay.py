@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from evals.run import evaluate
-from evals.suite import Suite, load_suite
 from reasoning_pipeline.data.prompts import PromptRenderer
+from reasoning_pipeline.data.suites.loading import Suite, load_suite
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.scripted import Answer, ScriptedSampler
 

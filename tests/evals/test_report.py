@@ -10,7 +10,7 @@ import pytest
 
 from evals import report
 from evals.run import evaluate
-from evals.suite import load_suite
+from reasoning_pipeline.data.suites.loading import load_suite
 from reasoning_pipeline.rollouts.clients.scripted import ScriptedSampler
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \u2028 <!-- \\boxed{1}"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from evals import results
-from evals.run import evaluate
+from evals.run import evaluate, only_writer
 from evals.samples import SampleFile, sample_seed
-from evals.suite import Suite, load_suite
 from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
+from reasoning_pipeline.data.suites.loading import Suite, load_suite
 from reasoning_pipeline.errors import DataError, ServerLost
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.client import GenerationRequest
+from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
 from reasoning_pipeline.rollouts.clients.scripted import ScriptedSampler
 
 
@@ -230,3 +233,24 @@ def test_no_samples_no_suites(small: Suite, renderer, decoding, tmp_path: Path):
         run([], 1)
     with pytest.raises(DataError, match="two suites are called small"):
         run([small, small], 1)
+
+
+def test_two_evaluations_do_not_write_into_one_folder_and_a_killed_one_leaves_it(tmp_path: Path):
+    code = (
+        "import sys, time; from pathlib import Path; from evals.run import only_writer\n"
+        "with only_writer(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(DataError) as error, only_writer(tmp_path):
+            pass
+        # flock would hold as well on this disk, but on network file systems nobody back; who it is, it never says
+        holder = f"process {other.pid} on {socket.gethostname()}"
+        assert error.value.message == f"{tmp_path}: another evaluation is writing here ({holder})"
+    finally:
+        other.kill()
+        other.wait()
+    with only_writer(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -16,11 +16,11 @@ from launch.job import after_stop, note_start, progress_mark
 from launch.script import REQUEUE_STATUS
 from reasoning_pipeline.errors import PipelineError, RecipeError, Stopped
 from reasoning_pipeline.hardware.cluster import SlurmProfile, server_host
-from reasoning_pipeline.hardware.launcher import step_command
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.run.context import StageContext
+from reasoning_pipeline.run.process import step_command
 from tests.launch.conftest import Bench
 
 CLUSTER = HardwareProfile(slurm=SlurmProfile(max_requeues=3))

@@ -122,7 +122,7 @@ def test_a_job_at_its_time_limit_saves_queues_itself_again_and_goes_on(submitted
     wait_until(lambda: resumed_at(bench, recipe) > 0, LONG, "the second run to resume")
     job = submitted.jobs["limited"]["rl"]
     log = (bench.root / "limited" / "logs" / "slurm" / f"rl-{job}.out").read_text()
-    assert "rl was stopped; its resume point is kept" in log and "back into the queue" in log
+    assert "rl was stopped; last resume point: step " in log and "back into the queue" in log
     assert "DUE TO TIME LIMIT" not in log, "it left before Slurm ended it"
     assert [entry["job"] for entry in bench.submissions(recipe) if entry["step"] == "rl"] == [job], "the same job"
 

@@ -130,7 +130,7 @@ def test_base_models_with_other_vocabularies_are_refused_however_far_the_run_is(
         "steps.warmup: student and teacher cannot share a distillation: their base models differ in vocabulary_size: "
         "128 in the student, 112 in the teacher"
     )
-    assert "give both pretrain steps the same" in text
+    assert "give the steps that make them the same" in text
 
 
 def test_base_models_of_other_texts_are_refused(bench: Bench):

@@ -12,9 +12,10 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from reasoning_pipeline.base.fingerprint import digest
-from reasoning_pipeline.plan.graph import EvaluateStep
 from reasoning_pipeline.plan.planner import _experiment
-from reasoning_pipeline.recipe.stage import Input, StageConfig, fields_marked, stage_kinds, stage_module
+from reasoning_pipeline.recipe.stage import Input, StageConfig, fields_marked
+from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
+from reasoning_pipeline.workflows.reasoning.evaluation import EvaluateStep
 from tests.bench import MODEL_FILES, Bench, write_files
 
 CIRCUMSTANCES = {"save_every"}

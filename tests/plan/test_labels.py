@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from reasoning_pipeline.__main__ import main
+from reasoning_pipeline.data.pools import Pools
 from reasoning_pipeline.errors import DataError, RecipeError
 from reasoning_pipeline.plan.account import account
 from reasoning_pipeline.plan.ledger import Ledger
 from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.model import Recipe
 from reasoning_pipeline.recipe.reading import load_recipe
+from reasoning_pipeline.recipe.sections import data_source
 from reasoning_pipeline.registry.record import Spend, distinct_labels
 from tests.bench import RECIPE, Bench, Change
 
@@ -28,11 +31,15 @@ steps:
 """
 
 
+def ledger_of(recipe: Recipe) -> Ledger:
+    return Ledger(recipe, Pools(data_source(recipe), recipe.seed))
+
+
 def pools_of(bench: Bench, rows: Rows, items: list, pools: str) -> dict[str, list[str]]:
     """Pool -> ids of its problems."""
     rows(items)
     recipe = load_recipe(bench.write(TEXT.replace("POOLS", pools)))
-    ledger = Ledger(recipe)
+    ledger = ledger_of(recipe)
     return {name: [problem.id for problem in ledger.pool(name)] for name in recipe.pools()}
 
 
@@ -43,7 +50,7 @@ def questions(count: int, start: int = 0) -> list[dict[str, str]]:
 def test_shares_are_exact(bench: Bench):
     # 3/4 of 1,024 is 768
     recipe = bench.recipe(overrides=("data.problems.count=1024",))
-    ledger = Ledger(recipe)
+    ledger = ledger_of(recipe)
     first, second = ledger.pool("first"), ledger.pool("second")
     assert (len(first), len(second)) == (768, 256)
     assert not {p.id for p in first} & {p.id for p in second}
@@ -189,7 +196,7 @@ def test_problems_that_stand_in_a_benchmark_are_left_out_and_counted(
     benchmark = [{"problem": same.upper()}]
     (bench.write("x").parent / "math500.jsonl").write_text("".join(json.dumps(row) + "\n" for row in benchmark))
     text = TEXT.replace("POOLS", "{all: 1}, benchmark_overlap: " + rule)
-    ledger = Ledger(load_recipe(bench.write(text + "evaluate: {suites: math500, data: {math500: math500.jsonl}}\n")))
+    ledger = ledger_of(load_recipe(bench.write(text + "evaluate: {suites: math500, data: {math500: math500.jsonl}}\n")))
     assert sorted(problem.id for problem in ledger.pool("all")) == left
     counted = {overlap.train_id for overlap in ledger.left_out["mine"].get("math500", [])}
     assert counted == {"a", "b"} - set(left)
@@ -205,7 +212,7 @@ def test_a_suite_on_the_hub_is_looked_at_only_where_the_data_comes_from_there_to
     rows(table)
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=lambda name, *_, **__: table[:1]))
     text = TEXT.replace("POOLS", "{all: 1}") + "evaluate: {suites: math500}\n"
-    local = Ledger(load_recipe(bench.write(text))).pools.set("mine")
+    local = ledger_of(load_recipe(bench.write(text))).pools.set("mine")
     assert (len(local.problems), local.overlaps) == (2, {})
     assert local.unknown == {"math500": "it comes from the hub; `evaluate.data.math500: FILE` names a local copy"}
     hub = text.replace("source: jsonl, path: problems.jsonl", "source: hub, id: org/math")
@@ -214,7 +221,7 @@ def test_a_suite_on_the_hub_is_looked_at_only_where_the_data_comes_from_there_to
         "datasets",
         SimpleNamespace(load_dataset=lambda name, *_, **__: table if name == "org/math" else table[:1]),
     )
-    found = Ledger(load_recipe(bench.write(hub))).pools.set("mine")
+    found = ledger_of(load_recipe(bench.write(hub))).pools.set("mine")
     assert [problem.id for problem in found.problems] == ["b"] and found.unknown == {}
 
 

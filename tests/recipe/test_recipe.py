@@ -9,7 +9,9 @@ import pytest
 
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.recipe.reading import Recipe, lineage, load_recipe
-from reasoning_pipeline.recipe.stage import Spends, stage_kinds
+from reasoning_pipeline.recipe.stage import Spends
+from reasoning_pipeline.recipe.workflows import stage_kinds
+from reasoning_pipeline.workflows.reasoning.evaluation import evaluation_of
 from tests.bench import PROJECT, RECIPE, Bench, Change, command
 
 
@@ -182,8 +184,28 @@ def test_an_unknown_suite_is_found_before_anything_is_trained(bench: Bench):
     assert found.startswith(
         "evaluate.suites: no suite is called 'arithmetc'; did you mean \"arithmetic\"? (suites: aime24,"
     )
-    own = bench.recipe(lambda r: r["evaluate"].update(suites="mine.jsonl")).evaluate
-    assert own is not None and own.suites == ("mine.jsonl",)
+    own = evaluation_of(bench.recipe(lambda r: r["evaluate"].update(suites="own/mine.jsonl")))
+    assert own is not None and (own.suites, own.data) == (("mine",), {"mine": "own/mine.jsonl"})
+
+
+def test_an_own_file_may_not_go_by_the_name_of_a_suite_that_ships(bench: Bench):
+    # its scores would be taken for the benchmark's; as a declared copy of it, its rows are checked against the pin
+    (found,) = problems(bench, lambda r: r["evaluate"].update(suites=["aime24.jsonl"]))
+    assert 'aime24.jsonl: the suite "aime24" ships' in found and "`data: {aime24: aime24.jsonl}`" in found
+
+
+def test_a_file_of_one_s_own_is_part_of_what_an_evaluation_is(bench: Bench):
+    def fingerprint(rows: str) -> str:
+        bench.write(rows, "mine.jsonl")
+        plan = bench.plan(lambda r: r["evaluate"].update(suites=["mine.jsonl"]))
+        assert plan.step("polish.evaluate").config.suites == ("mine",)
+        return plan.step("polish.evaluate").fingerprint
+
+    row = '{"question": "1+1?", "answer": "2"}\n'
+    assert fingerprint(row) == fingerprint(row) != fingerprint(row + '{"question": "1+2?", "answer": "3"}\n')
+    bench.write("", "mine.jsonl").unlink()
+    with pytest.raises(RecipeError, match=r"evaluate\.data\.mine: no file 'mine\.jsonl'"):
+        bench.plan(lambda r: r["evaluate"].update(suites=["mine.jsonl"]))
 
 
 def test_a_declared_replay_is_allowed(bench: Bench):
@@ -317,7 +339,8 @@ def test_overrides_are_read_as_yaml(bench: Bench):
     recipe = bench.recipe(overrides=overrides)
     assert rate(recipe, "polish") == 2e-6 and isinstance(rate(recipe, "polish"), float)
     assert recipe.pools_of("polish", Spends) == ("second",)
-    assert recipe.evaluate is not None and (recipe.evaluate.limit, recipe.evaluate.of) == (None, ("polish",))
+    evaluate = evaluation_of(recipe)
+    assert evaluate is not None and (evaluate.limit, evaluate.of) == (None, ("polish",))
     assert recipe.seed == 7
     assert recipe.prompt.suffix == "a = b"  # only the first '=' divides
     assert {name: float(share) for name, share in recipe.data["problems"].pools.items()} == {
@@ -368,7 +391,7 @@ def test_a_recipe_may_hold_only_its_differences(bench: Bench):
         "extends: base/middle.yaml\nname: child\nsteps: {polish: {epochs: null, steps: 9}}\nevaluate: null\n"
     )
     recipe = load_recipe(child)
-    assert (recipe.name, recipe.seed, recipe.evaluate) == ("child", 3, None)
+    assert (recipe.name, recipe.seed, evaluation_of(recipe)) == ("child", 3, None)
     polish = recipe.steps["polish"].model_dump()
     # from the grandparent, the parent, and the child, whose null takes the grandparent's epochs away
     assert (polish["spends"], polish["learning_rate"], polish["epochs"], polish["steps"]) == (

@@ -16,6 +16,7 @@ from reasoning_pipeline.report.answers import (
 from reasoning_pipeline.report.charts import Scale, accuracy_scale, number, smoothed, thinned, value_scale
 from reasoning_pipeline.report.curves import training_curves
 from reasoning_pipeline.report.lineage import lineage_graph
+from reasoning_pipeline.workflows.reasoning.stages import forward_kl_warmup, on_policy_distillation
 from tests.report.tiny_registry import tiny_plan
 
 
@@ -63,7 +64,7 @@ def test_thinning_averages_and_smoothing_keeps_every_step():
 
 def test_what_never_moved_is_a_word_and_not_a_plot():
     rows = [{"step": i, "reward": i / 9, "truncated": 0.0, "entropy": 1 / i} for i in range(1, 10)]
-    curves = training_curves(rows, "sparse_grpo")
+    curves = training_curves(rows, {})
     assert curves.large.title == "reward, mean of 0 or 1"
     assert [plot.title for plot in curves.small] == ["entropy, nats per token"]
     assert curves.constant == (("truncated share", "0"),)
@@ -71,8 +72,8 @@ def test_what_never_moved_is_a_word_and_not_a_plot():
 
 def test_a_kl_says_which_way_round_it_is():
     rows = [{"step": i, "kl": 1 / i, "loss": 1 / i} for i in range(1, 4)]
-    assert "KL(teacher ‖ student)" in training_curves(rows, "forward_kl_warmup").large.title
-    assert "KL(student ‖ teacher)" in training_curves(rows, "on_policy_distillation").large.title
+    assert "KL(teacher ‖ student)" in training_curves(rows, forward_kl_warmup.Config.metric_titles).large.title
+    assert "KL(student ‖ teacher)" in training_curves(rows, on_policy_distillation.Config.metric_titles).large.title
 
 
 def test_missing_and_broken_metrics_leave_no_plot():
@@ -82,7 +83,7 @@ def test_missing_and_broken_metrics_leave_no_plot():
         {"reward": 0.5},
         {"step": 2, "reward": float("nan")},
     ]
-    curves = training_curves(rows, "sparse_grpo")
+    curves = training_curves(rows, {})
     assert curves.large is None and curves.small == () and curves.constant == ()
 
 

@@ -19,6 +19,7 @@ from reasoning_pipeline.report.arms.outcomes import ArmResult, Cost, arm_results
 from reasoning_pipeline.report.arms.scatter import by_cpu_time, curve_chart
 from reasoning_pipeline.report.arms.searched import searches
 from reasoning_pipeline.statistics.over_seeds import Crossed
+from reasoning_pipeline.workflows.reasoning.published import Published
 from tests.report.test_page import Reader
 from tests.report.tiny_registry import RECIPE, publish
 
@@ -53,13 +54,20 @@ def arm(
 
 
 def test_what_an_arm_lacks_is_what_its_stage_is_worth():
-    main = arm("main", published="half_bridge_stage3", start={SUITE: 0.28})
+    main = arm("main", sections={"published": Published("half_bridge_stage3")}, start={SUITE: 0.28})
     found = earned(
         [
             main,
             arm("no_warmup_matched", "Stage 2a", difference(0.002, -0.01, 0.014), p=0.8),
-            arm("no_warmup", "Stage 2a", difference(-0.081, -0.112, -0.05), published="half_opd_stage3"),
-            arm("replay", "fresh labels", difference(0.03, 0.01, 0.05), published="half_replay"),
+            arm(
+                "no_warmup",
+                "Stage 2a",
+                difference(-0.081, -0.112, -0.05),
+                sections={"published": Published("half_opd_stage3")},
+            ),
+            arm(
+                "replay", "fresh labels", difference(0.03, 0.01, 0.05), sections={"published": Published("half_replay")}
+            ),
             arm("direct"),
         ],
         SUITE,
@@ -70,7 +78,7 @@ def test_what_an_arm_lacks_is_what_its_stage_is_worth():
     ]
     plain, matched = found[0].forms
     assert (plain.says, plain.detail.replace("\u00a0", " ")) == ("costs 8.1 points", "[5.0, 11.2], p 0.010")
-    assert plain.paper == "−0.7 / −0.9, within noise"  # 77.8 - 78.5, 22.8 - 23.7
+    assert plain.beside == "−0.7 / −0.9, within noise"  # 77.8 - 78.5, 22.8 - 23.7
     assert (matched.weight, matched.says) == ("unclear", "within noise")
     assert matched.detail.replace("\u00a0", " ") == "+0.2 points [−1.0, +1.4], p 0.800"
     (replay,) = found[1].forms
@@ -205,7 +213,7 @@ def test_arms_that_only_fill_a_curve_are_tested_and_drawn_nowhere_else(plan: Pla
     assert corrected[0] == pytest.approx(min(1.0, 2 * raw[0]))  # two arms ask something, not three
     section = arm_section(plan)
     assert [mark.result.arm for mark in section.charts[0].marks] == ["main", "no_warmup", "direct_arm"]
-    assert [mark.paper for mark in section.charts[0].marks] == ["", "paper −0.7", ""]
+    assert [mark.beside for mark in section.charts[0].marks] == ["", "paper −0.7", ""]
     (chart,) = section.curve_charts
     assert [point.arm for point in chart.curves[0].points] == ["direct_few", "direct_arm"]
 

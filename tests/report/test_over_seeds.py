@@ -12,7 +12,7 @@ import pytest
 from reasoning_pipeline.plan.graph import Plan
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
-from reasoning_pipeline.report import write_conditions_csv, write_report
+from reasoning_pipeline.report import write_part_tables, write_report
 from reasoning_pipeline.report.arms.over_seeds import over_seeds
 from tests.bench import Bench
 from tests.report.tiny_registry import RECIPE
@@ -47,7 +47,7 @@ def plan(tmp_path: Path) -> Plan:
 def test_conditions_stand_in_the_order_of_the_pipeline_with_every_seed(plan: Plan):
     found = over_seeds(plan)
     assert found is not None and found.seeds == (0, 1)
-    gains, reverse, _, overlap = found.conditions
+    ((_, (gains, reverse, _, overlap)),) = found.strips
     (gain,) = gains.strips
     assert (gain.figure, gain.spread, len(gain.each)) == ("+55.0", "+50.0 to +60.0", 2)
     assert [(s.who, s.note, s.figure, s.spread) for s in reverse.strips] == [
@@ -62,7 +62,9 @@ def test_conditions_stand_in_the_order_of_the_pipeline_with_every_seed(plan: Pla
 
 
 def test_conditions_as_a_csv(plan: Plan, tmp_path: Path):
-    text = write_conditions_csv(plan, tmp_path / "conditions.csv").read_text(encoding="utf-8")
+    (path,) = write_part_tables(plan, tmp_path / "report.html")
+    assert path.name == "report_conditions.csv"
+    text = path.read_text(encoding="utf-8")
     rows = {(row["figure"], row["step"]): row for row in csv.DictReader(text.splitlines())}
     assert len(rows) == 1 + 3 * 3
     assert rows["gain", "teacher_rl"]["by_seed"] == "0.5 0.6"

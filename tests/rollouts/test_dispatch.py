@@ -18,7 +18,7 @@ from reasoning_pipeline.errors import ServerError, ServerLost
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients import dispatch as generation
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
-from reasoning_pipeline.rollouts.clients.dispatch import GenerationRequest, sample_seeds
+from reasoning_pipeline.rollouts.clients.completions import GenerationRequest, sample_seeds
 from reasoning_pipeline.rollouts.clients.fleet import RolloutFleet
 
 DECODING = Decoding(max_tokens=4)

@@ -11,7 +11,7 @@ import pytest
 
 from reasoning_pipeline.errors import PipelineError, ServerLost, StaleWeights
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.client import Completion, GenerationRequest
+from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest
 from reasoning_pipeline.rollouts.engine import TrainerEngine
 
 

@@ -21,14 +21,14 @@ import pytest
 from reasoning_pipeline.__main__ import main
 from reasoning_pipeline.errors import ServerError, ServerLost
 from reasoning_pipeline.hardware.profile import load_profile
+from reasoning_pipeline.models.architecture import architecture_digest
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE, RolloutClient
-from reasoning_pipeline.rollouts.clients.dispatch import GenerationRequest
+from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
 from reasoning_pipeline.rollouts.clients.fleet import RolloutFleet
 from reasoning_pipeline.rollouts.servers import register as server_files
 from reasoning_pipeline.rollouts.servers.adopted import AdoptedServers
 from reasoning_pipeline.rollouts.servers.process import RolloutServer
-from reasoning_pipeline.rollouts.session import architecture_digest
 from reasoning_pipeline.rollouts.weights.push import load_folder
 from tests.run.conftest import PROJECT
 

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from reasoning_pipeline.errors import IncompatibleModels
-from reasoning_pipeline.models.compatible import load_model
+from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.rollouts.weights.gathering import described, whole_tensors
 
 

@@ -11,11 +11,13 @@ import pytest
 
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.hardware.profile import load_profile
-from reasoning_pipeline.models.compatible import load_model
+from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.client import Completion, RolloutClient
+from reasoning_pipeline.rollouts.clients.client import RolloutClient
+from reasoning_pipeline.rollouts.clients.completions import Completion
 from reasoning_pipeline.rollouts.engine import TrainerEngine
-from reasoning_pipeline.rollouts.weights.push import WeightPush, load_folder, local_probe
+from reasoning_pipeline.rollouts.weights.proof import local_probe
+from reasoning_pipeline.rollouts.weights.push import WeightPush, load_folder
 from tests.rollouts.scripted_server import ScriptedServer
 from tests.rollouts.test_weight_sync import single_process
 

@@ -11,9 +11,10 @@ import pytest
 from reasoning_pipeline.errors import PipelineError, ServerError, StaleWeights
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.client import GenerationRequest
-from reasoning_pipeline.rollouts.clients.scoring import TeacherScores, score_completions, scoring_profile
+from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
+from reasoning_pipeline.rollouts.clients.scoring import TeacherScores, score_completions
 from reasoning_pipeline.rollouts.servers.process import RolloutServer
+from reasoning_pipeline.rollouts.servers.teacher import scoring_profile
 from reasoning_pipeline.rollouts.weights.push import load_folder
 from reasoning_pipeline.run.metrics import read_metrics
 
@@ -31,7 +32,7 @@ def scored(server: RolloutServer, top_k: int) -> list[TeacherScores]:
 def test_scores_are_those_of_the_model(top_k: int, server: RolloutServer, tiny_model: Path) -> None:
     import torch
 
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
 
     load_folder(server.client, tiny_model, "teacher", "float32")
     model = load_model(tiny_model)
@@ -107,15 +108,14 @@ def test_on_policy_with_the_whole_vocabulary_from_a_server_is_the_exact_loss(
 def test_on_policy_with_a_few_words_learns_and_says_what_it_learnt_from(
     top_k: int, words: str, server: RolloutServer, tiny_model: Path, other_model: Path, tmp_path: Path
 ) -> None:
-    from reasoning_pipeline.models import compatible as model_loading
-    from reasoning_pipeline.training.distillation import on_policy_distillation_trainer
+    from reasoning_pipeline.models import loading as model_loading
     from reasoning_pipeline.workflows.reasoning.stages import on_policy_distillation as stage
 
     profile = HardwareProfile(teacher="server", teacher_top_k=top_k)
     models = {"policy": tiny_model, "teacher": other_model}
     config, context = distillation(stage, tmp_path, models, profile, steps=12, learning_rate=5e-3)
     context.teacher_client = server.client
-    trainer = on_policy_distillation_trainer(config, context)
+    trainer = stage.make_trainer(config, context)
     assert trainer.teacher_model is None, "the teacher's weights are nowhere in the trainer"
     outcome = stage.run(config, context)
     assert outcome.result["teacher"] == {"placement": "server", "top_k": top_k, "divergence": words}
@@ -207,10 +207,9 @@ def test_what_a_scoring_server_makes_at_once_is_bounded(tmp_path: Path) -> None:
 
 def test_another_temperature_is_refused_where_it_cannot_be_had(tiny_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from reasoning_pipeline.training.distillation import on_policy_distillation_trainer
     from reasoning_pipeline.workflows.reasoning.stages import on_policy_distillation as stage
 
     models = {"policy": tiny_model, "teacher": tiny_model}
     config, context = distillation(stage, tmp_path, models, HardwareProfile(teacher="server"), temperature=0.8)
     with pytest.raises(PipelineError, match=r"temperature: 0\.8 with `teacher: server`"):
-        on_policy_distillation_trainer(config, context)
+        stage.make_trainer(config, context)

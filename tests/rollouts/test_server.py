@@ -7,7 +7,8 @@ import pytest
 
 from reasoning_pipeline.errors import ServerError, ServerLost
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.client import GenerationRequest, RolloutClient, sample_seeds
+from reasoning_pipeline.rollouts.clients.client import RolloutClient
+from reasoning_pipeline.rollouts.clients.completions import GenerationRequest, sample_seeds
 from reasoning_pipeline.rollouts.servers.process import RolloutServer, free_port
 
 pytestmark = pytest.mark.slow

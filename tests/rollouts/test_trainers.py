@@ -12,7 +12,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from reasoning_pipeline.models.compatible import load_model
+from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
 from reasoning_pipeline.rollouts.servers.process import RolloutServer
 from reasoning_pipeline.rollouts.weights.probe import TOLERANCE

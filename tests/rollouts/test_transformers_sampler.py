@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from reasoning_pipeline.models.compatible import load_model
+from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.dispatch import GenerationRequest
+from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
 from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
 
 pytestmark = pytest.mark.slow

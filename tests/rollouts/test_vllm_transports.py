@@ -86,7 +86,7 @@ import torch
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory, WeightTransferTrainerFactory
 from vllm.distributed.weight_transfer.base import VLLMWeightSyncClient
 from vllm.distributed.weight_transfer import ipc_engine, nccl_engine
-from reasoning_pipeline.rollouts import vllm_transports as ours
+from reasoning_pipeline.rollouts.weights import vllm_transport as ours
 from reasoning_pipeline.rollouts.vllm.plugin import BACKENDS, register
 from reasoning_pipeline.rollouts.vllm.weight_engine import PlainIPCWeightTransferEngine
 from reasoning_pipeline.rollouts.weights.gathering import TensorInfo

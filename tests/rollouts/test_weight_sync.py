@@ -17,17 +17,17 @@ import torch
 
 from reasoning_pipeline.errors import ServerLost, StaleWeights
 from reasoning_pipeline.hardware.profile import load_profile
-from reasoning_pipeline.models.compatible import load_model
+from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
 from reasoning_pipeline.rollouts.clients.fleet import RolloutFleet
 from reasoning_pipeline.rollouts.servers.process import RolloutServer
-from reasoning_pipeline.rollouts.weights import gathering
 from reasoning_pipeline.rollouts.weights import proof as proof_module
 from reasoning_pipeline.rollouts.weights.digests import Digest
+from reasoning_pipeline.rollouts.weights.gathering import described, whole_tensors
 from reasoning_pipeline.rollouts.weights.probe import TOLERANCE, Probe, largest_difference, probe_sequences
-from reasoning_pipeline.rollouts.weights.proof import Proof, check
-from reasoning_pipeline.rollouts.weights.push import WeightPush, load_folder, local_probe
-from reasoning_pipeline.rollouts.weights.safetensors_transport import call_workers
+from reasoning_pipeline.rollouts.weights.proof import Proof, check, local_probe
+from reasoning_pipeline.rollouts.weights.push import WeightPush, load_folder
+from reasoning_pipeline.rollouts.weights.transport import call_workers
 
 FLOAT32 = "float32"
 Tensors = Iterator[tuple[str, torch.Tensor]]
@@ -101,7 +101,7 @@ def test_every_tensor_of_the_model_is_among_the_checksums(
 ) -> None:
     model = load_model(tiny_model)
     push.push(model, "all")
-    shapes = {info.name: [list(info.shape), 0, 1] for info in gathering.described(model)}
+    shapes = {info.name: [list(info.shape), 0, 1] for info in described(model)}
     (answer,) = call_workers(server.client, "tensor_digests", shapes)
     assert set(answer) == set(shapes) and all(answer.values()), "fused qkv, fused gate and up, padded embedding too"
 
@@ -132,7 +132,7 @@ def test_a_missed_step_too_small_for_the_probe_is_caught_by_the_checksums(push: 
     push.push(model, "before")
     with torch.no_grad():  # one element in 3,072 by 1e-7: far below 1e-4 nats anywhere
         model.model.layers[1].self_attn.k_proj.weight[3, 5] += 1e-7
-    stale = dict(gathering.whole_tensors(load_model(tiny_model)))
+    stale = dict(whole_tensors(load_model(tiny_model)))
     push.transport = Tampering(push.transport, lambda tensors: ((name, stale[name]) for name, _ in tensors))
     message = caught(push, model, "after")
     assert "model.layers.1.self_attn.k_proj.weight" in message
@@ -173,7 +173,7 @@ def test_what_goes_wrong_on_the_way_is_caught_and_the_next_push_heals(
 ) -> None:
     old, new = load_model(tiny_model), load_model(other_model)
     push.push(old, "before")
-    stale = {name: value.clone() for name, value in gathering.whole_tensors(old)}
+    stale = {name: value.clone() for name, value in whole_tensors(old)}
     changes: dict[str, Callable[[Tensors], Tensors]] = {
         "one stale layer": one_stale_layer(stale),
         "swapped layers": swapped_layers,
@@ -194,9 +194,9 @@ def test_a_layer_gathered_stale_is_caught_by_the_probe_alone(
     push: WeightPush, tiny_model: Path, other_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Both sides hash what was gathered, and agree; only computing tells that it is not what the trainer computes with.
-    whole = gathering.whole_tensors
-    change = one_stale_layer(dict(whole(load_model(tiny_model))))
-    monkeypatch.setattr(gathering, "whole_tensors", lambda model: change(whole(model)))
+    change = one_stale_layer(dict(whole_tensors(load_model(tiny_model))))
+    gathered = "reasoning_pipeline.rollouts.weights.push.whole_tensors"
+    monkeypatch.setattr(gathered, lambda model: change(whole_tensors(model)))
     assert "every tensor it holds is equal" in caught(push, load_model(other_model), "stale-gathering")
 
 
@@ -236,12 +236,12 @@ def test_a_published_folder_is_proved_without_torch(
 TRAINER = """
 import os, signal, sys
 from pathlib import Path
-from reasoning_pipeline.rollouts import transports
+from reasoning_pipeline.rollouts.weights import safetensors_transport
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.weights.push import WeightPush
-from reasoning_pipeline.models.compatible import load_model
+from reasoning_pipeline.models.loading import load_model
 from accelerate import Accelerator
-transports.finish_update = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+safetensors_transport.finish_update = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
 url, folder, model = sys.argv[1:]
 WeightPush(RolloutClient(url), Accelerator(cpu=True), Path(folder), "float32").push(load_model(Path(model)), "doomed")
 """

@@ -79,7 +79,7 @@ def test_one_step_survives_ctrl_c_lost_servers_a_killed_trainer_and_a_killed_run
 
     run = Run("run", RECIPE, "--root", smoke_root, *LONG)
     run.wait_for_step(smoke_root, "sparse_grpo", 26)
-    for process in run.family("run_step"):
+    for process in run.family("run.program"):
         process.kill()
     status, output = run.finish()
     assert status == 1

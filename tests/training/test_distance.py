@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_pipeline.models.compatible import load_model
+from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.training import distance
 from reasoning_pipeline.training.distance import (
     RolloutDistance,

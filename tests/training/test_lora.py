@@ -60,7 +60,7 @@ def changed(before: Path, after: Path) -> set[str]:
 def test_a_stage_trains_adapters_and_publishes_a_plain_model(stage: Any, tmp_path: Path, inputs: dict[str, Path]):
     import torch
 
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
 
     config = stage.Config(**COMMON, **SETTINGS[stage])
     outcome = stage.run(config, context_for(config, tmp_path, inputs, problems=6))

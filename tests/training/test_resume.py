@@ -11,7 +11,7 @@ import pytest
 from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
 from reasoning_pipeline.hardware.profile import HardwareProfile
-from reasoning_pipeline.recipe.stage import stage_module
+from reasoning_pipeline.recipe.workflows import stage_module
 from reasoning_pipeline.records import Verdict
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.training import resume

@@ -34,7 +34,7 @@ def test_it_is_that_of_whole_logits_tile_by_tile(top_k: int) -> None:
 def trainer(tiny_model: Path, other_model: Path, tmp_path: Path) -> Any:
     from datasets import Dataset
 
-    from reasoning_pipeline.models.compatible import load_model, load_tokenizer
+    from reasoning_pipeline.models.loading import load_model, load_tokenizer
     from reasoning_pipeline.training.trl_bridge import CachedRolloutsTrainer, DistillationConfig
 
     return CachedRolloutsTrainer(

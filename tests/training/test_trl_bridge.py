@@ -68,7 +68,7 @@ def test_the_warmup_loss_is_the_forward_kl_on_the_cached_rollouts(
 ) -> None:
     import torch
 
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
 
     config = warmup_config(steps=1, rollouts_per_step=8)
     forward_kl_warmup.run(config, context_for(config, tmp_path / "work", warmup_inputs))

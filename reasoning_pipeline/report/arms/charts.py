@@ -12,8 +12,8 @@ from reasoning_pipeline.report.arms.beside import curve_arms
 from reasoning_pipeline.report.arms.outcomes import ArmResult, Cost, arm_results, shorter_on_a_curve, total_cost
 from reasoning_pipeline.report.arms.scatter import CurveChart, Scatter, by_cpu_time, by_labels, curve_chart
 from reasoning_pipeline.report.charts import Scale, Tick, accuracy_scale, percent_ticks
+from reasoning_pipeline.report.parts import beside
 from reasoning_pipeline.report.results import suites
-from reasoning_pipeline.workflows.reasoning.published import published_difference
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan
@@ -28,8 +28,8 @@ class ArmMark:
     low: float | None
     high: float | None
     by_seed: tuple[float, ...]
-    paper: str
-    """`paper −0.7`: the published difference to the main arm's row; empty where there is none."""
+    beside: str
+    """`paper −0.7`: what somebody else found against the main arm; empty where no workflow says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def arm_section(plan: Plan) -> ArmSection:
     curves = curve_arms(plan, tuple(results))
     return ArmSection(
         results=tuple(results),
-        charts=tuple(_chart(suite, asking, paper=suite == suites(plan)[0]) for suite in suites(plan)),
+        charts=tuple(_chart(suite, asking, others=suite == suites(plan)[0]) for suite in suites(plan)),
         label_charts=tuple(chart for suite in suites(plan) if (chart := by_labels(suite, asking)) is not None),
         cpu_charts=tuple(chart for suite in suites(plan) if (chart := by_cpu_time(suite, asking)) is not None),
         curve_charts=tuple(c for suite in suites(plan) if (c := curve_chart(suite, curves.results)) is not None),
@@ -93,37 +93,37 @@ def _shared(plan: Plan) -> str:
     return ", ".join(parts)
 
 
-def _chart(suite: str, results: Sequence[ArmResult], *, paper: bool) -> ArmChart:
-    """`paper` is asked of one chart alone: the published differences are no suite's of ours."""
+def _chart(suite: str, results: Sequence[ArmResult], *, others: bool) -> ArmChart:
+    """What `others` found stands in one chart alone: it is about no suite of ours."""
     estimates = [result.accuracy[suite] for result in results if suite in result.accuracy]
     scale = accuracy_scale(max((max(e.high or e.mean, *e.by_seed) for e in estimates), default=1.0))
     first = results[0] if results[0].arm == MAIN else None
-    main_row, main = (first.published, first.accuracy.get(suite)) if first is not None else (None, None)
+    main = first.accuracy.get(suite) if first is not None else None
     asked = {(estimate.problems, estimate.seeds) for estimate in estimates}
     problems, seeds = asked.pop() if len(asked) == 1 else (None, None)
     return ArmChart(
         suite=suite,
-        marks=tuple(_mark(r, suite, scale, _paper(r, main_row) if paper else "") for r in results),
+        marks=tuple(_mark(r, suite, scale, _beside(r, first) if others else "") for r in results),
         ticks=percent_ticks(scale),
         main=scale.at(main.mean) if main is not None else None,
         caption=f"{problems:,} problems × {counted(seeds, 'seed')}" if problems and seeds else "",
     )
 
 
-def _mark(result: ArmResult, suite: str, scale: Scale, paper: str) -> ArmMark:
+def _mark(result: ArmResult, suite: str, scale: Scale, said: str) -> ArmMark:
     found = result.accuracy.get(suite)
     if found is None:
-        return ArmMark(result=result, at=None, low=None, high=None, by_seed=(), paper=paper)
+        return ArmMark(result=result, at=None, low=None, high=None, by_seed=(), beside=said)
     return ArmMark(
         result=result,
         at=scale.at(found.mean),
         low=None if found.low is None else scale.at(found.low),
         high=None if found.high is None else scale.at(found.high),
         by_seed=tuple(scale.at(value) for value in found.by_seed) if found.seeds > 1 else (),
-        paper=paper,
+        beside=said,
     )
 
 
-def _paper(result: ArmResult, main_row: str | None) -> str:
-    found = published_difference(result.published, main_row)
-    return f"paper {found.math500:+.1f}".replace("-", "−") if found is not None and result.published != main_row else ""
+def _beside(result: ArmResult, main: ArmResult | None) -> str:
+    found = beside(result.sections, main.sections) if main is not None else None
+    return found.short if found is not None else ""

@@ -13,22 +13,13 @@ from typing import TYPE_CHECKING, Literal
 from reasoning_pipeline.recipe.model import MAIN
 from reasoning_pipeline.report.arms.outcomes import ArmResult, shorter_on_a_curve
 from reasoning_pipeline.report.arms.text import interval, p_value, points
-from reasoning_pipeline.workflows.reasoning.published import published_difference
+from reasoning_pipeline.report.parts import beside, parts
 
 if TYPE_CHECKING:
     from reasoning_pipeline.statistics.over_seeds import Crossed
 
 MATCHED = "_matched"
 SIGNIFICANT = 0.05
-
-MEANINGS = {
-    "Stage 1": "reinforcement learning of the teacher on checked answers",
-    "Stage 2": "the bridge from teacher to student",
-    "Stage 2a": "the warmup on what the teacher wrote",
-    "Stage 2b": "the student writes, the teacher corrects every token",
-    "Stage 3": "reinforcement learning of the student on labels not spent before",
-}
-"""For readers who meet the stages here for the first time."""
 
 Weight = Literal["costs", "gains", "unclear", "missing"]
 
@@ -39,7 +30,7 @@ class Form:
 
     Example:
         Form(arm="no_warmup", how="leaving it out", weight="costs", says="costs 8.1 points",
-             detail="[5.0, 11.2], p 0.003", paper="−0.7 / −0.9, within noise")
+             detail="[5.0, 11.2], p 0.003", beside="−0.7 / −0.9, within noise")
     """
 
     arm: str
@@ -47,8 +38,8 @@ class Form:
     weight: Weight
     says: str
     detail: str
-    paper: str
-    """Empty where the paper has no such row."""
+    beside: str
+    """What somebody else found, where a workflow has that; else empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +61,9 @@ def earned(results: Sequence[ArmResult], suite: str) -> tuple[Earned, ...]:
     found = []
     for stage in dict.fromkeys(r.lacks for r in asking):
         without = sorted((r for r in asking if r.lacks == stage), key=lambda r: r.arm.endswith(MATCHED))
-        forms = (_form(r, suite, main.published, first=r is without[0]) for r in without)
-        meaning = MEANINGS.get(stage) or without[0].description
+        forms = (_form(r, suite, main, first=r is without[0]) for r in without)
+        meanings = [part.meanings[stage] for part in parts() if stage in part.meanings]
+        meaning = meanings[0] if meanings else without[0].description
         found.append(Earned(stage=stage, meaning=meaning, forms=tuple(forms)))
     return tuple(found)
 
@@ -110,14 +102,15 @@ def _percent(result: ArmResult, suite: str) -> str:
     return f"{mean}\u00a0% {ends}".rstrip()
 
 
-def _form(result: ArmResult, suite: str, main_row: str | None, *, first: bool) -> Form:
+def _form(result: ArmResult, suite: str, main: ArmResult, *, first: bool) -> Form:
     weight, says, detail = _weighed(result.difference.get(suite), result.p_holm.get(suite))
     if result.arm.endswith(MATCHED):
         how = "its steps given to another stage"
     else:
         how = "leaving it out" if first else f"as {result.arm}"
+    other = beside(result.sections, main.sections)
     return Form(
-        arm=result.arm, how=how, weight=weight, says=says, detail=detail, paper=paper_says(result.published, main_row)
+        arm=result.arm, how=how, weight=weight, says=says, detail=detail, beside=other.long if other is not None else ""
     )
 
 
@@ -134,13 +127,3 @@ def _weighed(difference: Crossed | None, p: float | None) -> tuple[Weight, str, 
     low, high = sorted((sign * difference.low, sign * difference.high))
     said = f"[{low:.1f}, {high:.1f}], p {p_value(p)}".replace("-", "−")
     return verb, f"{verb} {abs(100 * difference.mean):.1f} points", said.replace(" ", "\u00a0")
-
-
-def paper_says(row: str | None, main_row: str | None) -> str:
-    """`−0.7 / −0.9, within noise`: the arm's row minus the main arm's, on MATH-500 and AIME24; a star where labels are
-    divided otherwise; empty where the paper has no such row."""
-    found = published_difference(row, main_row)
-    if found is None or row == main_row:
-        return ""
-    star, noise = "" if found.same_protocol else "*", ", within noise" if found.within_noise else ""
-    return f"{found.math500:+.1f} / {found.aime24:+.1f}{star}{noise}".replace("-", "−")

@@ -9,6 +9,7 @@ from reasoning_pipeline.report.arms.charts import ArmSection, arm_section
 from reasoning_pipeline.report.arms.earned import Earned, earned, headline
 from reasoning_pipeline.report.arms.over_seeds import OverSeeds, over_seeds
 from reasoning_pipeline.report.arms.searched import Search, searches
+from reasoning_pipeline.report.parts import PagePart, parts
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan
@@ -25,8 +26,8 @@ class Front:
     arms: ArmSection
     over_seeds: OverSeeds | None
     searches: tuple[Search, ...]
-    published: bool
-    """Whether the main arm and another have a row of the published table."""
+    beside: PagePart | None
+    """The part that has something to say of an arm beside the main one."""
 
 
 def front(plan: Plan) -> Front:
@@ -40,5 +41,5 @@ def front(plan: Plan) -> Front:
         arms=arms,
         over_seeds=over_seeds(plan),
         searches=searches(plan),
-        published=main.published is not None and any(r.published for r in arms.results[1:]),
+        beside=next((p for p in parts() if any(p.beside(r.sections, main.sections) for r in arms.results[1:])), None),
     )

@@ -6,10 +6,10 @@ that both have. Everything comes from records and stored samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.report.answers import read_means
 from reasoning_pipeline.report.charts import finite
@@ -59,8 +59,8 @@ class ArmResult:
     missing: tuple[int, ...]
     lacks: str = ""
     """The stage it does without."""
-    published: str | None = None
-    """Its row of the published table."""
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    """What workflows' keys say of it."""
     curve: str = ""
     mean_tokens: dict[str, float] = field(default_factory=dict)
     """By suite: mean length of an answer."""
@@ -131,7 +131,7 @@ def _result(plan: Plan, arms: Sequence[PlannedArm], scores: dict[tuple[str, int]
         seeds=tuple(arm.seed for arm in counted),
         missing=tuple(arm.seed for arm in arms if arm not in counted),
         lacks="" if name == MAIN else plan.recipe.arms[name].lacks,
-        published=marks.published,
+        sections=marks.sections,
         curve=marks.curve,
         mean_tokens=_recorded(plan, [plan.step(arm.evaluation) for arm in counted if arm.evaluation], "mean_tokens"),
         start=_recorded(plan, [step for start in starts if (step := plan.evaluation_of(start or ""))], "accuracy"),

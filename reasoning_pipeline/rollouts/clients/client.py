@@ -1,6 +1,6 @@
 """The client of one rollout server: token ids in, completions out, under deadlines, each with its policy version.
 
-Speaks the routes of vllm_endpoint.py. Answers stream, one line a rollout, with a sign of life from the engine every few
+Speaks the routes of vllm/endpoint.py. Answers stream, one line a rollout, with a sign of life from the engine every few
 seconds between them; so a server that is silent for `silence_s` is lost, however long its rollouts are.
 """
 
@@ -17,17 +17,8 @@ import httpx
 
 from reasoning_pipeline.errors import ServerError, ServerLost
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.dispatch import (
-    Completion,
-    Dispatch,
-    GenerationRequest,
-    OnResult,
-    Sampler,
-    sample_seeds,
-)
-
-__all__ = ["KEY_VARIABLE", "POLICY_NAME", "Completion", "GenerationRequest", "LineStream", "RolloutClient", "Sampler",
-           "sample_seeds"]  # fmt: skip
+from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, OnResult
+from reasoning_pipeline.rollouts.clients.dispatch import Dispatch, Server
 
 POLICY_NAME = "policy"
 """The model name every server answers to, whichever checkpoint it holds."""
@@ -66,7 +57,7 @@ class RolloutClient:
         """The servers behind this client: itself. A RolloutFleet has several."""
         return [self]
 
-    def drop(self, server: RolloutClient, error: ServerLost) -> None:
+    def drop(self, server: Server, error: ServerLost) -> None:
         """There is no other: the loss is the caller's."""
         raise error
 
@@ -90,7 +81,7 @@ class RolloutClient:
         return self.status()["policy_version"]
 
     def status(self, timeout_s: float = 5.0) -> dict[str, Any]:
-        """What the server says of itself, see vllm_status.py. Raises ServerLost when nobody answers in time."""
+        """What the server says of itself, see vllm/status.py. Raises ServerLost when nobody answers in time."""
         return self._checked(self._send("GET", "/status", timeout=timeout_s))
 
     def healthy(self) -> bool:

@@ -8,86 +8,56 @@ the others are sent elsewhere with the same seeds; what its streams may still sa
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from reasoning_pipeline.errors import ServerError, ServerLost
-from reasoning_pipeline.records import Decoding, FinishReason
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.rollouts.clients.client import LineStream, RolloutClient
+from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, OnResult, sample_seeds
 
 CHUNK_ROLLOUTS = 1024
 CHUNK_TOKENS = 1_000_000
-"""Prompt tokens of one request; as JSON a quarter of what the server accepts (vllm_guard.py)."""
+"""Prompt tokens of one request; as JSON a quarter of what the server accepts (vllm/guard.py)."""
 STREAMS_PER_SERVER = 2
 """While one chunk writes its longest rollouts the next one keeps the server's batch full."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class GenerationRequest:
-    """One prompt and how many completions of it. `seed` fixes all `n` of them."""
+class Stream(Protocol):
+    """One server's answer, a JSON object a line."""
 
-    prompt_ids: list[int]
-    n: int = 1
-    seed: int = 0
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The lines. Raises ServerLost when the server goes away or falls silent, ServerError on a refusal."""
+        ...
 
-
-@dataclass(frozen=True, kw_only=True)
-class Completion:
-    """One continuation, as the engine wrote it.
-
-    Example:
-        Completion(token_ids=[8, 27, 97], logprobs=[-0.1, -0.02, -0.0], finish="stop", policy_version="demo:3")
-    """
-
-    token_ids: list[int]
-    """Includes the end token where one was written."""
-    logprobs: list[float]
-    """Nats, under the distribution the token was drawn from (after temperature and truncation)."""
-    finish: FinishReason
-    """`length` also where the context was full before `max_tokens`."""
-    policy_version: str
-
-
-OnResult = Callable[[int, list[Completion]], None]
-
-
-class Sampler(Protocol):
-    """What stages and evaluations generate with: a client, a fleet, the transformers engine, or a script in tests."""
-
-    def generate(
-        self,
-        requests: Sequence[GenerationRequest],
-        decoding: Decoding,
-        *,
-        stop_ids: Sequence[int],
-        on_result: OnResult | None = None,
-    ) -> list[list[Completion]]:
-        """`n` completions for each request, in the order of the requests.
-
-        `on_result(index, completions)` is called exactly once per request as it finishes, in any order, from this
-        thread; what it raises ends the generation. Raises ServerLost when the engine is gone, ServerError when it
-        refuses.
-        """
+    def abort(self) -> None:
+        """From any thread: hang up."""
         ...
 
 
-class Servers(Protocol):
+class Server(Protocol):
+    """One that writes rollouts."""
+
+    url: str
+
+    def stream(self, path: str, body: dict[str, Any]) -> Stream:
+        """POST JSON. Nothing is sent before the stream is read."""
+        ...
+
+
+class Asked(Protocol):
     """Whom `Dispatch` may ask. RolloutClient is one of itself, RolloutFleet of several."""
 
     @property
-    def servers(self) -> list[RolloutClient]:
+    def servers(self) -> Sequence[Server]:
         """Those not known to be lost."""
         ...
 
-    def drop(self, server: RolloutClient, error: ServerLost) -> None:
+    def drop(self, server: Server, error: ServerLost) -> None:
         """Ask this one no more. Raises ServerLost where none is left."""
         ...
 
@@ -105,23 +75,23 @@ class _Rollout:
 class _Chunk:
     """Rollouts sent to one server in one streaming request."""
 
-    server: RolloutClient
+    server: Server
     rollouts: dict[tuple[int, int], _Rollout]
     """(index, sample) -> rollout, of those not yet back."""
     indices: list[int] = field(default_factory=list)
     """Position in the body -> index of the request."""
     samples: list[list[int]] = field(default_factory=list)
     """Position in the body -> samples asked of it."""
-    stream: LineStream | None = None
+    stream: Stream | None = None
 
 
 class Dispatch:
     """One call of `generate`: what is still to be sent, what is being written where, what has come back."""
 
     def __init__(
-        self, pool: Servers, requests: Sequence[GenerationRequest], decoding: Decoding, stop_ids: Sequence[int]
+        self, asked: Asked, requests: Sequence[GenerationRequest], decoding: Decoding, stop_ids: Sequence[int]
     ) -> None:
-        self.pool, self.requests = pool, requests
+        self.asked, self.requests = asked, requests
         self.sampling = asdict(decoding) | {"stop_token_ids": list(stop_ids)}
         self.sampling.pop("seed")
         self.found: list[dict[int, Completion]] = [{} for _ in requests]
@@ -131,7 +101,7 @@ class Dispatch:
             for sample, seed in enumerate(sample_seeds(request))
         )
         self._left = len(self._pending)
-        self._share = min(CHUNK_ROLLOUTS, -(-self._left // max(1, len(pool.servers))))
+        self._share = min(CHUNK_ROLLOUTS, -(-self._left // max(1, len(asked.servers))))
         self._chunks: list[_Chunk] = []
         self._events: queue.SimpleQueue[tuple[_Chunk, dict[str, Any] | BaseException | None]] = queue.SimpleQueue()
         self._versions: dict[str, str] = {}
@@ -163,7 +133,7 @@ class Dispatch:
     def _send(self) -> None:
         """Hand out chunks while there is something to send and a server with a free stream."""
         while self._pending:
-            outstanding = {server: [0, 0] for server in self.pool.servers}
+            outstanding = {server: [0, 0] for server in self.asked.servers}
             for chunk in self._chunks:
                 if chunk.server in outstanding:
                     outstanding[chunk.server][0] += len(chunk.rollouts)
@@ -187,7 +157,7 @@ class Dispatch:
             # A daemon: where a silent server has not even begun to answer there is no socket to close.
             threading.Thread(target=self._read, args=(chunk, chunk.stream), name="rollouts", daemon=True).start()
 
-    def _take(self, server: RolloutClient) -> _Chunk:
+    def _take(self, server: Server) -> _Chunk:
         chunk, tokens = _Chunk(server, {}), 0
         while self._pending and len(chunk.rollouts) < self._share:
             rollout = self._pending[0]
@@ -201,7 +171,7 @@ class Dispatch:
             chunk.rollouts[rollout.index, rollout.sample] = self._pending.popleft()
         return chunk
 
-    def _read(self, chunk: _Chunk, stream: LineStream) -> None:
+    def _read(self, chunk: _Chunk, stream: Stream) -> None:
         try:
             for line in stream:
                 self._events.put((chunk, line))
@@ -255,9 +225,9 @@ class Dispatch:
             if other.stream is not None:
                 other.stream.abort()
             self._pending.extendleft(reversed(other.rollouts.values()))
-        self._share = min(CHUNK_ROLLOUTS, -(-max(1, len(self._pending)) // max(1, len(self.pool.servers) - 1)))
-        if chunk.server in self.pool.servers:
-            self.pool.drop(chunk.server, error)
+        self._share = min(CHUNK_ROLLOUTS, -(-max(1, len(self._pending)) // max(1, len(self.asked.servers) - 1)))
+        if chunk.server in self.asked.servers:
+            self.asked.drop(chunk.server, error)
         else:
             print(f"{chunk.server.url}: already dropped ({error.message})", file=sys.stderr)
 
@@ -270,11 +240,3 @@ def _refusal(url: str, reason: str, request: GenerationRequest) -> ServerError:
         f"the rollout server at {url} refused a prompt of {len(request.prompt_ids)} tokens: {reason[:500]}",
         remedy="shorten max_prompt_tokens or max_completion_tokens, or serve a longer context",
     )
-
-
-def sample_seeds(request: GenerationRequest) -> list[int]:
-    """One seed for each of a request's samples, far apart, so that neighbouring requests share none."""
-    return [
-        int.from_bytes(hashlib.blake2b(f"{request.seed}/{sample}".encode(), digest_size=7).digest(), "big")
-        for sample in range(request.n)
-    ]

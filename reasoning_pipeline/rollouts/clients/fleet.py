@@ -21,7 +21,8 @@ from typing import TypeVar
 from reasoning_pipeline.errors import ServerError, ServerLost
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
-from reasoning_pipeline.rollouts.clients.dispatch import Completion, Dispatch, GenerationRequest, OnResult
+from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, OnResult
+from reasoning_pipeline.rollouts.clients.dispatch import Dispatch, Server
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,7 +48,7 @@ class RolloutFleet:
         with self._changing:
             return [server for server in self._servers if server.url not in self._lost]
 
-    def drop(self, server: RolloutClient, error: ServerLost) -> None:
+    def drop(self, server: Server, error: ServerLost) -> None:
         """Ask this one no more. Raises ServerLost, naming what became of each, where none is left."""
         with self._changing:
             known = server.url in self._lost

@@ -1,30 +1,23 @@
 """What a teacher on a server says of token sequences: the K best words at each completion position, in a compact form.
 
-The route is `/v1/teacher_scores` (vllm_scoring.py). One line of JSON comes back for each sequence as it is scored, its
+The route is `/v1/teacher_scores` (vllm/scoring.py). One line of JSON comes back for each sequence as it is scored, its
 arrays as base64 of little-endian 32-bit numbers: 8 (K + 0.5) bytes a position before base64, nothing pickled.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reasoning_pipeline.errors import ServerError, ServerLost
-from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 
 ROUTE = "/v1/teacher_scores"
-
-SCORING_BYTES = 2**30
-"""Bound of what a teacher's server materialises at once for scoring: [tokens, vocabulary] in float32, three times
-(logits, their log-softmax, and a copy while the best are picked)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,21 +86,3 @@ def score_completions(
             yield line["index"], TeacherScores.decoded(line), line["version"]
     if missing:
         raise ServerLost(f"the teacher's server at {client.url} ended its answer early")
-
-
-def scoring_profile(profile: HardwareProfile, folder: Path) -> HardwareProfile:
-    """The profile for a server that only scores: prefill in chunks so small that SCORING_BYTES holds.
-
-    On CPUs too: vLLM's defect with chunked prefill there (server.py) needs a seeded request, and a teacher writes none.
-    """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    vocabulary = config.get("vocab_size") or config["text_config"]["vocab_size"]
-    tokens = max(64, min(8192, SCORING_BYTES // (3 * 4 * vocabulary)))
-    arguments = ("--enable-chunked-prefill", "--max-num-batched-tokens", str(tokens))
-    server = profile.server.model_copy(
-        update={
-            "max_sequences": min(profile.server.max_sequences, 64, tokens),
-            "arguments": (*profile.server.arguments, *arguments),
-        }
-    )
-    return profile.model_copy(update={"server": server})

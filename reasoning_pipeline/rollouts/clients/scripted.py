@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.records import Decoding, FinishReason
-from reasoning_pipeline.rollouts.clients.client import Completion, GenerationRequest
+from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest
 
 Answer = str | tuple[str, FinishReason]
 """A completion's text, with how it finished where that is not "stop"."""

@@ -13,13 +13,13 @@ from typing import Any
 
 from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.models.architecture import architecture_digest, bounded_length
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE, RolloutClient
-from reasoning_pipeline.rollouts.session import architecture_digest, bounded_length
 
 
 @dataclass(frozen=True)
 class AdoptedGroup:
-    """Adopted servers of one architecture; see server_pool.Servers."""
+    """Adopted servers of one architecture; see pool.Servers."""
 
     urls: list[str]
     key: str

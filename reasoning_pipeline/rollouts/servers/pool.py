@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from reasoning_pipeline.base.logs import new_attempt
 from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.hardware.cluster import server_host
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.models.architecture import architecture, bounded_length
 from reasoning_pipeline.rollouts.servers.adopted import AdoptedServers
 from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service, make_transfer_folder
-from reasoning_pipeline.rollouts.session import architecture, bounded_length
 
 
 class Servers(Protocol):
@@ -187,7 +188,7 @@ class ServerPool:
             devices=self.profile.server.devices_of(number),
             register=self.register,
         )
-        server.log.unlink(missing_ok=True)
+        new_attempt(server.log)
         try:
             server.start()
         except OSError as error:

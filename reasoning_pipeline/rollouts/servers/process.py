@@ -1,7 +1,7 @@
 """Owns one vLLM server process: start, wait until it answers, warm up, stop. The owner's side; no torch.
 
 The server listens on loopback behind a random key. Development routes (weight updates) are open to whoever holds the
-key, so the key travels only in the environment. A server whose owner has died leaves by itself (vllm_plugin.py).
+key, so the key travels only in the environment. A server whose owner has died leaves by itself (vllm/plugin.py).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import psutil
 from reasoning_pipeline.base.ownership import owner_environment
 from reasoning_pipeline.base.text import indented
 from reasoning_pipeline.errors import ServerError
+from reasoning_pipeline.hardware.environment import devices_of_ours, own_environment
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.clients.client import POLICY_NAME, RolloutClient
 from reasoning_pipeline.rollouts.servers import register as server_files
@@ -60,7 +61,7 @@ class RolloutServer:
         transfer_folder: Where trainers leave weights for it, shared by several servers; one of its own, removed when
             it stops, where none is given.
         devices: CUDA_VISIBLE_DEVICES; None leaves it as it is.
-        register: Folder in which a file says that this server runs (server_files.py).
+        register: Folder in which a file says that this server runs (register.py).
     """
 
     def __init__(
@@ -236,7 +237,7 @@ class RolloutServer:
     def _environment(self) -> dict[str, str]:
         server = self.profile.server
         environment = {
-            **os.environ,
+            **own_environment(os.environ),
             "VLLM_API_KEY": self.key,
             "VLLM_SERVER_DEV_MODE": "1" if self.service.development else "0",
             "VLLM_PLUGINS": "reasoning_pipeline",
@@ -251,7 +252,8 @@ class RolloutServer:
                 "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             }
         if self._devices is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = self._devices
+            visible = environment.get("CUDA_VISIBLE_DEVICES")
+            environment["CUDA_VISIBLE_DEVICES"] = devices_of_ours(self._devices, visible)
         return environment | server.environment
 
 

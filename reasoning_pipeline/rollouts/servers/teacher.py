@@ -6,13 +6,17 @@ into it while it advises.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.recipe.stage import StageConfig
-from reasoning_pipeline.rollouts.clients.scoring import scoring_profile
 from reasoning_pipeline.rollouts.servers.pool import ServerGroup, ServerPool
+
+SCORING_BYTES = 2**30
+"""Bound of what a teacher's server materialises at once for scoring: [tokens, vocabulary] in float32, three times
+(logits, their log-softmax, and a copy while the best are picked)."""
 
 
 def asks_a_server(config: StageConfig, profile: HardwareProfile) -> bool:
@@ -49,3 +53,21 @@ class TeacherServers:
     def stop(self) -> None:
         if self._pool is not None:
             self._pool.stop()
+
+
+def scoring_profile(profile: HardwareProfile, folder: Path) -> HardwareProfile:
+    """The profile for a server that only scores: prefill in chunks so small that SCORING_BYTES holds.
+
+    On CPUs too: vLLM's defect with chunked prefill there (process.py) needs a seeded request; a teacher writes none.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    vocabulary = config.get("vocab_size") or config["text_config"]["vocab_size"]
+    tokens = max(64, min(8192, SCORING_BYTES // (3 * 4 * vocabulary)))
+    arguments = ("--enable-chunked-prefill", "--max-num-batched-tokens", str(tokens))
+    server = profile.server.model_copy(
+        update={
+            "max_sequences": min(profile.server.max_sequences, 64, tokens),
+            "arguments": (*profile.server.arguments, *arguments),
+        }
+    )
+    return profile.model_copy(update={"server": server})

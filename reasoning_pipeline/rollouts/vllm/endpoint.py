@@ -8,8 +8,8 @@ own, and streams each rollout as it finishes, so that it can be judged while oth
       -> one JSON line a rollout: {"index", "sample", "token_ids", "logprobs", "finish", "version"}, or {"error"} in
          place of the last five; before the first, after the last and in every pause of 5 s: {"version", "running"}
     POST /v1/score      {"sequences": [[…], …]}  ->  {"logprobs": [[…], …], "version"}
-    POST /v1/teacher_scores   see vllm_scoring.py
-    GET  /status        see vllm_status.py
+    POST /v1/teacher_scores   see scoring.py
+    GET  /status        see status.py
     GET  /v1/server     {"transfer_folder", "readable", "development"}: what a runner that adopts this server must know
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 from vllm.v1.metrics.reader import Counter, Gauge, get_metrics_snapshot
 
-from reasoning_pipeline.rollouts.session import architecture_digest
+from reasoning_pipeline.models.architecture import architecture_digest
 
 INTERVAL_SECONDS = 10.0
 """Tokens per second are those of the last interval."""

@@ -1,7 +1,7 @@
 """The worker side of weight updates. Runs inside vLLM's worker process.
 
 `ModelLoading` puts checkpoint tensors into a live model; the `safetensors` transfer engine and the worker extension
-(vllm_worker.py) both use it. `PlainIPCWeightTransferEngine` is vLLM's CUDA IPC engine with handles that travel as JSON.
+(worker.py) both use it. `PlainIPCWeightTransferEngine` is vLLM's CUDA IPC engine with handles that travel as JSON.
 """
 
 from __future__ import annotations

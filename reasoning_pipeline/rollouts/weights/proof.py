@@ -24,14 +24,13 @@ from reasoning_pipeline.rollouts.weights.digests import (
     first_difference,
     whole_blocks,
 )
+from reasoning_pipeline.rollouts.weights.gathering import TensorInfo, described
 from reasoning_pipeline.rollouts.weights.naps import Naps
 from reasoning_pipeline.rollouts.weights.probe import TOLERANCE, Probe, largest_difference, probe_sequences
-from reasoning_pipeline.rollouts.weights.safetensors_transport import call_workers
+from reasoning_pipeline.rollouts.weights.transport import call_workers
 
 if TYPE_CHECKING:
     import torch
-
-    from reasoning_pipeline.rollouts.weights.gathering import TensorInfo
 
 
 @dataclass(frozen=True)
@@ -183,8 +182,6 @@ def local_probe(model: torch.nn.Module, accelerator: Any) -> Probe:
 
 def sequences_for(model: Any) -> list[list[int]]:
     """The probe of this trainer's model, by its vocabulary and size. Gathers nothing."""
-    from reasoning_pipeline.rollouts.weights.gathering import described
-
     parameters = sum(info.elements for info in described(model))
     return probe_sequences(model.config.get_text_config().vocab_size, parameters)
 

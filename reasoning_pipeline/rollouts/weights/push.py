@@ -1,7 +1,7 @@
 """Pushing weights into rollout servers, and proving that they arrived.
 
-`WeightPush.push` gathers a trainer's parameters one at a time (training/gathering.py), sends them by the profile's
-transport (transports.py), and proves the result on every server: the probe's log-probabilities on both sides, and
+`WeightPush.push` gathers a trainer's parameters one at a time (gathering.py), sends them by the profile's
+transport (transport.py), and proves the result on every server: the probe's log-probabilities on both sides, and
 checksums of a block of every tensor. `load_folder` does the same for a published checkpoint, without torch.
 """
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from reasoning_pipeline.errors import ServerError, ServerLost, StaleWeights
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.weights.digests import CheckpointFiles, chosen_blocks, whole_blocks
+from reasoning_pipeline.rollouts.weights.gathering import described, whole_tensors
 from reasoning_pipeline.rollouts.weights.naps import Naps, wake_fully
 from reasoning_pipeline.rollouts.weights.probe import Probe
 from reasoning_pipeline.rollouts.weights.proof import (
@@ -30,17 +31,12 @@ from reasoning_pipeline.rollouts.weights.proof import (
     sequences_for,
     server_digests,
 )
-from reasoning_pipeline.rollouts.weights.safetensors_transport import (
-    begin_update,
-    call_workers,
-    make_transport,
-    travelling,
-)
+from reasoning_pipeline.rollouts.weights.safetensors_transport import SafetensorsTransport
+from reasoning_pipeline.rollouts.weights.transport import Transport, begin_update, call_workers, travelling
+from reasoning_pipeline.rollouts.weights.vllm_transport import VLLMTransport
 
 if TYPE_CHECKING:
     import torch
-
-__all__ = ["WeightPush", "load_folder", "local_probe"]
 
 UNPROVED = "{version} (unproved)"
 """What the weights are called after a push that could not be proved."""
@@ -99,7 +95,7 @@ class WeightPush:
         client: A RolloutClient, or a RolloutFleet: each of its servers gets the weights.
         transfer_folder: Where both sides can read and write; only the transport `safetensors` needs one.
         precision: The server's.
-        transport: See transports.py.
+        transport: See transport.py.
         sleep: Whether the servers sleep between `rest` and the next push.
     """
 
@@ -163,8 +159,6 @@ class WeightPush:
         return self.naps.asleep
 
     def _attempt(self, model: torch.nn.Module, version: str, *, full: bool) -> dict[RolloutClient, Proof]:
-        from reasoning_pipeline.rollouts.weights.gathering import described, whole_tensors
-
         started = time.monotonic()
         unwrapped = self.accelerator.unwrap_model(model)
         main = self.accelerator.is_main_process
@@ -225,6 +219,14 @@ class WeightPush:
         if agreed:
             raise kinds[agreed - 1]("the push failed on the first process, which says why")
         return result
+
+
+def make_transport(kind: str, accelerator: Any, transfer_folder: Path | None) -> Transport:
+    """The transport that a hardware profile names as `server.transport`."""
+    if kind == "safetensors":
+        assert transfer_folder is not None
+        return SafetensorsTransport(transfer_folder, main=accelerator.is_main_process)
+    return VLLMTransport(kind, rank=accelerator.process_index)
 
 
 def _from_main(accelerator: Any, value: int) -> int:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from reasoning_pipeline.errors import ServerLost
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.weights.ipc_handles import handle_to_json
-from reasoning_pipeline.rollouts.weights.safetensors_transport import begin_update, finish_update
+from reasoning_pipeline.rollouts.weights.transport import begin_update, finish_update
 
 if TYPE_CHECKING:
     import torch
 
     from reasoning_pipeline.rollouts.weights.gathering import TensorInfo
-    from reasoning_pipeline.rollouts.weights.safetensors_transport import Tensors
+    from reasoning_pipeline.rollouts.weights.transport import Tensors
 
 ADDRESS_VARIABLE = "REASONING_PIPELINE_TRAINER_ADDRESS"
 """Where servers on other nodes reach the trainer for NCCL's rendezvous; this host's own address where it is not set."""
@@ -32,7 +32,7 @@ IPC_BUFFER_BYTES = 512 * 2**20
 
 
 class VLLMTransport:
-    """See transports.Transport. Every rank makes the same calls: vLLM's engines gather on all of them."""
+    """See transport.Transport. Every rank makes the same calls: vLLM's engines gather on all of them."""
 
     def __init__(self, kind: str, *, rank: int) -> None:
         self.kind, self.rank = kind, rank
@@ -49,7 +49,7 @@ class VLLMTransport:
         *,
         full: bool,
     ) -> dict[RolloutClient, Future[None]]:
-        """See transports.Transport. A server lost in between ends the transfer to all: NCCL has no other way."""
+        """See transport.Transport. A server lost in between ends the transfer to all: NCCL has no other way."""
         if self._engine is None or full or self._client is None or self._client.servers != list(servers):
             self._open(servers, infos)
         assert self._client is not None

@@ -25,6 +25,7 @@ from reasoning_pipeline.workflows.reasoning.published import (
     STANDARD_ERROR,
     PublishedDifference,
     published_difference,
+    row_of,
 )
 
 if TYPE_CHECKING:
@@ -68,10 +69,10 @@ def paper_lines(plan: Plan) -> list[PaperLine]:
 
 
 def _line(result: ArmResult, suite: str, main: ArmResult) -> PaperLine:
-    theirs = published_difference(result.published, main.published) if result is not main else None
+    theirs = published_difference(row_of(result.sections), row_of(main.sections)) if result is not main else None
     if result is main:
-        verdict = "compared with" if main.published else "not published"
-    elif result.published is None:
+        verdict = "compared with" if row_of(main.sections) else "not published"
+    elif row_of(result.sections) is None:
         verdict = "not in the paper"
     elif theirs is None:
         verdict = "not published"
@@ -79,7 +80,9 @@ def _line(result: ArmResult, suite: str, main: ArmResult) -> PaperLine:
         verdict = "not scored yet"
     else:
         verdict = judged(ours, result.p_holm.get(suite), theirs)
-    return PaperLine(arm=result.arm, suite=suite, row=result.published, ours=result, theirs=theirs, verdict=verdict)
+    return PaperLine(
+        arm=result.arm, suite=suite, row=row_of(result.sections), ours=result, theirs=theirs, verdict=verdict
+    )
 
 
 def judged(ours: Crossed, p: float | None, theirs: PublishedDifference) -> str:

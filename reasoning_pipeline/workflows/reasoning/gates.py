@@ -7,31 +7,31 @@
 C1, the RL'd teacher beats its raw self: paired accuracy on problems its lineage has not spent. C2, the student is near
 the RL'd teacher: divergence per token and top-k overlap on the student's own rollouts, measured at the start of the
 bridge and after each of its stages; the threshold is asked where on-policy distillation begins. Measured figures are
-artifacts; thresholds are no part of any fingerprint, so a changed one judges anew what is there (gate_judging.py).
+artifacts; thresholds are no part of any fingerprint, so a changed one judges anew what is there (judging.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from reasoning_pipeline.base.validation import suggestion
+from reasoning_pipeline.recipe.model import STEP, Recipe, lineage
+from reasoning_pipeline.recipe.sections import Section
 from reasoning_pipeline.recipe.stage import (
+    EVALUATION_PROGRAM,
     Measures,
     ModelRef,
-    OutputKind,
     Pools,
+    Spends,
     SpendsLabels,
     StageConfig,
-    stage_module,
 )
+from reasoning_pipeline.workflows.reasoning.fields import Until
+from reasoning_pipeline.workflows.reasoning.stages import measure_divergence
 
-if TYPE_CHECKING:
-    from reasoning_pipeline.recipe.model import Recipe
-
-STEP = "step:"
 GAIN, DIVERGENCE = "measure_gain", "measure_divergence"
 ON_POLICY = "on_policy_distillation"
 WARMUP = "forward_kl_warmup"
@@ -93,9 +93,10 @@ class GatesConfig(BaseModel):
 class MeasureGain(StageConfig):
     """C1 as a step of the plan; its program is `python -m evals step`."""
 
-    publishes: ClassVar[OutputKind] = "measurement"
+    publishes: ClassVar[str] = "measurement"
     generates_with: ClassVar[str | None] = "policy"
     heavy: ClassVar[bool] = False
+    program: ClassVar[tuple[str, ...]] = EVALUATION_PROGRAM
 
     stage: Literal["measure_gain"] = "measure_gain"
     policy: ModelRef
@@ -105,6 +106,12 @@ class MeasureGain(StageConfig):
     samples: int
     temperature: float
     max_completion_tokens: int
+
+
+def gates_of(recipe: Recipe) -> GatesConfig | None:
+    """What the recipe says under `gates`."""
+    found: GatesConfig | None = recipe.sections.get("gates")
+    return found
 
 
 # ── which measurements a recipe asks for, and where they stand ──────────────────────────────────────────────────────
@@ -122,7 +129,7 @@ def steps_before(recipe: Recipe, name: str) -> Iterator[tuple[str, StageConfig]]
 
 def steps_after(recipe: Recipe, name: str) -> Iterator[tuple[str, StageConfig]]:
     """Measurements placed just behind a step: what a teacher gained, how near a student came."""
-    config, gates = recipe.steps[name], recipe.gates
+    config, gates = recipe.steps[name], gates_of(recipe)
     if gates is not None and gates.c1 is not None and name in _trained_teachers(recipe):
         yield f"{name}.c1", _gain_step(recipe, gates.c1, name, config)
     if (gate := _distance_gate(recipe)) is not None and _distils(config):
@@ -134,10 +141,9 @@ def extended(recipe: Recipe, name: str, config: StageConfig) -> StageConfig:
     gate = _distance_gate(recipe)
     if gate is None or gate.on_failure != "extend" or config.stage != WARMUP or not _feeds_on_policy(recipe, name):
         return config
-    module = stage_module(WARMUP)
     steps: int = config.steps  # type: ignore[attr-defined]
     assert gate.extend_steps is not None
-    until = module.Until(
+    until = Until(
         reverse_kl=gate.max_reverse_kl,
         top_k_overlap=gate.min_overlap,
         top_k=gate.top_k,
@@ -150,7 +156,8 @@ def extended(recipe: Recipe, name: str, config: StageConfig) -> StageConfig:
 
 
 def _distance_gate(recipe: Recipe) -> DistanceGate | None:
-    return recipe.gates.c2 if recipe.gates is not None else None
+    gates = gates_of(recipe)
+    return gates.c2 if gates is not None else None
 
 
 def _distils(config: StageConfig) -> bool:
@@ -196,7 +203,7 @@ def _divergence_step(
 ) -> tuple[str, StageConfig]:
     """Named after the student; after the step that distils it where that alone would not tell."""
     lengths = _lengths_for(recipe, consumer)
-    config = stage_module(DIVERGENCE).Config(
+    config = measure_divergence.Config(
         policy=policy,
         teacher=teacher,
         prompts=gate.prompts,
@@ -233,7 +240,7 @@ def short_name(reference: str) -> str:
 
 def gate_problems(recipe: Recipe) -> Iterator[str]:
     """One sentence per problem, with its place."""
-    gates, pools = recipe.gates, recipe.pools()
+    gates, pools = gates_of(recipe), recipe.pools()
     if gates is None:
         return
     if gates.c1 is not None:
@@ -255,12 +262,10 @@ def gate_problems(recipe: Recipe) -> Iterator[str]:
 
 def learned_from_measured(recipe: Recipe) -> Iterator[str]:
     """Where a teacher has learned from the labels that C1 measures it by. Asked of every arm: each is its own world."""
-    from reasoning_pipeline.recipe.model import lineage
-    from reasoning_pipeline.recipe.stage import Spends
-
-    if recipe.gates is None or recipe.gates.c1 is None:
+    gates = gates_of(recipe)
+    if gates is None or gates.c1 is None:
         return
-    pool = recipe.gates.c1.problems
+    pool = gates.c1.problems
     for teacher in sorted(_trained_teachers(recipe)):
         for step in (*lineage(recipe, teacher), teacher):
             if pool in recipe.pools_of(step, Spends):
@@ -285,3 +290,25 @@ def _extension_problems(recipe: Recipe) -> Iterator[str]:
                 f"steps.{name}.schedule: must be `constant` where the end is decided in training "
                 "(gates.c2.on_failure: extend); a rate that falls over the budget would end in mid-fall"
             )
+
+
+class Gates(Section):
+    """`gates:` in a recipe."""
+
+    key = "gates"
+    model = GatesConfig
+
+    def problems(self, recipe: Recipe, all_names: list[str]) -> Iterator[str]:
+        return gate_problems(recipe)
+
+    def arm_problems(self, recipe: Recipe) -> Iterator[str]:
+        return learned_from_measured(recipe)
+
+    def before(self, recipe: Recipe, step: str) -> Iterator[tuple[str, StageConfig]]:
+        return steps_before(recipe, step)
+
+    def changed(self, recipe: Recipe, step: str, config: StageConfig) -> StageConfig:
+        return extended(recipe, step, config)
+
+    def after(self, recipe: Recipe, step: str) -> Iterator[tuple[str, StageConfig]]:
+        return steps_after(recipe, step)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.base.text import ABSENT
+from reasoning_pipeline.plan.judging import judgement
 from reasoning_pipeline.report.charts import Scale, value_scale
-from reasoning_pipeline.workflows.reasoning.gates import DIVERGENCE, GAIN
-from reasoning_pipeline.workflows.reasoning.judging import judge
+from reasoning_pipeline.workflows.reasoning.gates import DIVERGENCE, GAIN, gates_of
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan, PlannedStep
@@ -72,7 +72,7 @@ def gate_section(plan: Plan) -> GateSection | None:
     ]
     if not gains and not measured:
         return None
-    gates = plan.recipe.gates
+    gates = gates_of(plan.recipe)
     threshold = gates.c2.max_reverse_kl if gates is not None and gates.c2 is not None else None
     ends = [high for step in measured for high in _result(step)["reverse_kl_interval"]]
     scale = value_scale([0.0, *ends, *([threshold] if threshold is not None else [])]) if measured else None
@@ -123,7 +123,7 @@ def _result(step: PlannedStep) -> dict[str, Any]:
 
 
 def _verdict(plan: Plan, step: PlannedStep) -> str:
-    judged = judge(plan, step)
+    judged = judgement(plan, step)
     return VERDICTS[judged.held if judged is not None else None]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reasoning_pipeline.models.compatible import load_model, load_tokenizer
-from reasoning_pipeline.rollouts.clients.dispatch import Completion
+from reasoning_pipeline.models.loading import load_model, load_tokenizer
+from reasoning_pipeline.rollouts.clients.completions import Completion
 from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
 from reasoning_pipeline.training.batches import repeat_in_epochs, steps_for, within_length
 from reasoning_pipeline.training.generating import engine_for, problem_rows
@@ -14,8 +14,8 @@ from reasoning_pipeline.training.trl_bridge import GRPOConfig, PolicyTrainer, ge
 from reasoning_pipeline.workflows.reasoning.reward import VerifiedReward, usable_references
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.recipe.stage import GroupRelative
     from reasoning_pipeline.run.context import StageContext
+    from reasoning_pipeline.workflows.reasoning.fields import GroupRelative
 
 
 def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:

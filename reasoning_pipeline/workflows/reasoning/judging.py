@@ -1,98 +1,44 @@
-"""What was measured, against the thresholds that the recipe asks for: a sentence each, and whether the run goes on."""
+"""C1 and C2 as they were measured, against the thresholds that the recipe asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.plan.graph import Plan, PlannedStep
+from reasoning_pipeline.plan.judging import Judge, Judgement
 from reasoning_pipeline.workflows.reasoning.gates import (
     DIVERGENCE,
     GAIN,
     ON_POLICY,
     DistanceGate,
     GainGate,
-    GatesConfig,
+    gates_of,
     short_name,
 )
 
-if TYPE_CHECKING:
-    from reasoning_pipeline.plan.graph import Plan, PlannedStep
+
+class GateJudge(Judge):
+    """Of the measurements that `gates` puts into a plan."""
+
+    def judge(self, plan: Plan, step: PlannedStep) -> Judgement | None:
+        gate = _gate(plan, step)
+        if gate is None or step.artifact is None:
+            return None
+        if isinstance(gate, GainGate):
+            return _judge_gain(step, gate, step.artifact.record.result)
+        return _judge_distance(plan, step, gate, step.artifact.record.result)
+
+    def may_stop(self, plan: Plan, step: PlannedStep) -> bool:
+        gate = _gate(plan, step)
+        return gate is not None and gate.on_failure == "stop"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """One measurement against the recipe's threshold.
-
-    Example:
-        Judgement(step="warmup.c2", gate="C2", held=False, on_failure="stop",
-                  sentence="C2 does not hold for warmup against teacher_rl: reverse KL 0.234 nats per token, …")
-    """
-
-    step: str
-    gate: Literal["C1", "C2"]
-    held: bool | None
-    """None where no threshold is asked at this place, or nothing could be measured."""
-    on_failure: str
-    sentence: str
-
-
-class GateFailed(PipelineError):
-    """A condition that the recipe requires does not hold."""
-
-
-def judgements(plan: Plan) -> list[Judgement]:
-    """Every measurement of the plan that is there, in plan order."""
-    return [judged for step in plan.steps if (judged := judge(plan, step)) is not None]
-
-
-def judge(plan: Plan, step: PlannedStep) -> Judgement | None:
-    """None for a step that measures no gate, or that has not run."""
-    gates, artifact = plan.recipe.gates, step.artifact
-    if gates is None or artifact is None:
+def _gate(plan: Plan, step: PlannedStep) -> GainGate | DistanceGate | None:
+    """What the recipe asks of a step that measures."""
+    gates = gates_of(plan.recipe)
+    if gates is None:
         return None
-    if step.config.stage == GAIN and gates.c1 is not None:
-        return _judge_gain(step, gates.c1, artifact.record.result)
-    if step.config.stage == DIVERGENCE and gates.c2 is not None:
-        return _judge_distance(plan, step, gates.c2, artifact.record.result)
-    return None
-
-
-def measured(steps: Iterable[PlannedStep]) -> list[PlannedStep]:
-    """Those of the steps that measure a gate."""
-    return [step for step in steps if step.config.stage in (GAIN, DIVERGENCE)]
-
-
-def asked_of(plan: Plan, names: set[str]) -> set[str]:
-    """Measurements that concern these steps alone: what a run up to one of them has to measure on the way."""
-    return {step.name for step in measured(plan.steps) if {entry.step for entry in step.inputs} <= {*names, None}}
-
-
-def overtakes(plan: Plan, step: PlannedStep, left: Sequence[PlannedStep]) -> bool:
-    """Whether a measurement that may stop the run stands before this step and has not been made yet."""
-    gates, order = plan.recipe.gates or GatesConfig(), plan.names()
-    stopping = [
-        stage
-        for stage, gate in ((GAIN, gates.c1), (DIVERGENCE, gates.c2))
-        if gate is not None and gate.on_failure == "stop"
-    ]
-    return any(
-        other.config.stage in stopping and order.index(other.name) < order.index(step.name)
-        for other in left
-        if other is not step
-    )
-
-
-def enforce(plan: Plan) -> None:
-    """Raises GateFailed where a gate that must hold does not: what comes after it would be built on sand."""
-    failed = [j for j in judgements(plan) if j.held is False and j.on_failure == "stop"]
-    if failed:
-        raise GateFailed(
-            "\n".join(judgement.sentence for judgement in failed),
-            remedy="train longer before this point, change what is trained, relax the threshold, or say "
-            "`on_failure: warn`; a changed threshold needs no new measurement",
-        )
+    return {GAIN: gates.c1, DIVERGENCE: gates.c2}.get(step.config.stage)
 
 
 def _judge_gain(step: PlannedStep, gate: GainGate, result: dict[str, Any]) -> Judgement:

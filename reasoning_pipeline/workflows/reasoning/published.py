@@ -12,9 +12,15 @@ is printed. So the printed errors are not repeated here; `STANDARD_ERROR` is the
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import RootModel
+
+from reasoning_pipeline.base.validation import suggestion
+from reasoning_pipeline.recipe.sections import Section
 
 PAPER = "arXiv 2605.12483"
 
@@ -135,6 +141,30 @@ ROWS: dict[str, PublishedRow] = {
         math500=77.3, aime24=22.5, aime25=16.9, table=6,
     ),
 }  # fmt: skip
+
+
+class Published(RootModel[str]):
+    """A row's name in `ROWS`."""
+
+
+class PublishedSection(Section):
+    """`published:` in a recipe (of the main arm) and in an arm: the row of the published table that it is the
+    counterpart of."""
+
+    key = "published"
+    model = Published
+    in_arms = True
+
+    def mark_problems(self, value: Published, place: str) -> Iterator[str]:
+        if value.root not in ROWS:
+            hint = suggestion(value.root, ROWS)
+            yield f"{place}: the published table has no row {value.root!r}{hint} (rows: {', '.join(ROWS)})"
+
+
+def row_of(sections: Mapping[str, Any]) -> str | None:
+    """The row's name, from the sections of a recipe or of an arm."""
+    marked: Published | None = sections.get(PublishedSection.key)
+    return marked.root if marked is not None else None
 
 
 def published_difference(row: str | None, main: str | None) -> PublishedDifference | None:

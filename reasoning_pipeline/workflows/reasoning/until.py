@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.models.compatible import load_tokenizer
+from reasoning_pipeline.models.loading import load_tokenizer
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.dispatch import GenerationRequest
+from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
 from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
 from reasoning_pipeline.rollouts.weights.push import WeightPush
 from reasoning_pipeline.training.batches import read_rollouts
@@ -19,27 +19,26 @@ from reasoning_pipeline.training.distance import per_token, rollout_distances
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext
-    from reasoning_pipeline.workflows.reasoning.stages.forward_kl_warmup import Config
+    from reasoning_pipeline.workflows.reasoning.fields import Until
 
 
 class DistanceWatch:
     """Looks at the student after some optimizer steps; all processes look together."""
 
-    def __init__(self, config: Config, context: StageContext, trainer: Any) -> None:
-        assert config.until is not None
+    def __init__(self, until: Until, context: StageContext, trainer: Any, *, temperature: float) -> None:
         if getattr(trainer, "teacher_model", None) is None:
             raise PipelineError(
                 "`until` compares whole distributions, and this profile keeps the teacher's weights out of the trainer",
                 remedy="set `teacher: trainer` in the hardware profile, or leave `until` (gates: extend) away",
             )
-        self.until, self.seed, self.temperature = config.until, context.seed, config.temperature
+        self.until, self.seed, self.temperature = until, context.seed, temperature
         self.trainer, self.label = trainer, context.label
         self.checks: list[dict[str, float]] = []
         """What was found: {"step", "reverse_kl", "top_k_overlap"}; kept in resume points and in the record."""
         rows = read_rollouts(context.inputs["rollouts"])
         prompts = list({tuple(row["prompt_ids"]): None for row in rows})
-        self._prompts = [list(prompt) for prompt in prompts[: config.until.rollouts]]
-        self._longest = config.until.max_completion_tokens or max(len(row["completion_ids"]) for row in rows)
+        self._prompts = [list(prompt) for prompt in prompts[: until.rollouts]]
+        self._longest = until.max_completion_tokens or max(len(row["completion_ids"]) for row in rows)
         self._stop_ids = context.renderer("policy").stop_ids
         self._sampler: Any = context.client
         self._push: WeightPush | None = None

@@ -8,9 +8,8 @@ import pytest
 
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.plan.graph import Plan
+from reasoning_pipeline.plan.judging import GateFailed, enforce, judgements, overtakes
 from reasoning_pipeline.plan.selection import selected
-from reasoning_pipeline.workflows.reasoning import judging as gate_judging
-from reasoning_pipeline.workflows.reasoning.judging import GateFailed, enforce, judgements
 from tests.bench import Bench, Change
 
 BOTH = {"c1": {"problems": "second"}, "c2": {"prompts": "first", "rollouts": 8}}
@@ -117,8 +116,8 @@ def test_nothing_overtakes_a_measurement_that_may_stop_the_run(bench: Bench) -> 
     stopping, warning = bench.plan(with_gates({"on_failure": "stop"})), bench.plan(with_gates())
     for plan, expected in ((stopping, True), (warning, False)):
         left = [step for step in plan.steps if step.name in ("teacher_rl.c1", "rollouts")]
-        assert gate_judging.overtakes(plan, plan.step("rollouts"), left) is expected
-        assert not gate_judging.overtakes(plan, plan.step("teacher_rl.c1"), left)
+        assert overtakes(plan, plan.step("rollouts"), left) is expected
+        assert not overtakes(plan, plan.step("teacher_rl.c1"), left)
 
 
 def test_a_run_up_to_a_step_measures_on_the_way(bench: Bench) -> None:

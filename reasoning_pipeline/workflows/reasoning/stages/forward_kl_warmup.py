@@ -16,42 +16,26 @@ Try it: python -m reasoning_pipeline run recipes/smoke/forward_kl_warmup.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from reasoning_pipeline.recipe.stage import ModelRef, Optimization, RolloutsRef, StageConfig
+from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.recipe.fields import Optimization
+from reasoning_pipeline.recipe.stage import ModelRef, RolloutsRef, StageConfig
+from reasoning_pipeline.recipe.work import Known, Work, work_on_rollouts
+from reasoning_pipeline.workflows.reasoning.fields import Until
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
-class Until(BaseModel):
-    """Ends the warmup early: as soon as the student, on rollouts of its own, is this near to the teacher."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    reverse_kl: float | None = Field(None, gt=0)
-    """KL(student || teacher) at most this much, mean over the student's tokens, in nats."""
-    top_k_overlap: float | None = Field(None, ge=0, le=1)
-    """Share of the teacher's top-k tokens among the student's, at least this much."""
-    top_k: int = Field(16, ge=1)
-    rollouts: int = Field(64, ge=1)
-    """Questions of the rollout set that the student answers at each look."""
-    after: int = Field(0, ge=0)
-    """No look before this many optimizer steps."""
-    check_every: int = Field(20, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    """As long as the teacher's longest rollout where it is not given."""
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if self.reverse_kl is None and self.top_k_overlap is None:
-            raise ValueError("give `reverse_kl`, `top_k_overlap`, or both")
-        return self
-
-
 class Config(StageConfig, Optimization):
+    title: ClassVar[str] = "Stage 2a"
+    metric_titles: ClassVar[dict[str, str]] = {"kl": "KL(teacher ‖ student), nats per token"}
+    followed: ClassVar[tuple[str, ...]] = ("kl", "top_k_overlap")
+
     stage: Literal["forward_kl_warmup"] = "forward_kl_warmup"
     policy: ModelRef
     teacher: ModelRef
@@ -77,13 +61,58 @@ class Config(StageConfig, Optimization):
             )
         return self
 
+    def work(self, known: Known) -> Work:
+        return work_on_rollouts(self, known, teacher="teacher")
+
 
 def run(config: Config, context: StageContext) -> StageOutcome:
-    from reasoning_pipeline.training.distillation import cached_distillation_trainer, train_with_teacher
+    """Publishes the student after the last step, or as soon as it is near enough to the teacher."""
+    from reasoning_pipeline.training.distillation import train_with_teacher
+    from reasoning_pipeline.workflows.reasoning.until import DistanceWatch
 
-    trainer = cached_distillation_trainer(config, context)
+    trainer = make_trainer(config, context)
     if config.until is not None:
-        from reasoning_pipeline.workflows.reasoning.until import DistanceWatch
-
-        trainer.watch = DistanceWatch(config, context, trainer)
+        trainer.watch = DistanceWatch(config.until, context, trainer, temperature=config.temperature)
     return train_with_teacher(trainer, context)
+
+
+def make_trainer(config: Config, context: StageContext) -> Any:
+    """The teacher's rollouts in their order, the teacher, the divergence."""
+    from reasoning_pipeline.models.compatible import check_compatible
+    from reasoning_pipeline.training.batches import read_rollouts, repeat_in_epochs, steps_for
+    from reasoning_pipeline.training.distillation import distillation_trainer, refuse_temperature, server_teacher
+    from reasoning_pipeline.training.teachers import CachedTeacher, Teacher
+
+    check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
+    rollouts = read_rollouts(context.inputs["rollouts"])
+    check_writer(context.inputs["rollouts"], context.inputs["teacher"])
+    steps = steps_for(config, len(rollouts), config.rollouts_per_step)
+    rows = [
+        {"prompt": "", "prompt_ids": row["prompt_ids"], "completion_ids": row["completion_ids"]}
+        for row in repeat_in_epochs(rollouts, steps * config.rollouts_per_step, context.seed)
+    ]
+
+    teacher: Teacher | None = None
+    if context.profile.teacher == "server":
+        teacher = server_teacher(context, config.temperature)
+    elif context.profile.teacher == "cached":
+        refuse_temperature(config.temperature, "cached")
+        teacher = CachedTeacher(context.inputs["rollouts"], rollouts, context.profile.teacher_top_k)
+    return distillation_trainer(
+        config, context, rows, direction="forward", teacher=teacher, steps=steps, own_rollouts=False
+    )
+
+
+def check_writer(rollouts: Path, teacher: Path) -> None:
+    """The warmup's teacher must be the one that wrote the rollouts."""
+    from reasoning_pipeline.registry.record import RECORD, read_record
+
+    if not (rollouts / RECORD).is_file() or not (teacher / RECORD).is_file():
+        return
+    writer = read_record(rollouts).inputs["teacher"].fingerprint
+    named = read_record(teacher).fingerprint
+    if writer != named:
+        raise PipelineError(
+            f"the rollout set {rollouts.name} was written by {writer[:16]}…, the step's teacher is {named[:16]}…",
+            remedy="point `rollouts` at the set this teacher wrote, or `teacher` at its writer",
+        )

@@ -9,18 +9,27 @@ Try it: python -m reasoning_pipeline run recipes/smoke/measure_divergence.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from reasoning_pipeline.recipe.stage import ModelRef, OutputKind, Sampling, UsesPrompts
+from reasoning_pipeline.base.fingerprint import seed_from
+from reasoning_pipeline.base.jsonl import lines
+from reasoning_pipeline.data.sources import stable_hash
+from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.recipe.fields import Sampling
+from reasoning_pipeline.recipe.stage import ModelRef, UsesPrompts
+from reasoning_pipeline.records import Decoding
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
+    from reasoning_pipeline.training.distance import RolloutDistance
 
 
 class Config(UsesPrompts, Sampling):
-    publishes: ClassVar[OutputKind] = "measurement"
+    publishes: ClassVar[str] = "measurement"
     generates_with: ClassVar[str | None] = "policy"
     heavy: ClassVar[bool] = False
 
@@ -33,6 +42,71 @@ class Config(UsesPrompts, Sampling):
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:
-    from reasoning_pipeline.training.measuring import measure_divergence
+    """Publishes the student's rollouts, each with its sums. Not resumed inside: a few hundred rollouts are written in
+    one go, from seeds, so a killed step starts over."""
+    from reasoning_pipeline.models.compatible import check_compatible
+    from reasoning_pipeline.models.loading import load_model
+    from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
+    from reasoning_pipeline.run.context import StageOutcome
+    from reasoning_pipeline.training.distance import rollout_distances
 
-    return measure_divergence(config, context)
+    check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
+    renderer = context.renderer("policy")
+    metrics = context.start_metrics(total_steps=None)
+    asked = [
+        (problem, ids)
+        for problem in sorted(context.problems, key=lambda problem: stable_hash(f"measure/{problem.id}"))
+        if len(ids := renderer.prompt_ids(problem.question)) <= config.max_prompt_tokens
+    ][: config.rollouts]
+    if not asked:
+        raise PipelineError("no question is short enough to be asked", remedy="raise max_prompt_tokens")
+
+    decoding = Decoding(temperature=config.temperature, max_tokens=config.max_completion_tokens, seed=context.seed)
+    requests = [
+        GenerationRequest(prompt_ids=ids, seed=seed_from(f"measure/{context.seed}/{problem.id}"))
+        for problem, ids in asked
+    ]
+    groups = context.sampler("policy").generate(requests, decoding, stop_ids=renderer.stop_ids)
+    context.stop_if_asked()
+    completions = [group[0] for group in groups]
+
+    student, teacher = (
+        load_model(context.inputs[name], dtype=context.profile.precision).to(context.profile.device)  # type: ignore[arg-type]
+        for name in ("policy", "teacher")
+    )
+    distances = rollout_distances(
+        student,
+        teacher,
+        [(ids, completion.token_ids) for (_, ids), completion in zip(asked, completions, strict=True)],
+        top_k=config.top_k,
+        temperature=config.temperature,
+    )
+    metrics.close()
+
+    output = context.fresh_output()
+    rows = [
+        {"problem_id": problem.id, "prompt_ids": ids, "completion_ids": completion.token_ids} | asdict(distance)
+        for (problem, ids), completion, distance in zip(asked, completions, distances, strict=True)
+    ]
+    (output / "rollouts.jsonl").write_text(lines(rows), encoding="utf-8")
+    result = figures(distances, [problem.id for problem, _ in asked], config.top_k)
+    result["truncated"] = sum(completion.finish == "length" for completion in completions) / len(completions)
+    return StageOutcome(output, result | {"seconds": round(metrics.seconds, 2)})
+
+
+def figures(distances: Sequence[RolloutDistance], prompts: Sequence[str], top_k: int) -> dict[str, Any]:
+    """What the record keeps. Absent (None) where the student wrote nothing.
+
+    Example:
+        {"reverse_kl": 0.025, "reverse_kl_interval": [0.019, 0.031], "forward_kl": 0.02, …, "top_k_overlap": 0.83, …,
+         "top_k": 16, "rollouts": 300, "prompts": 300, "tokens": 3600}
+    """
+    from reasoning_pipeline.training.distance import interval, per_token
+
+    found: dict[str, Any] = {}
+    for field in ("reverse_kl", "forward_kl", "overlap"):
+        name = "top_k_overlap" if field == "overlap" else field
+        mean, ends = per_token(distances, field), interval(distances, prompts, field)
+        found |= {name: mean, f"{name}_interval": list(ends) if ends is not None else [mean, mean]}
+    tokens = sum(distance.tokens for distance in distances)
+    return found | {"top_k": top_k, "rollouts": len(distances), "prompts": len(set(prompts)), "tokens": tokens}

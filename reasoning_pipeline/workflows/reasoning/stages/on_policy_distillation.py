@@ -19,11 +19,14 @@ Try it: python -m reasoning_pipeline run recipes/smoke/on_policy_distillation.ya
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from reasoning_pipeline.recipe.stage import ModelRef, Optimization, SamplingWhileTraining, UsesPrompts
+from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.recipe.fields import Optimization, SamplingWhileTraining
+from reasoning_pipeline.recipe.stage import ModelRef, UsesPrompts
+from reasoning_pipeline.recipe.work import Known, Work, optimizer_steps
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
 class Config(UsesPrompts, Optimization, SamplingWhileTraining):
     generates_with: ClassVar[str | None] = "policy"
 
+    title: ClassVar[str] = "Stage 2b"
+    metric_titles: ClassVar[dict[str, str]] = {"kl": "KL(student ‖ teacher), nats per token"}
+    followed: ClassVar[tuple[str, ...]] = ("kl", "top_k_overlap", "completion_tokens")
+
     stage: Literal["on_policy_distillation"] = "on_policy_distillation"
     policy: ModelRef
     teacher: ModelRef
@@ -39,6 +46,19 @@ class Config(UsesPrompts, Optimization, SamplingWhileTraining):
     """Rollouts in the global batch of one optimizer step."""
     rollouts_per_prompt: int = Field(1, ge=1)
     """How many of them share a prompt; must divide `rollouts_per_step`."""
+
+    def work(self, known: Known) -> Work:
+        return Work(
+            rows=self.rollouts_per_step,
+            steps=optimizer_steps(self, known.prompts, self.rollouts_per_step // self.rollouts_per_prompt),
+            prompt_limit=self.max_prompt_tokens,
+            completion_limit=self.max_completion_tokens,
+            teacher="teacher",
+            generates=True,
+            trains=True,
+            batch="rollouts_per_step",
+            lora=self.lora,
+        )
 
     @model_validator(mode="after")
     def _whole_prompts(self) -> Self:
@@ -51,6 +71,55 @@ class Config(UsesPrompts, Optimization, SamplingWhileTraining):
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:
-    from reasoning_pipeline.training.distillation import on_policy_distillation_trainer, train_with_teacher
+    """Publishes the student as the last optimizer step leaves it."""
+    from reasoning_pipeline.training.distillation import train_with_teacher
 
-    return train_with_teacher(on_policy_distillation_trainer(config, context), context)
+    return train_with_teacher(make_trainer(config, context), context)
+
+
+def make_trainer(config: Config, context: StageContext) -> Any:
+    """The questions in their order, the teacher, the divergence, and who writes."""
+    from reasoning_pipeline.models.compatible import check_compatible
+    from reasoning_pipeline.training.batches import repeat_in_epochs, steps_for, within_length
+    from reasoning_pipeline.training.distillation import distillation_trainer, server_teacher
+    from reasoning_pipeline.training.generating import engine_for, problem_rows
+    from reasoning_pipeline.training.trl_bridge import generate_with
+
+    check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
+    renderer = context.renderer("policy")
+    problems = within_length(context.problems, renderer, config.max_prompt_tokens)
+    prompts_per_step = config.rollouts_per_step // config.rollouts_per_prompt
+    steps = steps_for(config, len(problems), prompts_per_step)
+    prompts = repeat_in_epochs(problems, steps * prompts_per_step, context.seed)
+    asked = [problem for problem in prompts for _ in range(config.rollouts_per_prompt)]
+
+    teacher = server_teacher(context, config.temperature) if context.profile.teacher == "server" else None
+    if teacher is not None and teacher.top_k == 0 and config.max_staleness:
+        raise PipelineError(
+            "teacher_top_k: 0 learns through the choice of the sampled tokens, which max_staleness: 1 leaves to an "
+            "older student without correction",
+            remedy="set teacher_top_k to 1 or more in the hardware profile, or max_staleness: 0 in the step",
+        )
+    trainer = distillation_trainer(
+        config,
+        context,
+        problem_rows(asked, renderer),
+        direction="reverse",
+        teacher=teacher,
+        steps=steps,
+        own_rollouts=True,
+        top_p=1.0,
+        top_k=0,
+        max_completion_length=config.max_completion_tokens,
+    )
+    engine = engine_for(
+        trainer,
+        config,
+        context,
+        renderer,
+        problems=asked,
+        copies=1,
+        rollouts_per_step=config.rollouts_per_step,
+        on_group=None if teacher is None else teacher.begin,
+    )
+    return generate_with(trainer, engine, renderer)

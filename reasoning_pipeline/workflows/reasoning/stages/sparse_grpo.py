@@ -7,19 +7,23 @@ Try it: python -m reasoning_pipeline run recipes/smoke/sparse_grpo.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from reasoning_pipeline.recipe.stage import GroupRelative
+from reasoning_pipeline.workflows.reasoning.fields import GroupRelative
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(GroupRelative):
+    title: ClassVar[str] = "Stage 1"
+    followed: ClassVar[tuple[str, ...]] = ("completion_tokens",)
+
     stage: Literal["sparse_grpo"] = "sparse_grpo"
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:
+    from reasoning_pipeline.training.loop import train
     from reasoning_pipeline.workflows.reasoning.grpo import grpo_trainer
 
-    return context.train(grpo_trainer(config, context))
+    return train(grpo_trainer(config, context), context)

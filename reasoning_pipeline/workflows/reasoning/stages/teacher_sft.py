@@ -7,11 +7,13 @@ Try it: python -m reasoning_pipeline run recipes/smoke/teacher_sft.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from reasoning_pipeline.recipe.stage import ModelRef, Optimization, RolloutsRef, StageConfig
+from reasoning_pipeline.recipe.fields import Optimization
+from reasoning_pipeline.recipe.stage import ModelRef, RolloutsRef, StageConfig
+from reasoning_pipeline.recipe.work import Known, Work, work_on_rollouts
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
@@ -23,8 +25,47 @@ class Config(StageConfig, Optimization):
     rollouts: RolloutsRef
     rollouts_per_step: int = Field(64, ge=1)
 
+    def work(self, known: Known) -> Work:
+        return work_on_rollouts(self, known, teacher=None)
+
 
 def run(config: Config, context: StageContext) -> StageOutcome:
-    from reasoning_pipeline.training.sft import sft_trainer
+    """Publishes the student after the last step."""
+    from reasoning_pipeline.training.loop import train
 
-    return context.train(sft_trainer(config, context))
+    return train(make_trainer(config, context), context)
+
+
+def make_trainer(config: Config, context: StageContext) -> Any:
+    """The teacher's rollouts in their order, prompt tokens masked, and TRL's trainer on them."""
+    from datasets import Dataset
+
+    from reasoning_pipeline.models.loading import load_model, load_tokenizer
+    from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
+    from reasoning_pipeline.training.batches import IGNORED, read_rollouts, repeat_in_epochs, steps_for
+    from reasoning_pipeline.training.lora import adapters
+    from reasoning_pipeline.training.trl_bridge import SFTConfig, SFTTrainer
+
+    rollouts = read_rollouts(context.inputs["rollouts"])
+    steps = steps_for(config, len(rollouts), config.rollouts_per_step)
+    rows = [
+        {
+            "input_ids": row["prompt_ids"] + row["completion_ids"],
+            "labels": [IGNORED] * len(row["prompt_ids"]) + row["completion_ids"],
+        }
+        for row in repeat_in_epochs(rollouts, steps * config.rollouts_per_step, context.seed)
+    ]
+    return SFTTrainer(
+        model=load_model(context.inputs["policy"]),
+        args=SFTConfig(
+            **common_arguments(config, context, steps),
+            **batch_arguments(config.rollouts_per_step, context),
+            max_length=None,
+            dataset_kwargs={"skip_prepare_dataset": True},
+            remove_unused_columns=False,
+            train_sampling_strategy="sequential",
+        ),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=load_tokenizer(context.inputs["policy"]),
+        peft_config=adapters(config),
+    )

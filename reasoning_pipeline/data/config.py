@@ -1,0 +1,89 @@
+"""What a recipe says of its data: where the problems come from, and the pools that they are divided into."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from reasoning_pipeline.base.validation import suggestion
+from reasoning_pipeline.data.arithmetic import MOST_PROBLEMS, SPLITS
+
+
+class IdsFile(BaseModel):
+    """A pool that a file lists: one problem id a line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    """Relative paths start at the recipe's folder."""
+
+
+class DataConfig(BaseModel):
+    """One set of problems and the pools it is divided into."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Literal["arithmetic", "jsonl", "hub"]
+    path: str | None = None
+    """`jsonl`: the file; relative paths start at the recipe's folder."""
+    id: str | None = None
+    """`hub`: data set id."""
+    revision: str | None = None
+    split: str = "train"
+    """`hub`: split. `arithmetic`: pool, validation, test or hard."""
+    subset: str | None = None
+    count: int | None = Field(None, ge=1)
+    """`arithmetic`: how many problems. Elsewhere: keep only this many (by stable hash)."""
+    unusable_answers: Literal["refuse", "set_aside"] = "refuse"
+    """What to do with a row whose answer is empty: an error that names it, or leave it out and count it."""
+    benchmark_overlap: Literal["ngram", "exact", "keep"] = "ngram"
+    """Problems that also stand in a suite of `evaluate` are left out and counted: by thirteen words in a row or the
+    whole text (`ngram`), by the whole text alone (`exact`), or not at all (`keep`). labels.py says which suites can be
+    looked at."""
+    columns: dict[Literal["id", "question", "answer"], str] = {}
+    """Names of the columns where they differ from id, question (or problem), answer."""
+    pools: dict[str, Fraction | IdsFile] = {}
+    """Pool name -> share of the problems ("3/4") or `{file: ids.txt}`; pools of one data set never overlap. What files
+    name is taken first, and shares divide the rest, as labels.py says."""
+
+    @property
+    def varies_with_seed(self) -> bool:
+        """Whether a recipe's seed decides which problems these are: only for the world that is made, not read."""
+        return self.source == "arithmetic" and self.split not in ("test", "hard")
+
+    @field_validator("pools", mode="before")
+    @classmethod
+    def _shares_or_files(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        shares: dict[str, Any] = {}
+        for name, share in value.items():
+            if isinstance(share, dict):
+                if set(share) != {"file"} or not isinstance(share["file"], str):
+                    raise ValueError(f"the pool {name!r} is a share such as 3/4, or {{file: ids.txt}}")
+                shares[name] = IdsFile(file=share["file"])
+                continue
+            try:
+                shares[name] = Fraction(str(share))
+            except (ValueError, ZeroDivisionError):
+                raise ValueError(f"the share of {name!r} must be a number or a fraction such as 3/4") from None
+        return shares
+
+    @model_validator(mode="after")
+    def _complete(self) -> DataConfig:
+        needed = {"arithmetic": "count", "jsonl": "path", "hub": "id"}[self.source]
+        if getattr(self, needed) is None:
+            raise ValueError(f"source {self.source!r} needs `{needed}`")
+        if self.source == "arithmetic":
+            if self.split not in ("train", *SPLITS):
+                raise ValueError(f"no split is called {self.split!r}{suggestion(self.split, SPLITS)}")
+            if (self.count or 0) > MOST_PROBLEMS:
+                raise ValueError(f"the arithmetic world has at most {MOST_PROBLEMS:,} problems (got {self.count:,})")
+        shares = [share for share in self.pools.values() if isinstance(share, Fraction)]
+        if sum(shares) > 1:
+            raise ValueError(f"the pools' shares add up to {sum(shares)}, more than the whole")
+        if any(share <= 0 for share in shares):
+            raise ValueError("a pool's share must be above 0")
+        return self

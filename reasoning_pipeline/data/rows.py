@@ -1,0 +1,195 @@
+"""Rows of somebody's data, and what they hold: the one reader of JSONL files and hub data sets, for training and
+benchmarks alike.
+
+Nothing here judges an answer; it only finds it. Where it stands is told by the recipe's or the suite's columns, because
+the obvious places are wrong now and then: AIME solutions box intermediate results, GSM8K's answer follows "####".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.records import Problem
+
+Row = tuple[str, dict[str, Any]]
+"""(place for messages, such as `math.jsonl:3`; the row's columns)"""
+
+AnswerForm = Literal["as_is", "integer", "after_hashes", "last_box"]
+
+QUESTION_COLUMNS = ("question", "problem", "prompt")
+ANSWER_COLUMNS = ("answer", "solution", "reference")
+ID_COLUMNS = ("id", "unique_id")
+"""Where a column is not named, the first of these that a row has."""
+MAX_LINE_BYTES = 1 << 20
+
+
+class Columns(BaseModel):
+    """Which column holds what; `meta` maps our name to theirs, and absent meta columns are left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str | None = None
+    """Without one the id is made from the question, so it survives reordering."""
+    question: str | None = None
+    answer: str | None = None
+    meta: dict[str, str] = {"subject": "subject", "level": "level"}
+
+
+def jsonl_rows(path: Path) -> Iterator[Row]:
+    """One JSON object a line; blank lines are skipped. Raises DataError naming the line of whatever is wrong."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        remedy = "give a readable JSONL file; a path in a recipe is relative to the recipe"
+        raise DataError(f"{path}: {reason}", remedy=remedy) from None
+    with file:
+        for number, line in enumerate(file, start=1):
+            place = f"{path}:{number}"
+            if len(line) > MAX_LINE_BYTES:
+                raise DataError(
+                    f"{place}: a line of {len(line):,} bytes; at most {MAX_LINE_BYTES:,} are read",
+                    remedy="write one problem a line; shorten or remove this one",
+                )
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)  # of bytes, so that a byte order mark is no mistake
+            except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise DataError(f"{place}: not valid JSON ({error})", remedy="mend or remove the line") from error
+            if not isinstance(row, dict):
+                raise DataError(
+                    f"{place}: expected an object, found {type(row).__name__}",
+                    remedy='write one problem a line: {"question": ..., "answer": ...}',
+                )
+            yield place, row
+
+
+def hub_rows(
+    name: str, subset: str | None, split: str, revision: str | None, *, remedy: str | None = None
+) -> Iterator[Row]:
+    """Rows of a data set on the hub, from its cache where it was fetched before. Raises DataError."""
+    try:
+        import datasets
+
+        table = datasets.load_dataset(name, subset, split=split, revision=revision)
+    except Exception as error:  # the hub's client raises many kinds; each means: not to be had here
+        first_line = str(error).strip().split("\n")[0]
+        raise DataError(
+            f"data set {name!r} could not be loaded: {first_line}",
+            remedy=remedy
+            or "`python -m launch prefetch RECIPE` where there is network, or `source: jsonl` with a local file",
+        ) from error
+    for number, row in enumerate(table):
+        yield f"{name}[{number}]", dict(row)
+
+
+def read_problem(
+    place: str,
+    row: dict[str, Any],
+    columns: Columns,
+    form: AnswerForm = "as_is",
+    *,
+    empty_answers: bool = False,
+    questions_only: bool = False,
+    named_only: bool = False,
+    id_digits: int = 16,
+) -> Problem:
+    """The problem that a row holds.
+
+    Args:
+        empty_answers: An empty answer is "" instead of an error.
+        questions_only: Answers are not looked at, and are "".
+        named_only: A column that is named is looked for under that name alone; else the usual ones serve too.
+        id_digits: Of an id that is made from the question.
+
+    Raises:
+        DataError: No such column, an empty question, an answer that is no text or number.
+    """
+
+    def cell(what: str, named: str | None, usual: tuple[str, ...], missing: str | None = None) -> Any:
+        names = dict.fromkeys((*filter(None, [named]), *(() if named and named_only else usual)))
+        return _cell(place, row, what, tuple(names), None if named and named_only else missing)
+
+    question = str(cell("question", columns.question, QUESTION_COLUMNS))
+    if not question.strip():
+        raise DataError(f"{place}: the question is empty", remedy="fill it in or drop the row")
+    if form == "last_box" and row.get("answer") is not None:
+        # A local copy that has an answer column has the answer; only the hub's layout hides it in the solution.
+        form, columns = "as_is", columns.model_copy(update={"answer": "answer"})
+    answer = "" if questions_only else _answer(place, cell("answer", columns.answer, ANSWER_COLUMNS), form)
+    if not answer and not (empty_answers or questions_only):
+        raise DataError(
+            f"{place}: the answer is empty",
+            remedy="fill it in or drop the row; `unusable_answers: set_aside` leaves such rows out",
+        )
+    identity = cell("id", columns.id, ID_COLUMNS, missing="")
+    return Problem(
+        id=str(identity) or f"q-{hashlib.sha256(question.encode()).hexdigest()[:id_digits]}",
+        question=question,
+        answer=answer,
+        meta=dict(_meta(row, columns)),
+    )
+
+
+def _cell(place: str, row: dict[str, Any], what: str, names: tuple[str, ...], missing: str | None) -> Any:
+    """What stands in the first of these columns that is filled; `missing` where the row has none of them."""
+    for name in names:
+        value = row.get(name)
+        if isinstance(value, list | dict | bool):
+            raise DataError(
+                f"{place}: column {name!r} holds a {type(value).__name__}, not a text",
+                remedy=f"name another column in the recipe: `columns: {{{what}: NAME}}`",
+            )
+        if value is not None:
+            return value
+    if any(name in row for name in names):
+        return ""
+    if missing is not None:
+        return missing
+    raise DataError(
+        f"{place}: no column {' or '.join(map(repr, names))}; found {', '.join(map(repr, row)) or 'none'}",
+        remedy=f"name the column in the recipe: `columns: {{{what}: NAME}}`",
+    )
+
+
+def _meta(row: dict[str, Any], columns: Columns) -> Iterator[tuple[str, Any]]:
+    """(our name, value) of the meta columns this row has; a local file may already use our names."""
+    for ours, theirs in columns.meta.items():
+        value = next((row[name] for name in (theirs, ours) if row.get(name) is not None), None)
+        if value is None:
+            continue
+        # MATH's "Level 5" becomes 5, so that the hub's copy and a local one group alike.
+        level = re.fullmatch(r"Level (\d)", value) if ours == "level" and isinstance(value, str) else None
+        yield ours, int(level.group(1)) if level else value
+
+
+def _answer(place: str, value: Any, form: AnswerForm) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise DataError(f"{place}: the answer is {value}, no number", remedy="write answers as text or finite numbers")
+    text = str(value).strip()
+    if not text or form == "as_is":
+        return text
+    if form == "integer":
+        # As distributed: "025", and once "336^\circ".
+        digits = re.fullmatch(r"\$?\s*(-?\d+)(?:\.0+)?\s*(?:\^\s*\{?\\circ\}?)?\s*\$?", text)
+        if digits is None:
+            raise DataError(f"{place}: expected an integer answer, found {text[:60]!r}", remedy="use the answer column")
+        return str(int(digits.group(1)))
+    if form == "after_hashes":
+        _, hashes, after = text.rpartition("####")
+        if not hashes and "\n" in text:
+            raise DataError(f'{place}: no "####" before the final answer', remedy="keep GSM8K's own answer column")
+        return re.sub(r"(?<=\d),(?=\d{3})", "", after.strip())
+    from reasoning_pipeline.verifier.extraction import extract_answer
+
+    return (extract_answer(text).answer or "").strip()

@@ -1,0 +1,117 @@
+"""What a suite's YAML says: where its problems come from, how many, with which prompt. Read without the problems.
+
+A suite is a file in this folder, by name; one's own problems are a JSONL file, given by path.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from reasoning_pipeline.base.files import shipped
+from reasoning_pipeline.base.jsonl import count_rows
+from reasoning_pipeline.data.rows import AnswerForm, Columns
+from reasoning_pipeline.errors import DataError
+
+SUITES_FOLDER = shipped("reasoning_pipeline.data", "suites")
+
+
+class Hub(BaseModel):
+    """A data set on the hub. The revision is a commit, so the bytes cannot change under it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    config: str | None = None
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    split: str
+
+
+class Generator(BaseModel):
+    """A split of the arithmetic world; the same three values always give the same problems."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    split: Literal["pool", "test", "hard", "validation"]
+    count: int = Field(ge=1)
+    seed: int
+
+
+class SuiteSpec(BaseModel):
+    """The content of a suite's YAML file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    about: str = ""
+    hub: Hub | None = None
+    generator: Generator | None = None
+    columns: Columns = Columns()
+    answer: AnswerForm = "as_is"
+    """Where the final answer stands in the answer column."""
+    rows: int | None = Field(default=None, ge=1)
+    digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """`data_digest` of a local file's rows. The hub's rows are pinned by their revision, and may carry other ids."""
+    preset: str = "qwen3-nonthinking"
+    max_tokens: dict[str, int] = {}
+    """Token limits that differ from the preset's, by preset (AIME with thinking: 38,912)."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> SuiteSpec:
+        if self.hub is not None and self.generator is not None:
+            raise ValueError("a suite has one source: `hub` or `generator`")
+        return self
+
+
+def suite_names() -> list[str]:
+    return sorted(path.stem for path in SUITES_FOLDER.glob("*.yaml"))
+
+
+def is_own_file(name: str) -> bool:
+    """Whether a suite's name is the path of a file of one's own."""
+    return name.endswith(".jsonl")
+
+
+def own_name(path: str) -> str:
+    """What a file of one's own is called in records and tables. Raises DataError where a suite that ships is called so:
+    its scores would be taken for that benchmark's."""
+    name = Path(path).stem
+    if name in suite_names():
+        raise DataError(
+            f'{path}: the suite "{name}" ships, and its scores are those of its pinned rows',
+            remedy="give your file another name; or say that it is a copy of that suite: "
+            f"`data: {{{name}: {path}}}` in a recipe, `--suite {name} --data {name}={path}` for an evaluation",
+        )
+    return name
+
+
+@cache
+def suite_spec(name: str) -> SuiteSpec:
+    """Of a suite that ships. Raises DataError where none has the name."""
+    path = SUITES_FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise DataError(
+            f'no suite is called "{name}"',
+            remedy=f"choose one of: {', '.join(suite_names())}; or give the path of a JSONL file of your own",
+        )
+    try:
+        return SuiteSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise DataError(f"{path}: not a suite\n{error}", remedy="see the files beside it") from None
+
+
+def spec_or_own(name: str) -> SuiteSpec:
+    """Of a suite that ships, else what is assumed of a file of one's own."""
+    return suite_spec(name) if name in suite_names() else SuiteSpec(title=name)
+
+
+def suite_rows(name: str, path: Path | None) -> int:
+    """How many problems a suite has: those of the local file where one is given, else what its YAML says; 0 where
+    neither tells."""
+    if path is not None:
+        return count_rows(path) if path.is_file() else 0
+    return spec_or_own(name).rows or 0

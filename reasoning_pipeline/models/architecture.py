@@ -1,0 +1,27 @@
+"""What of a model shapes its weights: two of one architecture can take turns in one server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+_NOT_ARCHITECTURE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
+
+
+def architecture(folder: Path) -> str:
+    """Two folders with equal values can take turns in one server. Canonical JSON of what shapes the weights."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return json.dumps({k: v for k, v in config.items() if k not in _NOT_ARCHITECTURE}, sort_keys=True)
+
+
+def architecture_digest(folder: Path) -> str:
+    """A short name for `architecture(folder)`; servers tell theirs on /status."""
+    return hashlib.sha256(architecture(folder).encode()).hexdigest()[:16]
+
+
+def bounded_length(folder: Path, wanted: int | None) -> int | None:
+    """`wanted`, but no more than the model has positions."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    positions = config.get("max_position_embeddings")
+    return min(wanted, positions) if wanted is not None and positions is not None else wanted

@@ -1,0 +1,67 @@
+"""What is asked of whoever writes rollouts, and what comes back: a server, a fleet, transformers, a script in tests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from reasoning_pipeline.records import Decoding, FinishReason
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationRequest:
+    """One prompt and how many completions of it. `seed` fixes all `n` of them."""
+
+    prompt_ids: list[int]
+    n: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """One continuation, as the engine wrote it.
+
+    Example:
+        Completion(token_ids=[8, 27, 97], logprobs=[-0.1, -0.02, -0.0], finish="stop", policy_version="demo:3")
+    """
+
+    token_ids: list[int]
+    """Includes the end token where one was written."""
+    logprobs: list[float]
+    """Nats, under the distribution the token was drawn from (after temperature and truncation)."""
+    finish: FinishReason
+    """`length` also where the context was full before `max_tokens`."""
+    policy_version: str
+
+
+OnResult = Callable[[int, list[Completion]], None]
+
+
+class Sampler(Protocol):
+    """What stages and evaluations generate with: a client, a fleet, the transformers engine, or a script in tests."""
+
+    def generate(
+        self,
+        requests: Sequence[GenerationRequest],
+        decoding: Decoding,
+        *,
+        stop_ids: Sequence[int],
+        on_result: OnResult | None = None,
+    ) -> list[list[Completion]]:
+        """`n` completions for each request, in the order of the requests.
+
+        `on_result(index, completions)` is called exactly once per request as it finishes, in any order, from this
+        thread; what it raises ends the generation. Raises ServerLost when the engine is gone, ServerError when it
+        refuses.
+        """
+        ...
+
+
+def sample_seeds(request: GenerationRequest) -> list[int]:
+    """One seed for each of a request's samples, far apart, so that neighbouring requests share none."""
+    return [
+        int.from_bytes(hashlib.blake2b(f"{request.seed}/{sample}".encode(), digest_size=7).digest(), "big")
+        for sample in range(request.n)
+    ]
