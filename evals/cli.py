@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from evals.commands import COMMANDS
+from reasoning_pipeline.base.text import percent
 from reasoning_pipeline.errors import DataError, ServerLost, Stopped
 
 if TYPE_CHECKING:
@@ -164,8 +165,8 @@ def _stop(number: int, frame: object) -> NoReturn:
 def table(result: EvaluationResult) -> str:
     lines = [_line(summary) for summary in result.summaries.values()]
     for name, pooled in result.pooled.items():
-        interval = f"[{100 * pooled.low:.1f}, {100 * pooled.high:.1f}]"
-        lines.append(f"{name} pooled  {100 * pooled.mean:.1f} %  {interval}  {pooled.problems} × {pooled.samples}")
+        interval = f"[{percent(pooled.low)}, {percent(pooled.high)}]"
+        lines.append(f"{name} pooled  {percent(pooled.mean)} %  {interval}  {pooled.problems} × {pooled.samples}")
     return "\n".join(lines)
 
 
@@ -174,20 +175,17 @@ def _line(summary: Summary) -> str:
     if score is None:
         return f"{summary.suite}  nothing could be scored  {asked}"
 
-    def error(value: float | None) -> str:
-        return "–" if value is None else f"{100 * value:.1f}"
-
     parts = [
-        f"{summary.suite}  {100 * score.mean:.1f} %",
-        f"± {error(score.se_fixed)} (problems fixed) / {error(score.se_drawn)} (drawn)",
-        f"[{100 * score.low:.1f}, {100 * score.high:.1f}]",
+        f"{summary.suite}  {percent(score.mean)} %",
+        f"± {percent(score.se_fixed)} (problems fixed) / {percent(score.se_drawn)} (drawn)",
+        f"[{percent(score.low)}, {percent(score.high)}]",
         asked,
     ]
     if summary.samples > 1:
         curves = {"pass": summary.pass_at, "maj": summary.maj_at}
-        parts += [f"{name}@{max(curve)} {100 * curve[max(curve)]:.1f}" for name, curve in curves.items() if curve]
+        parts += [f"{name}@{max(curve)} {percent(curve[max(curve)])}" for name, curve in curves.items() if curve]
     shown = ("truncated", "no_answer", "timeout", "error", "unscored", "set_aside")
-    parts += [f"{name.replace('_', ' ')} {100 * summary.shares[name]:.1f} %" for name in shown if summary.shares[name]]
+    parts += [f"{name.replace('_', ' ')} {percent(summary.shares[name])} %" for name in shown if summary.shares[name]]
     return "  ".join(parts)
 
 

@@ -1,1 +1,1 @@
-"""How steps are started on other shapes of machine: configurations for `accelerate launch` (accelerate/)."""
+"""A recipe's plan as jobs of a cluster: scripts, the queue, what was submitted, and what must be fetched before."""

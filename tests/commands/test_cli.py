@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from reasoning_pipeline.__main__ import main
-from reasoning_pipeline.base.text import clock
 from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
 from reasoning_pipeline.run.progress import describe, summary
 from tests.bench import Bench, command
@@ -150,11 +149,6 @@ def test_progress_shows_what_is_known_and_no_more():
     values = {"step": 12, "total_steps": 48, "reward": 0.516, "tokens_per_s": 6400.4, "seconds_left": 18.4, "loss": 1.0}
     assert describe(values) == "step 12/48 · reward 0.52 · 6,400 tokens/s · 0:18 left"
     assert describe({"step": 1, "loss": 2.0, "kl": None}) in ("step 1 · loss 2.000", "step 1")
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(7.4, "0:07"), (59.6, "1:00"), (754, "12:34"), (7384, "2:03:04")])
-def test_clock(seconds: float, text: str):
-    assert clock(seconds) == text
 
 
 @pytest.mark.parametrize(

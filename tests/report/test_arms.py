@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import pytest
 
-from reasoning_pipeline.base.text import hours
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.report import arms_table, write_arms_csv, write_report
@@ -121,11 +120,6 @@ def test_names_beside_one_column_of_points_stand_apart_inside_the_drawing():
     assert placed == [2.0, 2.0 + NAME_GAP, 2.0 + 2 * NAME_GAP]
     low = _spread([97.0, 98.0, 99.0])
     assert low[-1] == 100 and all(b - a == pytest.approx(NAME_GAP) for a, b in pairwise(low))
-
-
-@pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.01, "36 s"), (0.5, "30.0 min"), (26, "26.0 h")])
-def test_hours(value, text):
-    assert hours(value) == text
 
 
 def test_an_arm_is_compared_over_the_seeds_that_the_main_arm_has_too(tmp_path):
