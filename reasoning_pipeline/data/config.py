@@ -40,13 +40,13 @@ class DataConfig(BaseModel):
     """What to do with a row whose answer is empty: an error that names it, or leave it out and count it."""
     benchmark_overlap: Literal["ngram", "exact", "keep"] = "ngram"
     """Problems that also stand in a suite of `evaluate` are left out and counted: by thirteen words in a row or the
-    whole text (`ngram`), by the whole text alone (`exact`), or not at all (`keep`). labels.py says which suites can be
+    whole text (`ngram`), by the whole text alone (`exact`), or not at all (`keep`). pools.py says which suites can be
     looked at."""
     columns: dict[Literal["id", "question", "answer"], str] = {}
     """Names of the columns where they differ from id, question (or problem), answer."""
     pools: dict[str, Fraction | IdsFile] = {}
     """Pool name -> share of the problems ("3/4") or `{file: ids.txt}`; pools of one data set never overlap. What files
-    name is taken first, and shares divide the rest, as labels.py says."""
+    name is taken first, and shares divide the rest, as pools.py says."""
 
     @property
     def varies_with_seed(self) -> bool:

@@ -1,7 +1,7 @@
 """Contamination: which training problems also stand in a benchmark, by normalised text or by thirteen words in a row.
 
 Thirteen words as in GPT-3's study (Brown et al., arXiv 2005.14165, appendix C). An n-gram match is a suspicion and not
-a proof: competition problems share stock phrases. Pools leave such problems out (labels.py); `python -m evals overlap`
+a proof: competition problems share stock phrases. Pools leave such problems out (pools.py); `python -m evals overlap`
 lists them.
 """
 

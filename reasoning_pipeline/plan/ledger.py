@@ -1,6 +1,6 @@
 """The label ledger of one arm: who spends which pool, who reads its questions only, and what a lineage has spent.
 
-Spending is checked when a recipe is read (recipe_checks.py), and once more when it is planned, against what models from
+Spending is checked when a recipe is read (recipe/checks.py), and once more when it is planned, against what models from
 elsewhere have behind them; this module counts.
 """
 

@@ -28,7 +28,7 @@ ALL = "all"
 """What `--arm` takes for every arm."""
 
 ReadStep = Callable[[str, str, Any, list[str]], StageConfig | None]
-"""(place, name, fields, problems) -> the step; recipe.py reads the recipe's own steps with the same."""
+"""(place, name, fields, problems) -> the step; reading.py reads the recipe's own steps with the same."""
 
 
 def worlds(recipe: Recipe, seed: int) -> Iterator[World]:

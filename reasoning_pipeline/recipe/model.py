@@ -1,7 +1,7 @@
 """What a recipe is, once validated: data and pools, the prompt, the steps, the evaluations, the arms.
 
-Frozen records without behaviour beyond looking things up; recipe.py reads them from YAML, recipe_checks.py looks for
-what is wrong between the fields, arms.py derives the arms. No torch here.
+Frozen records without behaviour beyond looking things up; reading.py reads them from YAML, checks.py looks for
+what is wrong between the fields, arms.py derives the arms, sections.py says what workflows add. No torch here.
 """
 
 from __future__ import annotations

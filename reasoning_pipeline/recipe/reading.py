@@ -1,7 +1,7 @@
 """YAML -> validated recipe. Everything wrong is gathered and reported once, with place and suggestion.
 
-A recipe says what the experiment is: data and pools, the prompt, the steps, the evaluations, the arms (recipe_model.py
-has the records). Where it runs is a hardware profile (hardware.py). No torch here.
+A recipe says what the experiment is: data and pools, the prompt, the steps, the evaluations, the arms (model.py has
+the records), and what workflows add (sections.py). Where it runs is a hardware profile. No torch here.
 """
 
 from __future__ import annotations

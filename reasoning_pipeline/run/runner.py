@@ -26,13 +26,13 @@ from reasoning_pipeline.recipe.model import MAIN, Recipe
 from reasoning_pipeline.recipe.stage import Evaluation
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import write_json
-from reasoning_pipeline.rollouts.servers import register as server_files
+from reasoning_pipeline.rollouts.servers import register
 from reasoning_pipeline.rollouts.servers.pool import Pool, ServerPool, Servers, server_pool
 from reasoning_pipeline.rollouts.servers.teacher import TeacherServers, asks_a_server
+from reasoning_pipeline.run.executor import step_executor
 from reasoning_pipeline.run.failure import why_it_failed
 from reasoning_pipeline.run.process import StepProcess, input_folder, launched
 from reasoning_pipeline.run.progress import Progress
-from reasoning_pipeline.step_executor import step_executor
 
 SAME_REQUEST_SECONDS = 1.0
 """A second Ctrl-C within this time is the first one, passed on twice."""
@@ -138,7 +138,7 @@ class Runner:
             logs,
             plan.registry.folder,
             max_model_len=longest_sequence(plan),
-            register=self.root / server_files.FOLDER,
+            register=self.root / register.FOLDER,
         )
         self._teachers = TeacherServers(
             self.profile,
@@ -147,7 +147,7 @@ class Runner:
                 logs / "teacher",
                 plan.registry.folder,
                 max_model_len=longest_sequence(plan) + 1,  # scoring a sequence writes one token
-                register=self.root / server_files.FOLDER,
+                register=self.root / register.FOLDER,
             ),
         )
         try:

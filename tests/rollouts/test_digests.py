@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from reasoning_pipeline.rollouts.weights import digests as tensor_digests
+from reasoning_pipeline.rollouts.weights import digests
 from reasoning_pipeline.rollouts.weights.digests import (
     Block,
     CheckpointFiles,
@@ -42,7 +42,7 @@ def test_casting_is_torch_s_to_the_bit(found: str, wanted: str) -> None:
 
 
 def test_over_the_turns_every_element_of_every_tensor_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensor_digests, "BYTES_PER_PUSH", 4 * 20)
+    monkeypatch.setattr(digests, "BYTES_PER_PUSH", 4 * 20)
     shapes = {"large": (7, 5), "small": (3,), "exact": (2, 10)}
     seen: dict[str, set[int]] = {name: set() for name in shapes}
     for turn in range(4):  # "large" gets 10 / 3 + 10 * 35 / 58 elements, both rounded up: 4 + 7 of 35, four turns

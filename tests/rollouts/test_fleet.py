@@ -26,7 +26,7 @@ from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE, RolloutClient
 from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
 from reasoning_pipeline.rollouts.clients.fleet import RolloutFleet
-from reasoning_pipeline.rollouts.servers import register as server_files
+from reasoning_pipeline.rollouts.servers import register
 from reasoning_pipeline.rollouts.servers.adopted import AdoptedServers
 from reasoning_pipeline.rollouts.servers.process import RolloutServer
 from reasoning_pipeline.rollouts.weights.push import load_folder
@@ -51,8 +51,8 @@ class Served:
     output: Path
 
     @property
-    def file(self) -> server_files.ServerFile:
-        running, _ = server_files.read(self.root / "servers")
+    def file(self) -> register.ServerFile:
+        running, _ = register.read(self.root / "servers")
         return running[0]
 
     def client(self) -> RolloutClient:
@@ -290,7 +290,7 @@ def test_a_server_killed_while_it_writes_and_scores_and_its_serve_says_so(fleet:
     assert scores[-1] == pytest.approx(fleet.servers[0].score(sequences[-1:])[0], abs=1e-4)
     assert served.process.wait(timeout=30) == 1
     assert "the server ended by itself" in served.output.read_text()
-    assert server_files.read(served.root / "servers") == ([], []), "its file is gone with it"
+    assert register.read(served.root / "servers") == ([], []), "its file is gone with it"
     with pytest.raises(ServerLost, match="is gone"):
         RolloutClient(fleet._servers[1].url, key=KEY).generate(REQUESTS, DECODING, stop_ids=[2])
 
@@ -300,7 +300,7 @@ def test_a_server_leaves_when_its_serve_was_killed_and_status_cleans_up(
 ) -> None:
     started = start_serve(tiny_model, tmp_path)
     deadline = time.monotonic() + 30
-    while not (running := server_files.read(tmp_path / "servers")[0]):
+    while not (running := register.read(tmp_path / "servers")[0]):
         assert time.monotonic() < deadline, started.output.read_text()
         time.sleep(0.05)
     family = started.family()

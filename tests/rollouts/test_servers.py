@@ -14,7 +14,7 @@ from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.hardware.profile import HardwareProfile, ServerProfile
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
 from reasoning_pipeline.rollouts.servers import pool as pool_module
-from reasoning_pipeline.rollouts.servers import register as server_files
+from reasoning_pipeline.rollouts.servers import register
 from reasoning_pipeline.rollouts.servers.adopted import AdoptedServers
 from reasoning_pipeline.rollouts.servers.pool import ServerPool
 
@@ -25,18 +25,18 @@ def test_the_file_of_a_server_that_is_gone_is_removed_and_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    folder = tmp_path / server_files.FOLDER
-    server_files.write(folder, child.pid, url="http://127.0.0.1:1", model="tiny", log=tmp_path / "x.log")
+    folder = tmp_path / register.FOLDER
+    register.write(folder, child.pid, url="http://127.0.0.1:1", model="tiny", log=tmp_path / "x.log")
     elsewhere = json.loads((folder / f"{child.pid}.json").read_text()) | {"host": "another-node"}
     (folder / "7.json").write_text(json.dumps(elsewhere))
-    assert [entry.model for entry in server_files.read(folder)[0]] == ["tiny", "tiny"]
+    assert [entry.model for entry in register.read(folder)[0]] == ["tiny", "tiny"]
     child.kill()
     child.wait()
-    running, gone = server_files.read(folder)
+    running, gone = register.read(folder)
     assert [entry.host for entry in running] == ["another-node"], "of another machine nobody here can say"
-    assert [entry.pid for entry in gone] == [child.pid] and server_files.read(folder)[1] == []
+    assert [entry.pid for entry in gone] == [child.pid] and register.read(folder)[1] == []
     (folder / "7.json").write_text("not a record")
-    assert server_files.read(folder) == ([], []) and not list(folder.iterdir())
+    assert register.read(folder) == ([], []) and not list(folder.iterdir())
 
 
 def test_a_profile_gives_each_server_devices_of_its_own() -> None:

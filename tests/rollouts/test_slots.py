@@ -9,7 +9,6 @@ import torch
 from safetensors import safe_open
 
 from reasoning_pipeline.errors import ServerError
-from reasoning_pipeline.rollouts.weights import slots as tensor_slots
 from reasoning_pipeline.rollouts.weights.gathering import TensorInfo
 from reasoning_pipeline.rollouts.weights.slots import PADDING, TensorSlots
 
@@ -27,7 +26,7 @@ def contents(path: Path) -> dict[str, torch.Tensor]:
 def test_chunks_come_back_as_they_were_and_at_most_two_lie_in_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reuse: bool
 ) -> None:
-    monkeypatch.setattr(tensor_slots, "CHUNK_BYTES", 100)
+    monkeypatch.setattr("reasoning_pipeline.rollouts.weights.slots.CHUNK_BYTES", 100)
     infos = [info("a", 5, 4), info("b", 3), info("empty", 0), info("c", 5, 5), info("d", 2, 2)]  # 80, 12, 0, 100, 16
     slots = TensorSlots(tmp_path, infos, reuse=reuse)
     assert [[one.name for one in chunk] for chunk in slots.chunks] == [["a", "b", "empty"], ["c"], ["d"]]

@@ -9,7 +9,7 @@ import pytest
 
 from reasoning_pipeline.base.yaml_files import read_yaml
 from reasoning_pipeline.hardware.profile import PROFILES_FOLDER
-from reasoning_pipeline.rollouts.servers import register as server_files
+from reasoning_pipeline.rollouts.servers import register
 from tests.run.conftest import SMOKE, Run
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ def test_a_step_with_two_servers_survives_the_loss_of_one(smoke_root: Path, tmp_
     longer = ["--set", "steps.teacher_rl.steps=12", "--until", "teacher_rl"]
     run = Run("run", SMOKE / "extra_rl.yaml", "--root", smoke_root, "--hardware", profile, *longer)
     run.wait_for_step(smoke_root, "sparse_grpo", 4, timeout_s=400)
-    servers, _ = server_files.read(smoke_root / server_files.FOLDER)
+    servers, _ = register.read(smoke_root / register.FOLDER)
     assert len(servers) == 2
     key = psutil.Process(servers[0].pid).environ()["VLLM_API_KEY"]
     family = run.tree.children(recursive=True)
@@ -40,4 +40,4 @@ def test_a_step_with_two_servers_survives_the_loss_of_one(smoke_root: Path, tmp_
     assert not [path for path in left if key.encode() in path.read_bytes()]
     assert any(path.name == "plan.json" for path in files) and any(path.name == "context.json" for path in files)
     assert not psutil.wait_procs(family, timeout=30)[1], "nothing is left running"
-    assert not list((smoke_root / server_files.FOLDER).glob("*.json"))
+    assert not list((smoke_root / register.FOLDER).glob("*.json"))

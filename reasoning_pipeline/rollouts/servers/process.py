@@ -30,7 +30,7 @@ from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.hardware.environment import devices_of_ours, own_environment
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.clients.client import POLICY_NAME, RolloutClient
-from reasoning_pipeline.rollouts.servers import register as server_files
+from reasoning_pipeline.rollouts.servers import register
 from reasoning_pipeline.rollouts.vllm.plugin import BACKENDS, FOLDERS_VARIABLE, TRANSFER_PREFIX, WORKER_EXTENSION
 
 LOG_LINES_SHOWN = 15
@@ -122,7 +122,7 @@ class RolloutServer:
             silence_s=self.profile.server.silence_timeout_s,
         )
         if self._register is not None:
-            server_files.write(self._register, self._process.pid, url=self.url, model=self.name, log=self.log)
+            register.write(self._register, self._process.pid, url=self.url, model=self.name, log=self.log)
 
     @property
     def client(self) -> RolloutClient:
@@ -191,7 +191,7 @@ class RolloutServer:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             if self._register is not None:
-                server_files.remove(self._register, self._process.pid)
+                register.remove(self._register, self._process.pid)
         if self._owns_transfer_folder:
             shutil.rmtree(self.transfer_folder, ignore_errors=True)
 
