@@ -13,7 +13,7 @@ from launch.script import Target, log_name, render
 from launch.submitted import Submission, Submitted
 from reasoning_pipeline.base.locks import run_lock
 from reasoning_pipeline.errors import PipelineError, RecipeError
-from reasoning_pipeline.estimates.steps import check_fit
+from reasoning_pipeline.estimates.steps import check_fit, work_of
 from reasoning_pipeline.hardware.launcher import accelerate_file
 from reasoning_pipeline.hardware.profile import HardwareProfile, accumulation
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
@@ -57,27 +57,16 @@ def _check(plan: Plan, profile: HardwareProfile, steps: list[PlannedStep]) -> No
     if profile.accelerate_config is not None:
         accelerate_file(profile)
     for step in steps:
-        batch = _global_batch(step)
-        if batch is None:
+        work = work_of(plan, step)
+        if work is None or not work.trains or not type(step.config).heavy:  # what is not heavy trains in one process
             continue
         try:
-            accumulation(profile, batch, what=step.name)
+            accumulation(profile, work.rows, what=step.name)
         except RecipeError as error:
             problems += error.problems
     if problems:
         raise RecipeError(f"{plan.recipe.path} on {profile.name}", problems)
     check_fit(plan, profile, steps)
-
-
-def _global_batch(step: PlannedStep) -> int | None:
-    """Rollouts of one optimizer step; None for steps that train nothing, or in one process always."""
-    config = step.config
-    if not type(config).heavy:
-        return None
-    if (problems := getattr(config, "problems_per_step", None)) is not None:
-        return int(problems) * int(getattr(config, "group_size", 1))
-    batch = getattr(config, "rollouts_per_step", None)
-    return int(batch) if batch is not None else None
 
 
 def submit(
