@@ -19,7 +19,6 @@ from reasoning_pipeline.data.rows import Row, hub_rows, jsonl_rows, read_problem
 from reasoning_pipeline.data.suites.spec import SuiteSpec, is_own_file, own_name, spec_or_own, suite_spec
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
-from reasoning_pipeline.verifier import audit_references
 
 ID_DIGITS = 12
 """Of ids that are made from a question; the pinned digests hold such ids."""
@@ -87,6 +86,8 @@ def load_suite(name: str, *, data: Path | None = None, allow_changed: bool = Fal
     set_aside = [(problem.id, "empty answer") for problem in found if not problem.answer]
     problems = [problem for problem in found if problem.answer]
     if audit:
+        from reasoning_pipeline.verifier import audit_references  # a plan reads suites and judges nothing
+
         audited = audit_references(problems)
         problems, set_aside = list(audited.usable), set_aside + list(audited.set_aside)
     if not problems:
