@@ -20,9 +20,9 @@ from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
 from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
 from reasoning_pipeline.hardware.profile import HardwareProfile
-from reasoning_pipeline.recipe.stage import stage_module
+from reasoning_pipeline.recipe.workflows import stage_module
 from reasoning_pipeline.records import Problem
-from reasoning_pipeline.rollouts.clients.dispatch import Completion, GenerationRequest
+from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest
 from reasoning_pipeline.run.context import StageContext
 from reasoning_pipeline.run.metrics import read_metrics
 from reasoning_pipeline.workflows.reasoning.readable import distillation, grpo
