@@ -227,7 +227,7 @@ def stage_step(
     """One step of a stage, through its `run`. `before(trainer)` may change what the trainer holds."""
     from transformers import TrainerCallback
 
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
 
     module = stage_module(kind)
     config = module.Config(policy="p", seed=3, steps=1, learning_rate=LEARNING_RATE, **fields)
@@ -291,7 +291,7 @@ def assert_same_step(stage: Step, twin: Step) -> None:
 
 
 def model_at(folder: Path) -> Any:
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
 
     return load_model(folder)
 
