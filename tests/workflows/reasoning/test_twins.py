@@ -228,6 +228,8 @@ def stage_step(
     from transformers import TrainerCallback
 
     from reasoning_pipeline.models.loading import load_model
+    from reasoning_pipeline.training import distillation as train_distillation
+    from reasoning_pipeline.training import loop
 
     module = stage_module(kind)
     config = module.Config(policy="p", seed=3, steps=1, learning_rate=LEARNING_RATE, **fields)
@@ -241,18 +243,20 @@ def stage_step(
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
             gradients.update({name: p.grad.clone() for name, p in model.named_parameters()})
 
-    train = context.train
+    train = loop.train
 
-    def watched(trainer: Any) -> Any:
+    def watched(trainer: Any, context: StageContext) -> Any:
         if writer is not None:
             trainer.vllm_generation.push_weights = writer
         if before is not None:
             before(trainer)
         trainer.add_callback(Watcher)
-        return train(trainer)
+        return train(trainer, context)
 
-    context.train = watched  # type: ignore[method-assign]
-    outcome = module.run(config, context)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train", watched)
+        patch.setattr(train_distillation, "train", watched)
+        outcome = module.run(config, context)
     weights = dict(load_model(outcome.folder).named_parameters())
     return Step(read_metrics(work / "metrics.jsonl")[0]["loss"], gradients, weights)
 
