@@ -82,6 +82,8 @@ def load_suite(name: str, *, data: Path | None = None, allow_changed: bool = Fal
         objection(f"{source}: not the {name} that was pinned (digest {digest[:12]}, expected {spec.digest[:12]})")
     elif spec.digest is not None and spec.generator is not None and data is None and digest != spec.digest:
         objection(f"{source}: the generator no longer makes the {name} that was pinned (digest {digest[:12]})")
+    ids = {problem.id for _, problem in rows}
+    notes += [f"known issue: {name}: {what}" for name, what in spec.known_issues.items() if name in ids]
     found = _without_duplicates(rows, objection, refuse=spec.hub is None or data is not None)
     set_aside = [(problem.id, "empty answer") for problem in found if not problem.answer]
     problems = [problem for problem in found if problem.answer]
