@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 
 from reasoning_pipeline.errors import PipelineError, Stopped
 from reasoning_pipeline.hardware.launcher import has_launcher, sharding_kind
-from reasoning_pipeline.models.loading import copy_tokenizer
+from reasoning_pipeline.models.description import carry_over
 from reasoning_pipeline.rollouts.engine import TrainerEngine
 from reasoning_pipeline.rollouts.weights.proof import local_probe
 from reasoning_pipeline.run.context import StageContext, StageOutcome
@@ -41,6 +41,8 @@ _TRL_NAMES = {
     "completions/clipped_ratio": "truncated",
     "sampling/sampling_logp_difference/max": "sampler_mismatch",
     "top_k_overlap": "top_k_overlap",
+    "kl": "kl",  # GRPO with a kl_coefficient: to the start policy, TRL's estimate from the sampled tokens
+    "clip_ratio/region_mean": "clip_ratio",
 }
 
 
@@ -208,9 +210,7 @@ def _save(context: StageContext, trainer: Any, metrics: Metrics | None, callback
     if metrics is None:
         return StageOutcome(output, {})
     metrics.close()
-    for leftover in ("training_args.bin", "README.md"):  # a pickle, and a card that is not ours
-        (output / leftover).unlink(missing_ok=True)
-    copy_tokenizer(context.inputs["policy"], output)
+    carry_over(context.inputs["policy"], output)
     probe.save(output)
     context.copy_metrics(output)
     for companion in _companions(trainer):
