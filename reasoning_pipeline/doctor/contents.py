@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.data.prompts import PromptRenderer
-from reasoning_pipeline.doctor.subject import Finding, Subject
+from reasoning_pipeline.doctor.subject import Finding, Level, Subject
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.compatible import check_compatible
-from reasoning_pipeline.models.outside import require_weights
+from reasoning_pipeline.models.outside import hub_refuses, require_weights, require_whole
+from reasoning_pipeline.models.pins import SHOWN_DIGITS, follow_command
 from reasoning_pipeline.plan.compatibility import check_distillations
 from reasoning_pipeline.recipe.stage import Evaluation
 from reasoning_pipeline.workflows.reasoning.fields import GroupRelative
@@ -38,20 +39,32 @@ AUDITED = 200
 
 
 def models(subject: Subject) -> Iterator[Finding]:
-    """Every model from outside: on this machine, with weights."""
+    """Every model from outside: on this machine, whole, at the commit that the recipe uses."""
     for model in subject.models():
         used = f"(for {', '.join(model.steps[:3])}{', …' if len(model.steps) > 3 else ''})"
         if model.folder is not None:
-            require_weights(model.folder)
-            yield Finding(level="ok", check="models", message=f"{model.reference} is here {used}")
+            try:
+                require_whole(model.commit)
+                require_weights(model.folder)
+            except PipelineError as error:
+                message = f"{model.reference} {used}: {error.message}"
+                yield Finding(level="error", check="models", message=message, remedy=error.remedy)
+                continue
+            at = f" at {model.commit.partition('@')[2][:SHOWN_DIGITS]}" if "@" in model.commit else ""
+            yield Finding(level="ok", check="models", message=f"{model.reference} is here{at} {used}")
             continue
+        refused = None if subject.offline else hub_refuses(model.commit)
         yield Finding(
-            level="error" if subject.offline else "warning",
+            level="error" if subject.offline or refused else "warning",
             check="models",
             message=f"{model.reference} is not on this machine {used}"
-            + ("" if subject.offline else "; its step would download it"),
-            remedy=f"python -m launch prefetch {subject.plan.recipe.path}",
+            + (f": {refused[0]}" if refused else "" if subject.offline else "; its step would download it"),
+            remedy=refused[1] if refused else f"python -m launch prefetch {subject.plan.recipe.path}",
         )
+    for move in subject.plan.pins.moved(ask=not subject.offline):
+        level: Level = "ok" if move.same else "warning"
+        remedy = f"to follow: {follow_command(subject.plan.recipe.path)}"
+        yield Finding(level=level, check="models", message=str(move), remedy=remedy)
 
 
 def tokenizers(subject: Subject) -> Iterator[Finding]:
