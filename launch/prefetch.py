@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoning_pipeline.base.hub import is_commit
 from reasoning_pipeline.data.sources import load_problems
 from reasoning_pipeline.data.suites.loading import load_suite
 from reasoning_pipeline.data.suites.spec import spec_or_own
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.outside import outside_folder
+from reasoning_pipeline.models.pins import SHOWN_DIGITS, Pins
 from reasoning_pipeline.recipe.arms import worlds
 from reasoning_pipeline.recipe.reading import STEP, Recipe
 from reasoning_pipeline.recipe.sections import data_source
@@ -67,31 +69,26 @@ def _references(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def fetch(recipe: Recipe, item: Wanted, root: Path) -> str:
     """Bring one thing into the cache and look at it as a run would; says what it found.
 
+    What the recipe used before is fetched again at that commit; what it never used gets its commit here.
+
     Raises:
         PipelineError: It cannot be had, with what to do about it.
     """
+    pins = Pins(root / recipe.name)
     try:
         if item.kind == "model":
-            folder = resolve_model(item.name, root).folder
+            folder = resolve_model(pins.model(item.name), root).folder
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            return f"{size / 2**30:,.2f} GiB in {folder}"
-        if item.kind == "data":
-            problems = load_problems(recipe.data[item.key], folder=Path(recipe.path).resolve().parent, seed=recipe.seed)
-            return f"{len(problems):,} problems"
-        return f"{len(load_suite(item.key).problems):,} problems"
+            found = f"{size / 2**30:,.2f} GiB in {folder}"
+            pins.model(item.name)
+        elif item.kind == "data":
+            config = recipe.data[item.key]
+            problems = load_problems(pins.data(config), folder=Path(recipe.path).resolve().parent, seed=recipe.seed)
+            commit = pins.data(config).revision or ""
+            found = f"{len(problems):,} problems" + (f" at {commit[:SHOWN_DIGITS]}" if is_commit(commit) else "")
+        else:
+            found = f"{len(load_suite(item.key).problems):,} problems"
     except PipelineError as error:
-        raise PipelineError(f"{item.kind} {item.name}: {error.message}", remedy=_remedy(error)) from error
-
-
-def _remedy(error: PipelineError) -> str | None:
-    """What to do, from the hub client's own kind of error."""
-    from huggingface_hub import errors
-
-    cause = error.__cause__
-    if isinstance(cause, errors.GatedRepoError):
-        return "its authors ask for consent: accept the licence on the model's page, then `hf auth login` or HF_TOKEN"
-    if isinstance(cause, errors.RepositoryNotFoundError | errors.RevisionNotFoundError):
-        return "no such name or revision on the hub, or a private one: check the spelling and HF_TOKEN"
-    if isinstance(cause, errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError | OSError):
-        return "the hub cannot be reached from here: run this on a machine with network, with the same HF_HOME"
-    return error.remedy
+        raise PipelineError(f"{item.kind} {item.name}: {error.message}", remedy=error.remedy) from error
+    pins.save()
+    return "\n".join([found, *(f"       {move.told(recipe.path)}" for move in pins.moved(ask=True))])

@@ -34,6 +34,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--mean-completion", type=int, metavar="TOKENS", help="for it (default: a quarter of the limit)"
     )
+    parser.add_argument(
+        "--follow-hub", action="store_true", help="take what branches of the hub mean now; the recipe stays at that"
+    )
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -41,11 +44,23 @@ def _plan(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.plan.compatibility import check_models
 
     profile = load_profile(arguments.hardware)
+    if arguments.follow_hub:
+        _follow(arguments)
     plan = load(arguments, sketch=True)
     _print_plan(plan, profile)
     check_models(plan)
     _print_estimates(plan, profile, arguments.mean_completion, shown=arguments.estimate or profile.device == "cuda")
     return 0
+
+
+def _follow(arguments: argparse.Namespace) -> None:
+    from reasoning_pipeline.models.pins import Pins
+    from reasoning_pipeline.recipe.reading import load_recipe
+
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    told = Pins(arguments.root / recipe.name).follow()
+    for line in told or ["every branch of the hub means what this recipe uses"]:
+        print(line)
 
 
 def _print_plan(plan: Plan, profile: HardwareProfile) -> None:
@@ -151,6 +166,8 @@ def _print_summary(console: Console, plan: Plan, several: bool) -> None:
             )
     if any(arm.name != MAIN for arm in plan.arms):
         console.print("`run` alone runs main; `--arm NAME` or `--arms` runs others")
+    for move in plan.pins.moved(ask=False):
+        console.print(move.told(plan.recipe.path), soft_wrap=True)
     for name, suites in plan.ledger.left_out.items():
         for suite, overlaps in suites.items():
             if count := len({overlap.train_id for overlap in overlaps}):

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from reasoning_pipeline.base.hub import AWAY, is_commit, prepared_folder, refusal
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
 
@@ -77,20 +78,47 @@ def jsonl_rows(path: Path) -> Iterator[Row]:
 def hub_rows(
     name: str, subset: str | None, split: str, revision: str | None, *, remedy: str | None = None
 ) -> Iterator[Row]:
-    """Rows of a data set on the hub, from its cache where it was fetched before. Raises DataError."""
+    """Rows of a data set on the hub, from its cache where it was fetched before. Raises DataError.
+
+    A revision that is a commit is read at that commit or not at all.
+    """
+    commit = revision if revision is not None and is_commit(revision) else None
     try:
         import datasets
 
-        table = datasets.load_dataset(name, subset, split=split, revision=revision)
+        table = _prepared(name, subset, split, commit) if commit is not None else None
+        if table is None:
+            table = datasets.load_dataset(name, subset, split=split, revision=revision)
     except Exception as error:  # the hub's client raises many kinds; each means: not to be had here
-        first_line = str(error).strip().split("\n")[0]
+        what, advice = refusal(error) or (str(error).strip().split("\n")[0], None)
         raise DataError(
-            f"data set {name!r} could not be loaded: {first_line}",
+            f"data set {name!r} could not be loaded: {what}",
             remedy=remedy
+            or advice
             or "`python -m launch prefetch RECIPE` where there is network, or `source: jsonl` with a local file",
         ) from error
+    # Where the hub does not answer, `datasets` reads the youngest revision that it finds, whichever was asked for.
+    read = {Path(file["filename"]).parent.name for file in getattr(table, "cache_files", [])}
+    if commit is not None and read - {commit}:
+        raise DataError(
+            f"data set {name!r} is not on this machine at commit {commit[:12]} (there is {', '.join(sorted(read))})",
+            remedy=remedy or AWAY,
+        )
     for number, row in enumerate(table):
         yield f"{name}[{number}]", dict(row)
+
+
+def _prepared(name: str, subset: str | None, split: str, commit: str) -> Any | None:
+    """What `datasets` made of this commit before, read without asking the hub; None where it has not."""
+    found = [path.parent for path in prepared_folder(name).glob(f"{subset or '*'}/*/{commit}/dataset_info.json")]
+    if len(found) != 1:
+        return None
+    from datasets.packaged_modules.cache.cache import Cache
+
+    configuration, version = found[0].parts[-3:-1]
+    last = name.rpartition("/")[2]
+    builder = Cache(dataset_name=last, repo_id=name, config_name=configuration, version=version, hash=commit)
+    return builder.as_dataset(split=split)
 
 
 def read_problem(

@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from reasoning_pipeline.base.hub import is_commit, prepared_folder
 from reasoning_pipeline.data.config import DataConfig
 from reasoning_pipeline.data.pools import DataSet, DataSource, Pools
 from reasoning_pipeline.data.sources import LoadedData
@@ -46,11 +47,13 @@ class SketchedPools(Pools):
 
 
 def in_cache(config: DataConfig) -> bool:
-    """Whether the hub's clients have this data set on disk. Looks at folder names only."""
+    """Whether the hub's clients have this data set on disk, at its commit where it has one. Looks at names only."""
     assert config.id is not None
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    prepared = Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets")) / config.id.replace("/", "___").lower()
+    prepared = prepared_folder(config.id)
     fetched = Path(os.environ.get("HF_HUB_CACHE", home / "hub")) / f"datasets--{config.id.replace('/', '--')}"
+    if config.revision is not None and is_commit(config.revision):
+        return any(prepared.glob(f"*/*/{config.revision}")) or (fetched / "snapshots" / config.revision).is_dir()
     return prepared.is_dir() or fetched.is_dir()
 
 

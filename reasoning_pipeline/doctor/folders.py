@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reasoning_pipeline.data.prompts import TEMPLATE_DATE, PromptRenderer
-from reasoning_pipeline.doctor.subject import Finding, Subject
+from reasoning_pipeline.doctor.subject import Finding, Level, Model, Subject
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.description import (
     CONFIG,
@@ -16,6 +16,8 @@ from reasoning_pipeline.models.description import (
     ignored_defaults,
     read_json,
 )
+from reasoning_pipeline.models.outside import hub_refuses, require_whole
+from reasoning_pipeline.models.pins import SHOWN_DIGITS, follow_command
 from reasoning_pipeline.models.refusals import check_model
 from reasoning_pipeline.models.weights import not_finite, weight_files
 from reasoning_pipeline.plan.compatibility import longest_rows
@@ -25,25 +27,39 @@ PROBE_BYTES = 2 * 2**30
 
 
 def models(subject: Subject) -> Iterator[Finding]:
-    """Every model from outside: on this machine, whole, of a kind that can be trained, every weight a number."""
+    """Every model from outside: on this machine, whole, at the commit that the recipe uses, of a kind that can be
+    trained, every weight a number."""
     for model in subject.models():
         used = f"(for {', '.join(model.steps[:3])}{', …' if len(model.steps) > 3 else ''})"
         if model.folder is None:
-            yield Finding(
-                level="error" if subject.offline else "warning",
-                check="models",
-                message=f"{model.reference} is not on this machine {used}"
-                + ("" if subject.offline else "; its step would download it"),
-                remedy=f"python -m launch prefetch {subject.plan.recipe.path}",
-            )
+            yield _absent(subject, model, used)
             continue
         try:
+            require_whole(model.commit)
             check_model(model.folder)
-            yield _finite(subject, model.folder) or Finding(
-                level="ok", check="models", message=f"{model.reference} is here {used}"
-            )
         except PipelineError as error:
-            yield Finding(level="error", check="models", message=error.message, remedy=error.remedy)
+            message = f"{model.reference} {used}: {error.message}"
+            yield Finding(level="error", check="models", message=message, remedy=error.remedy)
+            continue
+        at = f" at {model.commit.partition('@')[2][:SHOWN_DIGITS]}" if "@" in model.commit else ""
+        yield _finite(subject, model.folder) or Finding(
+            level="ok", check="models", message=f"{model.reference} is here{at} {used}"
+        )
+    for move in subject.plan.pins.moved(ask=not subject.offline):
+        level: Level = "ok" if move.same else "warning"
+        remedy = f"to follow: {follow_command(subject.plan.recipe.path)}"
+        yield Finding(level=level, check="models", message=str(move), remedy=remedy)
+
+
+def _absent(subject: Subject, model: Model, used: str) -> Finding:
+    refused = None if subject.offline else hub_refuses(model.commit)
+    return Finding(
+        level="error" if subject.offline or refused else "warning",
+        check="models",
+        message=f"{model.reference} is not on this machine {used}"
+        + (f": {refused[0]}" if refused else "" if subject.offline else "; its step would download it"),
+        remedy=refused[1] if refused else f"python -m launch prefetch {subject.plan.recipe.path}",
+    )
 
 
 def _finite(subject: Subject, folder: Path) -> Finding | None:
@@ -51,7 +67,9 @@ def _finite(subject: Subject, folder: Path) -> Finding | None:
     if size > PROBE_BYTES and not subject.with_models:
         return None
     name = not_finite(folder)
-    return name and Finding(
+    if name is None:
+        return None
+    return Finding(
         level="error",
         check="models",
         message=f"{folder}: {name} holds a NaN or an infinity",

@@ -49,7 +49,15 @@ class Subject:
             for entry in step.inputs:
                 if entry.step is None:
                     found.setdefault(entry.reference, []).append(step.name)
-        return [Model(reference, tuple(steps), self.folder(reference)) for reference, steps in found.items()]
+        return [
+            Model(reference, tuple(steps), self.folder(reference), self._commit(reference))
+            for reference, steps in found.items()
+        ]
+
+    def _commit(self, reference: str) -> str:
+        """`name@commit` of a hub model where that is known; nothing for a folder or an artifact."""
+        local = outside_folder(reference, self.plan.recipe.folder) is not None
+        return self.plan.pins.model(reference) if not local and reference.count("/") == 1 else ""
 
     def folder(self, reference: str) -> Path | None:
         """Where a model from outside is on this machine; None where it is not."""
@@ -57,7 +65,7 @@ class Subject:
         if folder is not None:
             return folder if folder.is_dir() else None
         if reference.count("/") == 1:
-            return _cached(reference)
+            return _cached(self.plan.pins.model(reference))
         artifact = self.plan.registry.folder / reference
         return artifact if artifact.is_dir() else None
 
@@ -83,6 +91,8 @@ class Model:
     reference: str
     steps: tuple[str, ...]
     folder: Path | None
+    commit: str
+    """Of a hub model: `name@commit`, or its name alone while no commit is known. Else nothing."""
 
 
 Check = Callable[[Subject], Iterator[Finding]]

@@ -121,7 +121,7 @@ def shape_of_input(plan: Plan, step: PlannedStep, field: str) -> ModelShape | No
     if entry.artifact is not None:
         return shape_of_folder(plan.registry.folder / entry.artifact)
     folder = outside_folder(entry.reference, plan.recipe.folder)
-    return shape_of_folder(folder) if folder is not None else hub_shape(entry.reference)
+    return shape_of_folder(folder) if folder is not None else hub_shape(plan.pins.model(entry.reference))
 
 
 def shape_of_folder(folder: Path) -> ModelShape | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from pathlib import Path
 
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.base.fingerprint import digest, file_digest, in_threads
+from reasoning_pipeline.base.hub import AWAY, GATED, UNKNOWN, cached_commit, may_fetch, refusal
 from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.models.weights import tensors, weight_files
 
@@ -48,7 +48,7 @@ def hub_snapshot(reference: str) -> Path | None:
     """The folder of the hub's cache that a name (`…@revision`) means on this machine; None where it was never
     fetched."""
     name, _, revision = reference.partition("@")
-    commit = hub_commit(name, revision)
+    commit = cached_commit(name, revision)
     if commit is None:
         return None
     from huggingface_hub.constants import HF_HUB_CACHE
@@ -88,21 +88,43 @@ def hub_fingerprint(reference: str) -> str:
 def hub_contents(reference: str) -> dict[str, str]:
     """A hub model's name and commit (or the revision's own name, where it was never fetched here)."""
     name, _, revision = reference.partition("@")
-    return {"model": name, "commit": hub_commit(name, revision) or f"revision {revision or 'main'}{UNFETCHED}"}
+    return {"model": name, "commit": cached_commit(name, revision) or f"revision {revision or 'main'}{UNFETCHED}"}
 
 
-def hub_commit(name: str, revision: str = "") -> str | None:
-    """The commit a revision means, from the hub's cache on this machine; None where it was never fetched."""
-    if re.fullmatch(r"[0-9a-f]{40}", revision):
-        return revision
-    from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.file_download import repo_folder_name
+def hub_folder(reference: str) -> Path:
+    """The folder of a hub model, fetched where it is not here. Raises RegistryError."""
+    return _snapshot(reference, local=False)
 
-    path = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model") / "refs" / (revision or "main")
+
+def require_whole(reference: str) -> None:
+    """Raises RegistryError where only part of a hub model is on this machine."""
+    if reference:
+        _snapshot(reference, local=True)
+
+
+def hub_refuses(reference: str) -> tuple[str, str] | None:
+    """(why, what to do) where the hub says that it does not give this model; None where it would, or is not there."""
+    name, _, revision = reference.partition("@")
     try:
-        return path.read_text(encoding="utf-8").strip() or None
-    except (OSError, ValueError):
-        return None
+        may_fetch(name, revision)
+    except Exception as error:  # the client raises many kinds
+        found = refusal(error)
+        return found if found is not None and found[1] in (GATED, UNKNOWN) else None
+    return None
+
+
+def _snapshot(reference: str, *, local: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    name, _, revision = reference.partition("@")
+    patterns = list(MODEL_FILES)
+    try:
+        found = snapshot_download(name, revision=revision or None, allow_patterns=patterns, local_files_only=local)
+    except Exception as error:  # the client raises many kinds; each means: not to be had here
+        what, remedy = refusal(error) or (str(error), AWAY)
+        done = "is not here as a whole" if local else "could not be fetched from the hub"
+        raise RegistryError(f"{reference!r} {done}: {what}", remedy=remedy) from error
+    return Path(found)
 
 
 class _Remembered:

@@ -157,4 +157,4 @@ def _folder_of(plan: Plan, model: PlannedInput) -> Path | None:
         return artifact.folder if artifact is not None else None
     if model.artifact is not None:
         return plan.registry.folder / model.artifact
-    return outside_folder(model.reference, plan.recipe.folder) or _snapshot(model.reference)
+    return outside_folder(model.reference, plan.recipe.folder) or _snapshot(plan.pins.model(model.reference))

@@ -16,6 +16,7 @@ from typing import Any
 
 from reasoning_pipeline.base.validation import suggestion
 from reasoning_pipeline.errors import RecipeError
+from reasoning_pipeline.models.pins import Pins
 from reasoning_pipeline.plan.ledger import Ledger
 from reasoning_pipeline.recipe.arms import ALL
 from reasoning_pipeline.recipe.model import Recipe
@@ -126,6 +127,8 @@ class Plan:
     steps: tuple[PlannedStep, ...]
     arms: tuple[PlannedArm, ...]
     """The main arm first, then the others; all of one seed before those of the next."""
+    pins: Pins = field(default_factory=Pins, repr=False)
+    """Which commits of the hub it is about."""
 
     @cached_property
     def _by_name(self) -> dict[str, PlannedStep]:

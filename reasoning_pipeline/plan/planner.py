@@ -7,6 +7,7 @@ same under another seed than the recipe's. What two arms share without the main 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from reasoning_pipeline.base.fingerprint import digest, file_digest
 from reasoning_pipeline.data.pools import Pools
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.models.outside import hub_contents, hub_fingerprint, outside_folder, require_weights
+from reasoning_pipeline.models.pins import Pins
 from reasoning_pipeline.plan.graph import Plan, PlannedArm, PlannedInput, PlannedStep
 from reasoning_pipeline.plan.ledger import Ledger
 from reasoning_pipeline.recipe.arms import worlds
@@ -59,7 +61,10 @@ class Planner:
 
     def __init__(self, recipe: Recipe, registry: Registry, pools: type[Pools] = Pools) -> None:
         self.recipe, self.registry = recipe, registry
-        self.pools = pools(data_source(recipe), recipe.seed)
+        self.pins = Pins(registry.root / recipe.name)
+        source = data_source(recipe)
+        data = {name: self.pins.data(config) for name, config in source.data.items()}
+        self.pools = pools(replace(source, data=data), recipe.seed)
         self.prompt = recipe.prompt.model_dump(mode="json")
         self._nodes: dict[str, PlannedStep] = {}
         self._users: dict[str, dict[tuple[str, int], None]] = {}
@@ -83,7 +88,10 @@ class Planner:
         for name, step in self._nodes.items():
             steps.append(self._with_users(step))
             steps += [self._with_users(companion) for companion in self._companions.get(name, {}).values()]
-        return Plan(recipe=self.recipe, registry=self.registry, steps=tuple(steps), arms=tuple(self._arms))
+        for config in self.recipe.data.values():
+            self.pins.data(config)  # what was read just now for the first time has a commit since
+        self.pins.save()
+        return Plan(self.recipe, self.registry, tuple(steps), tuple(self._arms), self.pins)
 
     def _with_users(self, step: PlannedStep) -> PlannedStep:
         object.__setattr__(step, "users", tuple(self._users[step.name]))  # still being built; nobody has seen it
@@ -275,8 +283,9 @@ class Planner:
                 self._known[key] = (str(model.fingerprint), None)
                 self._known["contents", reference] = model.contents
             elif reference.count("/") == 1:
-                self._known[key] = (hub_fingerprint(reference), None)
-                self._known["contents", reference] = hub_contents(reference)
+                pinned = self.pins.model(reference)
+                self._known[key] = (hub_fingerprint(pinned), None)
+                self._known["contents", reference] = hub_contents(pinned)
             else:  # an artifact that another recipe made; a word that names nothing is refused before anything runs
                 model = resolve_model(reference, self.registry.root)
                 self._known[key], folder = (str(model.fingerprint), model.folder.name), model.folder

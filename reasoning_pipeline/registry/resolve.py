@@ -9,7 +9,7 @@ from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.base.validation import suggestion
 from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.models.outside import MODEL_FILES, folder_digests, require_weights
+from reasoning_pipeline.models.outside import folder_digests, hub_folder, require_weights
 from reasoning_pipeline.registry.record import IMPORTED, RECORD, read_record, require_unedited
 from reasoning_pipeline.registry.store import Artifact, Registry
 
@@ -89,22 +89,7 @@ def _from_folder(folder: Path, root: Path) -> ResolvedModel:
 
 
 def _from_hub(reference: str) -> ResolvedModel:
-    from huggingface_hub import snapshot_download
-
-    name, _, revision = reference.partition("@")
-    try:
-        folder = Path(
-            snapshot_download(
-                name,
-                revision=revision or None,
-                allow_patterns=list(MODEL_FILES),
-            )
-        )
-    except Exception as error:  # the hub client raises many kinds; each means: not to be had here
-        raise RegistryError(
-            f"{reference!r} could not be fetched from the hub: {error}",
-            remedy="`python -m launch prefetch RECIPE` where there is network fetches it; or give a local folder",
-        ) from error
+    name, folder = reference.partition("@")[0], hub_folder(reference)
     require_weights(folder)
     # The snapshot folder is named after the commit, so a moved branch is a new identity.
     contents = {"model": name, "commit": folder.name}

@@ -41,8 +41,9 @@ def input_folder(plan: Plan, step: PlannedStep, field: str) -> Path:
     entry = step.input(field)
     if entry.artifact is not None:
         return plan.registry.folder / entry.artifact
-    root = plan.registry.root
-    return outside_folder(entry.reference, plan.recipe.folder) or resolve_model(entry.reference, root).folder
+    local = outside_folder(entry.reference, plan.recipe.folder)
+    # The commit that was planned, never what its branch means by now.
+    return local or resolve_model(plan.pins.model(entry.reference), plan.registry.root).folder
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,8 @@ class Runner:
                 with self.progress.waiting(f"fetching {reference} from the hub"):
                     resolve_model(reference, self.root)
             whole = make_plan(self.recipe, self.root, seeds)
+        for move in whole.pins.moved(ask=False):
+            self.console.print(move.told(self.recipe.path), highlight=False, soft_wrap=True)
         plan = whole if only or until else whole.of_arms(arms)  # a step's name says which arm it belongs to
         wanted = selected(plan, only, until)
         todo = [step for step in wanted if not step.complete]
