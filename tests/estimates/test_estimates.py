@@ -161,9 +161,30 @@ def test_sharding_divides_the_states():
     assert optimizer == {"ddp": 8 * n, "zero2": 2 * n, "zero3": 2 * n, "fsdp2": 2 * n}
     big = known("Qwen/Qwen3-8B")
     weights = {kind: parts(big, sharding=kind, **whole)["weights"] for kind in ("ddp", "zero2", "zero3", "fsdp2")}
-    # fsdp2: a quarter of the float32 weights, and two layers gathered or, if larger, an embedding
-    assert weights["fsdp2"] == big.parameters + 2 * max(2 * big.layer_parameters, big.embedding)
+    # fsdp2: a quarter of the float32 weights; gathered, two layers and the head that the loss reads
+    assert weights["fsdp2"] == big.parameters + 2 * (2 * big.layer_parameters + big.embedding)
     assert weights["fsdp2"] < weights["zero3"] < weights["zero2"] < weights["ddp"]
+
+
+def test_fsdp2_sums_gradients_in_float32_piece_by_piece():
+    big = known("Qwen/Qwen3-8B")
+    found = parts(big, sharding="fsdp2", processes=4, precision_bytes=2)["gradients"]
+    # a quarter of the sums; of the largest piece, the head, what the pass left and the same in float32
+    assert found == big.parameters + (2 + 4) * big.embedding
+
+
+def test_a_divided_reference_is_held_in_the_precision_of_its_passes():
+    task = TrainingTask(
+        policy=known("Qwen/Qwen3-8B"), loss="log_probabilities", micro_batch=1, tokens=8, reference=True
+    )
+    shape = task.policy
+
+    def reference(**place: Any) -> int:
+        return trainer_parts(task, Placement(precision_bytes=2, **place))["reference"]
+
+    assert reference() == 4 * shape.parameters
+    gathered = 2 * shape.layer_parameters + shape.embedding  # two layers at a time, and the head
+    assert reference(sharding="fsdp2", processes=4) == 2 * shape.parameters // 4 + 2 * gathered
 
 
 def test_lora_needs_no_gradients_and_moments_of_the_base():
