@@ -32,6 +32,7 @@ from reasoning_pipeline.estimates.steps import (
     estimate_plan,
     refuse_what_cannot_fit,
     what_cannot_fit,
+    work_of,
 )
 from reasoning_pipeline.estimates.work import Decoder, forward_flops, training_flops
 from reasoning_pipeline.hardware.profile import PROFILES_FOLDER, HardwareProfile, load_profile
@@ -407,6 +408,21 @@ def test_sharding_is_read_from_the_accelerate_configuration():
 
 
 # Recipes without their data
+
+
+def test_what_the_paper_leaves_open_is_an_arm_in_its_other_reading(tmp_path: Path):
+    plan = sketched("qwen3_1.7b_math", tmp_path)
+    step = {
+        name: plan.step(name) for name in ("warmup", "distill", "batch_of_prompts.warmup", "batch_of_prompts.distill")
+    }
+    rows = {name: work.rows for name, one in step.items() if (work := work_of(plan, one)) is not None}
+    # 64 rollouts, or 64 prompts with 8 rollouts each
+    assert rows == {"warmup": 64, "distill": 64, "batch_of_prompts.warmup": 512, "batch_of_prompts.distill": 512}
+    assert step["batch_of_prompts.warmup"].input("teacher").step == "teacher_rl", "one teacher for both"
+    losses = {
+        name: plan.step(name).config.loss for name in ("teacher_rl", "token_mean.teacher_rl", "token_mean.polish")
+    }  # type: ignore[attr-defined]
+    assert losses == {"teacher_rl": "grpo", "token_mean.teacher_rl": "dapo", "token_mean.polish": "dapo"}
 
 
 @pytest.mark.parametrize("recipe", LARGE)

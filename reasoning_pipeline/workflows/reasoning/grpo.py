@@ -36,6 +36,10 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
         top_p=1.0,
         top_k=0,
         beta=config.kl_coefficient,
+        # The penalty's estimator is multiplied by the policy's ratio. With one update a batch its value is 1, and its
+        # gradient makes that of the penalty the one of KL(policy || start); without it, it is that of another
+        # divergence (arXiv 2512.02556; readable/grpo.py, start_penalty).
+        use_bias_correction_kl=True,
         epsilon=config.clip_ratio,
         loss_type=config.loss,
         scale_rewards=config.scale_advantages,
