@@ -17,8 +17,9 @@ from functools import lru_cache
 from typing import Any
 
 from reasoning_pipeline.verifier.bounds import Unreadable, check
-from reasoning_pipeline.verifier.cleaning import Token, ascii_latex, is_word, tokens_of
+from reasoning_pipeline.verifier.cleaning import Token, is_word, tokens_of
 from reasoning_pipeline.verifier.expressions import ALGEBRA, NeedsAlgebra, parse_expression
+from reasoning_pipeline.verifier.spelling import ascii_latex
 from reasoning_pipeline.verifier.units import is_bare_unit, is_unit_phrase
 
 Answer = tuple[Any, ...]

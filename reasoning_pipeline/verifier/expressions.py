@@ -15,19 +15,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 from reasoning_pipeline.verifier.bounds import Unreadable, words
 from reasoning_pipeline.verifier.cleaning import FUNCTIONS, Token
-
-Tree = tuple[Any, ...]
+from reasoning_pipeline.verifier.trees import HALF, MINUS_ONE, ONE, Tree, times
 
 
 class NeedsAlgebra(Unreadable):
     """A sum, an integral, a limit: legible, but not to this grammar."""
 
 
-ONE, MINUS_ONE, HALF = ("n", Fraction(1)), ("n", Fraction(-1)), ("n", Fraction(1, 2))
 SYMBOLS = set(
     words(
         "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi "
@@ -350,15 +347,3 @@ def _determinant(rows: list[tuple[Tree, ...]]) -> Tree:
         minor = [row[:column] + row[column + 1 :] for row in rows[1:]]
         terms.append(times((MINUS_ONE if column % 2 else ONE, entry, _determinant(minor))))
     return ("+", tuple(terms))
-
-
-def times(factors: tuple[Tree, ...]) -> Tree:
-    """A product without nesting; the sign of a number is folded into the number."""
-    flat: list[Tree] = []
-    for factor in factors:
-        flat.extend(factor[1] if factor[0] == "*" else (factor,))
-    if len(flat) == 2 and flat[0] == MINUS_ONE and flat[1][0] in ("n", "d"):
-        return (flat[1][0], -flat[1][1], *flat[1][2:])
-    if len(flat) == 2 and flat[0] == MINUS_ONE and flat[1][0] == "b":
-        return ("b", "-" + flat[1][1], flat[1][2])
-    return flat[0] if len(flat) == 1 else ("*", tuple(flat))

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from reasoning_pipeline.records import Status
 from reasoning_pipeline.verifier.answers import Answer, read
 from reasoning_pipeline.verifier.bounds import TooLarge, Unreadable
-from reasoning_pipeline.verifier.cleaning import ascii_latex
-from reasoning_pipeline.verifier.compare import Comparison, Profile, Truth, exact_equal
-from reasoning_pipeline.verifier.expressions import NeedsAlgebra, Tree
+from reasoning_pipeline.verifier.compare import Comparison
+from reasoning_pipeline.verifier.expressions import NeedsAlgebra
+from reasoning_pipeline.verifier.formulas import Profile, Truth, exact_equal
+from reasoning_pipeline.verifier.spelling import ascii_latex
+from reasoning_pipeline.verifier.trees import Tree
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 from reasoning_pipeline.verifier.bounds import MAX_EXPONENT, Unreadable
-from reasoning_pipeline.verifier.expressions import Tree
+from reasoning_pipeline.verifier.trees import Tree
 
 
 class NoValue(Unreadable):

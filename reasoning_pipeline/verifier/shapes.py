@@ -11,9 +11,8 @@ from fractions import Fraction
 from reasoning_pipeline.verifier.answers import Answer
 from reasoning_pipeline.verifier.bounds import TooLarge, Unreadable
 from reasoning_pipeline.verifier.exact import NoNormalForm, normal_form, rational
-from reasoning_pipeline.verifier.expressions import MINUS_ONE, Tree, times
 from reasoning_pipeline.verifier.numeric import real_value, variables
-from reasoning_pipeline.verifier.realsets import substitute
+from reasoning_pipeline.verifier.trees import MINUS_ONE, Tree, contains, substitute, times
 
 FLOAT_DIGITS = 15
 MAX_ITEMS = 64
@@ -248,10 +247,3 @@ def rounds_to(gold: Tree, answer: Tree) -> bool:
     if gold[2] < (2 if fraction is not None else 3):
         return False
     return abs(Fraction(value) - gold[1]) <= Fraction(5, 10 ** (gold[2] + 1)) * Fraction(1_000_001, 1_000_000)
-
-
-def contains(tree: Tree, kind: str) -> bool:
-    """Whether a node of this kind occurs anywhere in the tree."""
-    if not tree or tree[0] in ("n", "d", "s", "b"):
-        return bool(tree) and tree[0] == kind
-    return tree[0] == kind or any(contains(part, kind) for part in tree if isinstance(part, tuple))

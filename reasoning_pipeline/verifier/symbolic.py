@@ -12,10 +12,10 @@ from fractions import Fraction
 from typing import Any
 
 from reasoning_pipeline.verifier.bounds import Unreadable
-from reasoning_pipeline.verifier.compare import Profile, Truth, exact_equal
-from reasoning_pipeline.verifier.expressions import Tree
+from reasoning_pipeline.verifier.formulas import Profile, Truth, exact_equal
 from reasoning_pipeline.verifier.grading import Decision, decide, integer, too_many_terms
 from reasoning_pipeline.verifier.numeric import NoValue, evaluate, sample_points, variables
+from reasoning_pipeline.verifier.trees import Tree
 
 _DIGITS = (60, 220)
 _AGREED_POINTS = 3
@@ -121,7 +121,7 @@ def parse_latex(text: str, seconds: int) -> Any:
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     from math_verify import LatexExtractionConfig, parse
 
-    from reasoning_pipeline.verifier.cleaning import ascii_latex
+    from reasoning_pipeline.verifier.spelling import ascii_latex
 
     bare = ascii_latex(text).strip().strip("$").strip(".")
     found = parse(f"${bare}$", [LatexExtractionConfig()], parsing_timeout=seconds, fallback_mode="no_fallback")

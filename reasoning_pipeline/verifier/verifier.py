@@ -20,8 +20,8 @@ from typing import Literal
 from reasoning_pipeline.records import Status, Verdict
 from reasoning_pipeline.verifier.answers import read
 from reasoning_pipeline.verifier.bounds import Unreadable
-from reasoning_pipeline.verifier.compare import Profile
 from reasoning_pipeline.verifier.extraction import Extraction, extract_answer, extract_unboxed
+from reasoning_pipeline.verifier.formulas import Profile
 from reasoning_pipeline.verifier.grading import Decision, decide, squeezed
 from reasoning_pipeline.verifier.pool import WorkerPool
 from reasoning_pipeline.verifier.shapes import is_literal
