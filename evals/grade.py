@@ -134,9 +134,12 @@ def _write(out: TextIO | None, record: dict[str, Any]) -> None:
 
 def _compare_with_expected(summary: GradeSummary, row: _Row, verdict: Verdict) -> None:
     data = row.data or {}
-    if not isinstance(data.get("expected"), bool):
+    expected = data.get("expected")
+    if summary.profile == "strict" and isinstance(data.get("expected_strict"), bool):
+        expected = data["expected_strict"]  # where a reward is stricter than a score on purpose
+    if not isinstance(expected, bool):
         return
-    outcome = "agree" if verdict.correct == data["expected"] else "false accept" if verdict.correct else "false reject"
+    outcome = "agree" if verdict.correct == expected else "false accept" if verdict.correct else "false reject"
     if data.get("debatable"):
         outcome = "debatable"
     for key in (f"source {data.get('source', '-')}", f"category {data.get('category', '-')}"):
@@ -219,6 +222,11 @@ def print_agreement(summary: GradeSummary) -> None:
         rows = sum(counts.values()) - counts["debatable"]
         share = f"{counts['agree'] / rows:8.1%}" if rows else f"{'-':>8}"
         print(f"{key:<44}{rows:>6}{share}" + "".join(f"{counts[name]:>14}" for name in outcomes))
+    print_disagreements(summary)
+
+
+def print_disagreements(summary: GradeSummary) -> None:
+    """Every row whose verdict is not the expected one."""
     for row in summary.disagreements:
         name = row["id"] or f"line {row['line']}"
         why = f"{row['status']} ({row['rule']})"
