@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from reasoning_pipeline.verifier.bounds import Unreadable, words
-from reasoning_pipeline.verifier.spelling import _REPEATING, _SCIENTIFIC, _THOUSANDS, _repeating, ascii_latex
+from reasoning_pipeline.verifier.spelling import ascii_latex, plain_numbers
 
 
 class Token(NamedTuple):
@@ -35,11 +35,13 @@ _SYNONYMS = {
     "langle": "(", "rangle": ")",
     "rbrack": "]", "lparen": "(", "rparen": ")", "infin": "infty", "varnothing": "emptyset", "dots": "ldots",
     "cdots": "ldots", "dotsc": "ldots", "dotsm": "ldots", "dotsb": "ldots", "simeq": "approx", "thickapprox": "approx",
-    "colon": ":", "wedge": "land", "vee": "lor", "degree": "circ", "backslash": "setminus",
+    "colon": ":", "textdollar": "dollar", "texteuro": "euro", "pounds": "pound", "textsterling": "pound",
+    "textyen": "yen",  "wedge": "land", "vee": "lor", "degree": "circ", "backslash": "setminus",
     "smallsetminus": "setminus", "varepsilon": "epsilon", "varphi": "phi", "ratio": ":", "arctg": "arctan", "tg": "tan",
     "arcctg": "arccot", "ctg": "cot", "longrightarrow": "to", "rightarrow": "to", "prime": "'", "doteq": "approx",
 }  # fmt: skip
-_OPERATORS = set(words("<= >= < > != * / | \\{ \\} [ ] ( ) : '"))
+CURRENCIES = set(words("dollar euro pound yen"))
+_OPERATORS = set(words("<= >= < > != * / | \\{ \\} [ ] ( ) : '")) | CURRENCIES
 _INVISIBLE = set(
     words(
         "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr middle displaystyle textstyle scriptstyle "
@@ -76,9 +78,10 @@ _WORDS = {
     "cup": "cup",
 } | {name: name for name in FUNCTIONS}
 
+_GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 _LEXER = re.compile(
     r"\s+|\\begin\s*\{(?P<begin>[a-z]+)\*?\}(?:\s*\{[lcr|\s]*\})?|\\end\s*\{(?P<end>[a-z]+)\*?\}|\\(?P<command>[A-Za-z]+)|\\."
-    r"|(?P<number>\d+(?:\.\d+)?|\.\d+)|(?P<word>[A-Za-z]+)|<=|>=|!=|\*\*|(?P<other>.)",
+    r"|(?P<number>\d+\.\d*\x00\d+|\d+(?:\.\d+)?|\.\d+)|(?P<word>[A-Za-z]+)|(?P<foreign>[぀-ヿ㐀-鿿가-힯]+)|<=|>=|!=|\*\*|(?P<other>.)",
     re.DOTALL,
 )
 
@@ -90,7 +93,7 @@ def tokens_of(text: str) -> tuple[Token, ...]:
     Example:
         tokens_of(r"\tfrac 12") == (Token("command", "frac"), Token("number", "12"))
     """
-    text = _SCIENTIFIC.sub(r"\1*10^{\2}", _REPEATING.sub(_repeating, _THOUSANDS.sub("", ascii_latex(text))))
+    text = plain_numbers(ascii_latex(text))
     tokens: list[Token] = []
     position = 0
     while position < len(text):
@@ -103,6 +106,8 @@ def tokens_of(text: str) -> tuple[Token, ...]:
             tokens.append(Token("number", match["number"]))
         elif match["word"]:
             tokens.extend(_word(match["word"]))
+        elif match["foreign"]:
+            tokens.append(Token("text", match["foreign"]))
         elif match["begin"] or match["end"]:
             tokens.append(Token("begin" if match["begin"] else "end", match["begin"] or match["end"]))
         else:
@@ -181,6 +186,8 @@ def _argument(text: str, position: int) -> tuple[str, int]:
 def _text(command: str, content: str) -> list[Token]:
     """`\\text{...}`: a formula in upright type is still a formula; words stay words."""
     stripped = content.strip().strip("{}").strip()
+    if _GROUPED.fullmatch(stripped):
+        return [Token("number", stripped.replace(",", ""))]
     if (stripped in FUNCTIONS and stripped not in ("min", "sec")) or stripped in ("sqrt", "pi"):
         return [Token("command", stripped)]
     if not stripped:

@@ -9,23 +9,24 @@ from __future__ import annotations
 import itertools
 
 from reasoning_pipeline.verifier.answers import Answer
+from reasoning_pipeline.verifier.domains import restricts
 from reasoning_pipeline.verifier.equations import Equations
 from reasoning_pipeline.verifier.formulas import Truth, all_of, any_of
 from reasoning_pipeline.verifier.numeric import real_value
-from reasoning_pipeline.verifier.realsets import Segment, segments, variable_of
+from reasoning_pipeline.verifier.realsets import Segment, is_solved, segments, variable_of
 from reasoning_pipeline.verifier.shapes import (
     MAX_ITEMS,
     exact_side,
     expand_plus_minus,
-    in_alphabetical_order,
     is_interval,
     letters_of,
     meaningless,
+    named_values,
     quotient,
     whole_number,
 )
 from reasoning_pipeline.verifier.trees import Tree
-from reasoning_pipeline.verifier.units import different_units, number_in_words
+from reasoning_pipeline.verifier.units import different_units, names_no_more, number_in_words
 
 
 class Comparison(Equations):
@@ -38,6 +39,8 @@ class Comparison(Equations):
     def same(self, gold: Answer, answer: Answer) -> Truth:
         if gold == answer:
             return None if meaningless(gold) else True
+        if gold[0] == "where" or answer[0] == "where":
+            return self._domains(gold, answer)
         gold, answer = expand_plus_minus(exact_side(gold)), expand_plus_minus(answer)
         kinds = (gold[0], answer[0])
         if answer[0] == "approx":
@@ -48,10 +51,9 @@ class Comparison(Equations):
             return self._labels(gold, answer)
         if "eq" in kinds:
             return self._equations(gold, answer)
-        if kinds == ("text", "choice"):
-            return self.lenient and gold[1] == answer[1]
-        if kinds == ("expr", "choice"):
-            return self.lenient and gold[1][0] == "s" and gold[1][1].lower() == answer[1]
+        if "choice" in kinds:
+            letters = [side[1] if side[0] == "choice" else letters_of(side) for side in (gold, answer)]
+            return self.lenient and letters[0] == letters[1]
         if "text" in kinds:
             return self._words(gold, answer)
         if "ratio" in kinds:
@@ -81,18 +83,24 @@ class Comparison(Equations):
             return len(golds) == len(answers)
         if max(len(golds), len(answers)) > MAX_ITEMS:
             return False
+        for names, other in ((golds, answer), (answers, gold)):
+            if other[0] == "seq" and other[1:3] == ("(", ")"):
+                values = named_values(names, alphabetical=True)
+                if values is not None:
+                    return self._in_order(*((other[3], values) if other is gold else (values, other[3])))
         if gold[0] != "list" and not self.lenient:
             return False  # a list of one is still a list; a reward wants the value itself
-        for names, other in ((golds, answer), (answers, gold)):
-            if other[0] == "seq" and other[1:3] == ("(", ")") and (values := in_alphabetical_order(names)) is not None:
-                pair = (other[3], values) if other is gold else (values, other[3])
-                return self._in_order(*pair)
+        values = named_values(golds)
+        if values is not None and len(values) == len(answers) and not any(item[0] == "eq" for item in answers):
+            return self._in_order(values, answers)  # a = 2, b = 3 is not 3, 2
         cover = [any_of(self.same(g, a) for a in answers) for g in golds]
         return all_of(itertools.chain(cover, (any_of(self.same(g, a) for g in golds) for a in answers)))
 
     def _sets(self, gold: Answer, answer: Answer) -> Truth:
         if gold[0] == answer[0] == "rel" and variable_of(gold) != variable_of(answer):
             return self._chains(gold, answer)
+        if not self.lenient and answer[0] == "rel" and not is_solved(answer) and (gold[0] != "rel" or is_solved(gold)):
+            return False  # solving it was the question
         first, second = segments(gold), segments(answer)
         if first is not None and second is not None:
             if len(first) != len(second):
@@ -143,16 +151,36 @@ class Comparison(Equations):
         values = [number_in_words(side[1]) if side[0] == "text" else whole_number(side) for side in (gold, answer)]
         if values[0] is not None and values[0] == values[1]:
             return self.lenient or gold[0] == "text"
-        return letters_of(gold) is not None and letters_of(gold) == letters_of(answer)
+        letters = letters_of(gold), letters_of(answer)
+        if letters[0] is None or letters[1] is None:
+            return False
+        if gold[0] == "expr" and gold[1][0] == "*":  # a product of letters, whose order says nothing: cba for abc
+            return sorted(letters[0]) == sorted(letters[1])
+        return letters[0] == letters[1]
 
     def _units(self, gold: Answer, answer: Answer) -> Truth:
         if gold[0] == answer[0] == "unit":
-            return False if different_units(gold[2], answer[2]) else self.same(gold[1], answer[1])
+            if different_units(gold[2], answer[2]) or not (self.lenient or names_no_more(gold[2], answer[2])):
+                return False
+            return self.same(gold[1], answer[1])
+        other = answer if gold[0] == "unit" else gold
+        if other[0] == "expr" and other[1][0] in ("%", "deg"):
+            temperature = {gold[0], answer[0]} == {"unit", "expr"} and other[1][0] == "deg"
+            named = (gold if gold[0] == "unit" else answer)[2].split()
+            if not (temperature and named[-1:] in (["celsius"], ["fahrenheit"]) and self.lenient):
+                return False  # 60 percent or degrees of what is measured in something else
+            other = ("expr", other[1][1])
         if gold[0] == "unit":
-            return self.same(gold[1], answer)
-        if answer[0] == "unit" and not self.lenient:
+            return self.same(gold[1], other)
+        return self.lenient and self.same(other, answer[1])
+
+    def _domains(self, gold: Answer, answer: Answer) -> Truth:
+        r"""`n\pi, n \in \mathbb{Z}`: what both say of a letter must be the same; what one says must be usual."""
+        if gold[0] == answer[0] and gold[2][1] != answer[2][1]:
             return False
-        return self.same(gold, answer[1])
+        if gold[0] != "where" and restricts(answer[2]):
+            return False
+        return self.same(gold[1] if gold[0] == "where" else gold, answer[1] if answer[0] == "where" else answer)
 
     def _labels(self, gold: Answer, answer: Answer) -> Truth:
         if gold[0] == answer[0] == "label":

@@ -9,15 +9,9 @@ from fractions import Fraction
 from typing import Literal
 
 from reasoning_pipeline.verifier.exact import NoNormalForm, normal_form, rational
+from reasoning_pipeline.verifier.literals import is_literal, prints_as, rounds_to, same_numeral
 from reasoning_pipeline.verifier.numeric import clearly_different, real_value
-from reasoning_pipeline.verifier.shapes import (
-    is_literal,
-    meaningless,
-    prints_as,
-    renamed_parameter,
-    rounds_to,
-    same_numeral,
-)
+from reasoning_pipeline.verifier.shapes import calls, loose_degrees, meaningless, renamed_parameter, scaled_matrix
 from reasoning_pipeline.verifier.trees import Tree, contains, times
 
 Profile = Literal["strict", "lenient"]
@@ -65,6 +59,8 @@ class Formulas:
 
     profile: Profile
     equal: Callable[[Tree, Tree], Truth] = exact_equal
+    question: str | None = None
+    """The text of the problem, where it is known: a quantity that it names may stand left of its value."""
 
     @property
     def lenient(self) -> bool:
@@ -73,6 +69,10 @@ class Formulas:
     def _formulas(self, gold: Tree, answer: Tree) -> Truth:
         if gold == answer:
             return None if meaningless(("expr", gold)) else True
+        if not self.lenient and calls(answer) - calls(gold):
+            return False  # the larger of two numbers is not one of them until it is said which
+        if loose_degrees(gold, inside=False) != loose_degrees(answer, inside=False):
+            return False
         if gold[0] == "%" or answer[0] == "%":
             return self._percent(gold, answer)
         if gold[0] == "deg" or answer[0] == "deg":
@@ -98,6 +98,8 @@ class Formulas:
         bare_gold, bare_answer = (side[1] if side[0] == "%" else side for side in (gold, answer))
         if gold[0] == answer[0]:
             return self._formulas(bare_gold, bare_answer)
+        if "deg" in (gold[0], answer[0]) or contains(gold, "b") or contains(answer, "b"):
+            return False
         if gold[0] == "%":  # MATH drops the sign as often as it writes it, so 50 and 0.5 are both 50 percent
             fraction = times((bare_gold, ("n", Fraction(1, 100))))
             shown = ("d", bare_gold[1] / 100, bare_gold[2] + 2) if bare_gold[0] == "d" else bare_gold
@@ -105,7 +107,9 @@ class Formulas:
             return True if rounded else any_of((self._formulas(bare_gold, answer), self.equal(fraction, answer)))
         if gold[0] == "n" and not self.lenient:
             return False
-        return any_of((self.equal(gold, answer), self.lenient and self._formulas(gold, bare_answer)))
+        # 25 and 12.5 may be asked for in percent; 1/4 and 0.5 are numbers, and 0.5 % is another one
+        asked = self.lenient and gold[0] in ("n", "d") and (gold[0] == "n" or abs(gold[1]) > 1)
+        return any_of((self.equal(gold, answer), asked and self._formulas(gold, bare_answer)))
 
     def _degrees(self, gold: Tree, answer: Tree) -> Truth:
         bare_gold, bare_answer = (side[1] if side[0] == "deg" else side for side in (gold, answer))
@@ -125,6 +129,11 @@ class Formulas:
 
     def _matrices(self, gold: Tree, answer: Tree) -> Truth:
         if gold[0] != answer[0] or gold[1] != answer[1]:
+            scaled = [scaled_matrix(side) for side in (gold, answer)]
+            if scaled[0] is not None and scaled[1] is not None:
+                return self._matrices(scaled[0], scaled[1])
+            if not self.lenient:
+                return False  # a sum or product of matrices may be the question; a matrix is asked for
             return None if {gold[0], answer[0]} & {"+", "*", "^"} else False
         shapes = [(len(side[2]), len(side[2][0])) for side in (gold, answer)]
         if shapes[0] != shapes[1]:

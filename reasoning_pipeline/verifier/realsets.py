@@ -85,6 +85,16 @@ def variable_of(answer: Answer) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
+def is_solved(inequality: Answer) -> bool:
+    """Whether an inequality says where its variable is: the variable alone (or its absolute value) beside bounds."""
+    for side in inequality[1]:
+        if side[0] != "expr":
+            return False
+        if variables(side[1]) and side[1][0] not in ("s", "f"):
+            return False
+    return True
+
+
 def _interval(low: Tree, low_in: bool, high: Tree, high_in: bool) -> list[Segment] | None:
     a, b = real_value(low), real_value(high)
     if a is None or b is None or a > b or (a == b and not (low_in and high_in)):

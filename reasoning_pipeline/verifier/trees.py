@@ -20,7 +20,14 @@ def times(factors: tuple[Tree, ...]) -> Tree:
         return (flat[1][0], -flat[1][1], *flat[1][2:])
     if len(flat) == 2 and flat[0] == MINUS_ONE and flat[1][0] == "b":
         return ("b", "-" + flat[1][1], flat[1][2])
+    if len(flat) == 2 and flat[0] == MINUS_ONE and flat[1][0] in ("%", "deg"):
+        return (flat[1][0], times((MINUS_ONE, flat[1][1])))
     return flat[0] if len(flat) == 1 else ("*", tuple(flat))
+
+
+def over(top: Tree, bottom: Tree) -> Tree:
+    """A quotient, which is a product with a reciprocal."""
+    return times((top, ("^", bottom, MINUS_ONE))) if top != ONE else ("^", bottom, MINUS_ONE)
 
 
 def contains(tree: Tree, kind: str) -> bool:
@@ -37,3 +44,11 @@ def substitute(tree: Tree, name: str, value: Tree) -> Tree:
     if tree and tree[0] in ("n", "d", "s", "b"):
         return tree
     return tuple(substitute(part, name, value) if isinstance(part, tuple) else part for part in tree)
+
+
+def unknown_functions(tree: Tree) -> set[str]:
+    """Names of the functions without a definition: f, g'."""
+    if not isinstance(tree, tuple) or not tree or tree[0] in ("n", "d", "s", "b"):
+        return set()
+    own = {tree[1]} if tree[0] == "f" and len(tree[1].rstrip("'")) == 1 else set()
+    return own.union(*(unknown_functions(part) for part in tree if isinstance(part, tuple)))
