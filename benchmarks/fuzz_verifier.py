@@ -2,6 +2,8 @@ r"""Throws hostile strings at the verifier and counts what comes back. Reproduci
 
     python benchmarks/fuzz_verifier.py [--count 100000] [--seed 0] [--workers 2]
 
+A quarter of the strings has a hostile question beside it, and a tenth is read without a box.
+
 Ends with status 0 when every string got a verdict, none with status "error", no batch hung, no worker was left behind
 and memory did not grow; with status 1 otherwise. Timeouts are allowed (they are bounded) and counted.
 """
@@ -30,7 +32,9 @@ PIECES = [r"\frac", r"\sqrt", r"\boxed", r"\text{", r"\left(", r"\right)", r"\be
     r"'", r"%", r"\%", r"\$", r"$", r"&", r"\\", r",", r";", r":", r".", r"+", r"-", r"*", r"/", r"^{", r"_{",
     r"^\circ", r"\sin", r"\log", r"\gcd(", r"\overline{", r"\mathrm{", r"\mathbb{R}", r"\color{white}{",
     r"\phantom{", r"\ldots", r"x", r"y", r"n", r"e", r"i", r"0", r"1", r"2", r"7", r"42", r"10^{10}", r"999999999",
-    r"0.5", r"and", r"or", r"<think>", r"</think>", r"\fbox{"]  # fmt: skip
+    r"0.5", r"and", r"or", r"<think>", r"</think>", r"\fbox{", r"\over", r"\choose", r"\begin{cases}", r"\end{cases}",
+    r"\mid", r"\forall", r"\text{ for all }", r"\text{all real numbers except }", r"0.\overline{", r"\text{ cm}", "元",
+    r"_{\text{five}}", "'", r"^\prime", r"#### ", "The answer is ", "**", "⅜", r"{,}"]  # fmt: skip
 
 
 def random_pieces(rng: random.Random) -> str:
@@ -134,7 +138,13 @@ def main() -> int:
         verifier = Verifier(profile, workers=options.workers, time_limit_s=options.time_limit)  # type: ignore[arg-type]
         for done in range(0, options.count // 2, 500):
             cases = [case(rng) for _ in range(500)]
-            verdicts = verifier.judge([reference for reference, _ in cases], [text for _, text in cases])
+            questions = [f"${rng.choice(KINDS)(rng)}$ {text}" if rng.random() < 0.25 else None for _, text in cases]
+            verdicts = verifier.judge(
+                [reference for reference, _ in cases],
+                [text for _, text in cases],
+                questions=questions,
+                unboxed=[rng.random() < 0.1 for _ in cases],
+            )
             for (reference, text), verdict in zip(cases, verdicts, strict=True):
                 statuses[f"{profile} {verdict.status}"] += 1
                 if verdict.status == "error":

@@ -235,5 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"result folder (default {DEFAULT_OUT}/CHECKPOINT)")
     parser.add_argument("--server", metavar="URL", help="a rollout server that runs already")
     parser.add_argument("--hardware", metavar="PROFILE", help="hardware profile for a server of our own")
-    parser.add_argument("--registry", type=Path, metavar="DIR", help="where registry references are looked up")
+    parser.add_argument(
+        "--registry", type=Path, metavar="DIR", help="folder that holds registry/, where references are looked up"
+    )
     return parser

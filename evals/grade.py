@@ -1,8 +1,16 @@
 r"""Grades a file (or a pipe) of answers: the stable way to the verifier from anywhere.
 
-Rows in, one JSON object a line: `gold` and `prediction`; optional `gold_kind` and `pred_kind` ("latex": a bare answer,
-"text": a whole text), `finish`, `id`, `expected`. A `latex` prediction is put into a box. Where the gold is a text too,
-the row's protocol asks for no box, and both sides are read without one.
+Rows in, one JSON object a line: `gold` and `prediction`, texts or numbers. Optional:
+
+    pred_kind        "latex": a bare answer, which is put into a box; "text": a whole completion. Without it a short
+                     prediction without a box and without prose is a bare answer, anything else a completion.
+    gold_kind        "latex" (as it is), or "text": the protocol asks for no box, and both sides are read without one.
+    question         text; the strict profile refuses what is copied from it
+    finish           "length" where the token limit cut the prediction
+    expected         true or false, for --expected; `expected_strict` where the strict profile differs on purpose
+    id, source, category, debatable
+
+A row that cannot be graded is named, and the others are graded.
 
 Verdicts out, one a line and in order: {"line", "id", "status", "reward", "extracted", "rule", "seconds", "profile"}.
 
@@ -16,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -32,6 +41,8 @@ from reasoning_pipeline.verifier import shared_verifier
 Profile = Literal["strict", "lenient"]
 _BATCH = 256
 _LISTED = 10_000
+_BARE = 80
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass
@@ -95,15 +106,24 @@ def grade_rows(rows: Sequence[dict[str, Any]], profile: Profile) -> list[Verdict
     texts = []
     for row in rows:
         prediction = row["prediction"]
+        kind = row.get("pred_kind") or ("latex" if is_bare_answer(prediction) else "text")
         # The space keeps a backslash at the end of an answer from escaping the brace.
-        texts.append(f"\\boxed{{{prediction} }}" if row.get("pred_kind") == "latex" else prediction)
+        texts.append(f"\\boxed{{{prediction} }}" if kind == "latex" else prediction)
     return shared_verifier(profile).judge(
         [row["gold"] for row in rows],
         texts,
         finishes=[row.get("finish") for row in rows],
         questions=[row.get("question") for row in rows],
-        unboxed=[row.get("gold_kind") == "text" and row.get("pred_kind", "text") == "text" for row in rows],
+        unboxed=[row.get("gold_kind") == "text" and row.get("pred_kind") != "latex" for row in rows],
     )
+
+
+def is_bare_answer(prediction: str) -> bool:
+    """Whether a prediction that no column explains is an answer and no completion: short, no box, no sentence."""
+    if len(prediction) > _BARE or "\n" in prediction or re.search(r"\\(?:boxed|fbox)|</?think>|####", prediction):
+        return False
+    plain = re.sub(r"\\text\w*\s*\{[^{}]*\}|\\[A-Za-z]+", " ", prediction).strip()
+    return re.search(r"[A-Za-z]{2,}", plain) is None or re.fullmatch(r"[A-Za-z]+", plain) is not None
 
 
 def _batches(source: TextIO) -> Iterator[list[_Row]]:
@@ -114,7 +134,7 @@ def _batches(source: TextIO) -> Iterator[list[_Row]]:
 
 def _parse(number: int, line: str) -> _Row:
     try:
-        data = json.loads(line)
+        data = json.loads(line.removeprefix("\ufeff"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         return _Row(number, None, f"not JSON: {error}")
     if not isinstance(data, dict):
@@ -125,19 +145,35 @@ def _parse(number: int, line: str) -> _Row:
         if not isinstance(data.get(column), str):
             found = "no such column" if column not in data else type(data[column]).__name__
             return _Row(number, None, f"{column}: expected text, found {found}")
+    for column in ("question", "finish"):
+        if not isinstance(data.get(column), str | None):
+            return _Row(number, None, f"{column}: expected text, found {type(data[column]).__name__}")
+    for column in ("gold_kind", "pred_kind"):
+        if data.get(column) not in (None, "latex", "text"):
+            return _Row(number, None, f"{column}: expected latex or text, found {data[column]!r}")
+    for column in ("gold", "prediction", "question"):
+        if _SURROGATE.search(data.get(column) or ""):
+            return _Row(number, None, f"{column}: half a character (a lone surrogate) is no text")
     return _Row(number, data)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number; write the answer as text")
 
 
 def _write(out: TextIO | None, record: dict[str, Any]) -> None:
     if out is not None:
-        out.write(json.dumps(record, ensure_ascii=False) + "\n")
+        out.write(_SURROGATE.sub("\ufffd", json.dumps(record, ensure_ascii=False)) + "\n")
 
 
 def _compare_with_expected(summary: GradeSummary, row: _Row, verdict: Verdict) -> None:
     data = row.data or {}
-    if not isinstance(data.get("expected"), bool):
+    expected = data.get("expected")
+    if summary.profile == "strict" and isinstance(data.get("expected_strict"), bool):
+        expected = data["expected_strict"]  # where a reward is stricter than a score on purpose
+    if not isinstance(expected, bool):
         return
-    outcome = "agree" if verdict.correct == data["expected"] else "false accept" if verdict.correct else "false reject"
+    outcome = "agree" if verdict.correct == expected else "false accept" if verdict.correct else "false reject"
     if data.get("debatable"):
         outcome = "debatable"
     for key in (f"source {data.get('source', '-')}", f"category {data.get('category', '-')}"):
@@ -166,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with ExitStack() as stack:
             # Bytes that are not UTF-8 spoil their own row, not the file.
             source = (
-                stack.enter_context(Path(options.file).open(encoding="utf-8", errors="replace"))
+                stack.enter_context(Path(options.file).open(encoding="utf-8-sig", errors="replace", newline="\n"))
                 if options.file != "-"
                 else sys.stdin
             )
@@ -220,6 +256,11 @@ def print_agreement(summary: GradeSummary) -> None:
         rows = sum(counts.values()) - counts["debatable"]
         share = f"{counts['agree'] / rows:8.1%}" if rows else f"{'-':>8}"
         print(f"{key:<44}{rows:>6}{share}" + "".join(f"{counts[name]:>14}" for name in outcomes))
+    print_disagreements(summary)
+
+
+def print_disagreements(summary: GradeSummary) -> None:
+    """Every row whose verdict is not the expected one."""
     for row in summary.disagreements:
         name = row["id"] or f"line {row['line']}"
         why = f"{row['status']} ({row['rule']})"

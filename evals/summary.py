@@ -125,8 +125,12 @@ def summarise(
 
 
 def scored(scores: Mapping[str, Sequence[float | None]]) -> dict[str, list[float]]:
-    """The same without what could not be judged."""
-    return {name: [score for score in row if score is not None] for name, row in scores.items()}
+    """The same with a number for every sample: what could not be judged is worth nothing, and is counted beside it.
+
+    References were audited before the first sample was drawn, so what is left is a matter of the answer. Were it left
+    out, an answer that nothing can read would raise the score by leaving it.
+    """
+    return {name: [score or 0.0 for score in row] for name, row in scores.items()}
 
 
 def _mean_over_problems(samples_of: Mapping[str, Sequence[Sample]], profile: str) -> float | None:

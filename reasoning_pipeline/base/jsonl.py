@@ -19,7 +19,7 @@ def lines(rows: Iterable[dict[str, Any]]) -> str:
 def read_rows(path: Path, *, torn: bool = False) -> list[dict[str, Any]]:
     """All rows. With `torn`, what a killed writer left unfinished at the end is dropped; else it is an error."""
     rows = []
-    with path.open(encoding="utf-8", newline="\n") as file:
+    with path.open(encoding="utf-8-sig", newline="\n") as file:  # some editors put a byte order mark in front
         for line in file:
             try:
                 rows.append(json.loads(line))

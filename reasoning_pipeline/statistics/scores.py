@@ -6,14 +6,15 @@ Two errors, and which one is meant is always said (Miller, "Adding Error Bars to
 - *problems drawn*: how far it moves with other problems of the kind; for claims about ability. Samples of one problem
   are a cluster, so this is the clustered standard error. Pooling n*k samples as if independent gives neither.
 
-A sample is scored 1 or 0; unscored ones (None upstream) are left out before they reach this file, never counted as 0.
+A sample is scored 1 or 0. Which problems count is settled before the first sample is drawn.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
+from math import comb, sqrt
 from statistics import NormalDist
 from typing import Any
 
@@ -40,9 +41,10 @@ class Estimate:
     samples: int
     """The fewest scored samples any counted problem has."""
     se_fixed: float | None
-    """None where some problem has one sample only: one sample says nothing about its own variance."""
+    """None where some problem has one sample only, which says nothing about its own variance, and where no problem's
+    samples differ: no variance was seen, and that is no error of zero."""
     se_drawn: float | None
-    """None for a single problem."""
+    """None for a single problem, and where all problems score alike."""
     low: float
     high: float
     interval: str
@@ -87,12 +89,14 @@ def _se_problems_fixed(scores: Sequence[np.ndarray]) -> float | None:
     """sqrt(sum_i s_i^2 / k_i) / n, s_i^2 the sample variance of problem i (arXiv 2411.00640, section 2.1)."""
     if min(len(samples) for samples in scores) < 2:
         return None
-    return sqrt(sum(samples.var(ddof=1) / len(samples) for samples in scores)) / len(scores)
+    return sqrt(sum(samples.var(ddof=1) / len(samples) for samples in scores)) / len(scores) or None
 
 
 def _se_problems_drawn(means_n: np.ndarray) -> float | None:
     """sd of the per-problem means / sqrt(n): the clustered error for equal clusters (arXiv 2411.00640, section 2.2)."""
-    return float(means_n.std(ddof=1) / sqrt(len(means_n))) if len(means_n) > 1 else None
+    if len(means_n) < 2 or np.ptp(means_n) == 0:
+        return None
+    return float(means_n.std(ddof=1) / sqrt(len(means_n)))
 
 
 def detectable(standard_error: float | None) -> float | None:
@@ -173,35 +177,42 @@ RIGHT = 0
 """The class of answers that equal the reference."""
 
 
-def maj_at_k(classes: Sequence[Sequence[int | None]], k: int, *, draws: int = 64, seed: int = BOOTSTRAP_SEED) -> float:
+def maj_at_k(classes: Sequence[Sequence[int | None]], k: int) -> float:
     """How often the most frequent answer of k samples is right (self-consistency, Wang et al., arXiv 2203.11171).
 
     `classes` holds one class per sample: RIGHT, any other number for a wrong answer, None for no answer, which does
     not vote. A tie scores the right class's share of it instead of whatever came first. For k below the number of
-    samples, the mean over `draws` random subsets of each problem.
+    samples, the mean over all subsets of each problem: counted, not drawn, so that maj@1 is the score itself.
 
     Example:
         maj_at_k([[RIGHT, 1, None]], 3) == 0.5
     """
-    rng = np.random.default_rng(seed)
-    return float(
-        np.mean([_majority(np.array([-1 if c is None else c for c in row]), k, draws, rng) for row in classes])
-    )
+    return float(np.mean([_majority(row, k) for row in classes]))
 
 
-def _majority(row: np.ndarray, k: int, draws: int, rng: np.random.Generator) -> float:
+def _majority(row: Sequence[int | None], k: int) -> float:
+    """The mean over all k-subsets of a row.
+
+    Subsets are counted by their votes: `ways[u, t]` is the number of ways to take u samples of the classes seen so far
+    so that t of these tie with the right class, which has `votes`, and none has more.
+    """
     if not 1 <= k <= len(row):
         raise ValueError(f"maj@k needs 1 <= k <= n, got k={k}, n={len(row)}")
-    voters = np.unique(row[row >= 0])
-    if RIGHT not in voters:
-        return 0.0
-    subsets = row[None, :]
-    if k < len(row):
-        subsets = row[np.argsort(rng.random((draws, len(row))), axis=1)[:, :k]]
-    votes_DC = np.stack([(subsets == voter).sum(axis=1) for voter in voters], axis=1)
-    top_DC = (votes_DC == votes_DC.max(axis=1, keepdims=True)) & (votes_DC > 0)
-    right_D = top_DC[:, list(voters).index(RIGHT)]
-    return float((right_D / np.maximum(top_DC.sum(axis=1), 1)).mean())
+    counts = Counter(row)
+    right, silent = counts.pop(RIGHT, 0), counts.pop(None, 0)
+    won = 0.0
+    for votes in range(1, min(right, k) + 1):
+        rest = k - votes
+        ways = np.zeros((rest + 1, rest // votes + 1))
+        ways[:, 0] = [comb(silent, taken) for taken in range(rest + 1)]
+        for count in counts.values():
+            before, ways = ways, ways.copy()
+            for taken in range(1, min(count, votes, rest) + 1):
+                ties = int(taken == votes)
+                shifted = before[: rest + 1 - taken, : before.shape[1] - ties]
+                ways[taken:, ties:] += comb(count, taken) * shifted
+        won += comb(right, votes) * float((ways[rest] / np.arange(1, ways.shape[1] + 1)).sum())
+    return won / comb(len(row), k)
 
 
 def pool(*suites: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:

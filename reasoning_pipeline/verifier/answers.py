@@ -5,6 +5,8 @@ r"""What kind of thing an answer is: a number, a list, a tuple, an interval, an 
     ("eq", sides)                          `x = 5`, `a = b = 5`        ("rel", sides, operators)   `1 < x \le 2`
     ("ratio", items)                       `3:2`, `4:30`               ("text", words)
     ("unit", answer, words)                `5 \text{ cm}`, `\$5`       ("label", words, answer)    `Minimum: 1`
+    ("choice", letter)                     `\text{(E) } 12`            ("quantity", text)          `\angle A` beside "="
+    ("where", answer, domain)              `n\pi, n \in \mathbb{Z}`
 
 Reading is total: it returns one or two readings (`1,234` may be a number or a list) or raises `Unreadable`.
 """
@@ -12,26 +14,41 @@ Reading is total: it returns one or two readings (`1,234` may be a number or a l
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
 
 from reasoning_pipeline.verifier.bounds import Unreadable, check
-from reasoning_pipeline.verifier.cleaning import Token, ascii_latex, is_word, tokens_of
+from reasoning_pipeline.verifier.cleaning import Token, tokens_of
+from reasoning_pipeline.verifier.domains import Domain, split_domain
 from reasoning_pipeline.verifier.expressions import ALGEBRA, NeedsAlgebra, parse_expression
-from reasoning_pipeline.verifier.units import is_bare_unit, is_unit_phrase
+from reasoning_pipeline.verifier.numerals import numeral
+from reasoning_pipeline.verifier.relations import OTHER_RELATIONS, equality, relation
+from reasoning_pipeline.verifier.sets import comprehension, membership, set_algebra
+from reasoning_pipeline.verifier.spelling import ascii_latex, with_backslashes
+from reasoning_pipeline.verifier.splitting import (
+    CLOSE,
+    OPEN,
+    RELATIONS,
+    equation_sides,
+    outside,
+    split,
+    split_list,
+)
+from reasoning_pipeline.verifier.worded import restricted, with_unit
+from reasoning_pipeline.verifier.wording import (
+    INFINITY,
+    REALS,
+    Answer,
+    choice,
+    is_prose,
+    prose,
+    restriction,
+    spoken,
+)
 
-Answer = tuple[Any, ...]
-
-_OPEN, _CLOSE = {"(", "[", "{", "\\{"}, {")", "]", "}", "\\}"}
-_RELATIONS = {"=", "<", ">", "<=", ">=", "!="}
 _TRAILING = {".", ",", ";", "\\\\", "\\"}
-_QUALIFIER = re.compile(r"(?i)[\s,;(]*(for (all|any|every|each|some|integers?|positive)|where|with)\b")
-_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
-_NOTHING = {"no solution", "no solutions", "empty set", "the empty set", "no real solution", "no real solutions"}
-_INFINITY = ("expr", ("s", "infty"))
-_MINUS_INFINITY = ("expr", parse_expression(tokens_of(r"-\infty")))
-REALS = ("seq", "(", ")", (_MINUS_INFINITY, _INFINITY))
+_GROUPED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
+_ROWS = re.compile(r"cases|aligned|align|gathered|gather|split|array")
 
 
 @lru_cache(maxsize=8192)
@@ -41,13 +58,22 @@ def read(text: str) -> tuple[Answer, ...]:
     Example:
         read(r"x = \frac12") == (("eq", (("expr", ("s", "x")), ("expr", ...))),)
     """
-    text = check(text)
+    text = check(with_backslashes(text.strip(" \t\n")))
     readings = []
     if "," in text and "(" not in text and "[" not in text:
         plain = _GROUPED.sub(lambda match: match.group().replace(",", ""), ascii_latex(text))
         if "," not in plain.rstrip(" ,.;") and plain != text:
             readings.append(_read(tokens_of(plain), plain))
-    readings.append(_read(tokens_of(text), text))
+    tokens = tokens_of(text)
+    try:
+        readings.append(_read(tokens, text))
+    except NeedsAlgebra:
+        raise
+    except Unreadable:
+        if not readings and choice(spoken(tokens)) is None:
+            raise
+    if (letter := choice(spoken(tokens))) and ("choice", letter) not in readings:
+        readings.append(("choice", letter))
     return tuple(readings)
 
 
@@ -59,14 +85,26 @@ def _read(tokens: Sequence[Token], text: str = "") -> Answer:
     if not tokens:
         raise Unreadable("nothing in the box")
     tokens = _outward_brackets(tokens)
-    if any(token.kind == "command" and token.value in ALGEBRA for token in tokens):
+    if len(tokens) > 2 and tokens[0].value == "\\{" and tokens[1].kind == "begin" and tokens[-1].kind == "end":
+        tokens = tokens[1:]  # \left\{ \begin{array} ... \end{array} \right. draws the brace of `cases`
+    sides = equation_sides(tokens)
+    if _needs_algebra(sides[-1] if sides else tokens):
         raise NeedsAlgebra("a sum, integral, limit or congruence")
-    if _is_prose(tokens):
-        return _prose(tokens, text)
-    groups, commas = _split(tokens, "operator", {";"}), _split(tokens, "operator", {","})
+    head, domain = split_domain(tokens)
+    if domain is not None:
+        return _within(_read(head), domain)
+    if limited := restriction(tokens):
+        return restricted(*limited, _read)
+    if is_prose(tokens):
+        return prose(tokens, text)
+    if tokens[0].kind == "begin" and tokens[-1] == ("end", tokens[0].value) and _ROWS.fullmatch(tokens[0].value):
+        rows = _rows(tokens)
+        if rows is not None:
+            return rows
+    groups, commas = split(tokens, "operator", {";"}), split(tokens, "operator", {","})
     if groups[1] and commas[1]:  # p=5, q=2; p=7, q=2
         return ("list", tuple(_named_group(_read(part)) for part in groups[0] if part))
-    parts, joined = _split_list(tokens)
+    parts, joined = split_list(tokens)
     if len(parts) > 1:
         items = tuple(_read(part) for part in parts)
         if all(item[0] == "rel" for item in items) and (joined == "and" or any("!=" in item[2] for item in items)):
@@ -81,6 +119,38 @@ def _read(tokens: Sequence[Token], text: str = "") -> Answer:
     return _item(parts[0] if parts else tokens)
 
 
+def _within(answer: Answer, domain: Domain) -> Answer:
+    """An answer with what is said of its letters, unless that says nothing: for all x, or the arguments of f(x)."""
+    arguments = (
+        {
+            argument[1]
+            for side in answer[1]
+            if answer[0] == "eq" and side[0] == "expr" and side[1][0] == "f"
+            for argument in side[1][2]
+            if argument[0] == "s"
+        }
+        if answer[0] == "eq"
+        else set()
+    )
+    free = domain[0] <= arguments and "!=0" not in domain[1]
+    return answer if free or domain[1] <= {"R"} else ("where", answer, domain)
+
+
+def _needs_algebra(tokens: Sequence[Token]) -> bool:
+    return any(token.kind == "command" and token.value in ALGEBRA for token in tokens)
+
+
+def _rows(tokens: Sequence[Token]) -> Answer | None:
+    r"""`\begin{cases} x = 3 \\ y = 4 \end{cases}` is the list of its equations; None where a row is none."""
+    inner = [token for token in tokens[1:-1] if token.value != "&"]
+    parts, _ = split(inner, "operator", {"\\\\"})
+    rows = [list(part) for part in parts if part]
+    if not rows or not all(any(token.value in RELATIONS for token in row) for row in rows):
+        return None
+    items = tuple(_item(row[:-1] if row[-1].value in (",", ";", ".") else row) for row in rows)
+    return items[0] if len(items) == 1 else ("list", items)
+
+
 def _named_group(group: Answer) -> Answer:
     """`p = 5, q = 2` as `(p, q) = (5, 2)`, where it is one of several such groups."""
     if group[0] == "list" and group[1] and all(item[0] == "eq" and len(item[1]) == 2 for item in group[1]):
@@ -89,97 +159,30 @@ def _named_group(group: Answer) -> Answer:
     return group
 
 
-def _is_prose(tokens: Sequence[Token]) -> bool:
-    """Words and nothing to compute: text, letters and punctuation, at least one of them a text."""
-    texts = [token for token in tokens if token.kind == "text" and not _connector(token)]
-    return bool(texts) and all(
-        token.kind in ("text", "letter") or (token.kind == "operator" and token.value in ",.;()-'{}")
-        for token in tokens
-    )
-
-
-def _prose(tokens: Sequence[Token], text: str) -> Answer:
-    written = " ".join(token.value for token in tokens)
-    words = words_of(text or written)
-    if words in ("all real numbers", "all reals", "real numbers"):
-        return REALS
-    if words in ("infinity", "infinitely many"):
-        return _INFINITY
-    return ("list", ()) if words in _NOTHING else ("text", words)
-
-
-def words_of(text: str) -> str:
-    r"""Lower-case words of a text without LaTeX dress: `\text{(A)}` is "a", `The line, circle` is "line circle"."""
-    text = re.sub(
-        r"\\(?:text\w*|mbox|mathrm|mathbf|quad|qquad|left|right|operatorname)(?![A-Za-z])|\\.|[$~]", " ", text
-    )
-    words = [word for word in re.findall(r"[^\W_]+", text.lower()) if word != "and"]
-    if len(words) > 1 and words[0] in ("a", "an", "the"):
-        words = words[1:]
-    return " ".join(words)
-
-
-def _connector(token: Token) -> str:
-    if token.kind == "command" and token.value in ("lor", "land"):
-        return "or" if token.value == "lor" else "and"
-    word = token.value.strip(" ,;").lower() if token.kind == "text" else ""
-    return word if word in ("or", "and") else ""
-
-
-def _split_list(tokens: Sequence[Token]) -> tuple[list[Sequence[Token]], str]:
-    """Parts between commas, semicolons, "and" and "or" outside all brackets."""
-    parts: list[Sequence[Token]] = []
-    joined, start = ",", 0
-    if _connector(tokens[0]) or _connector(tokens[-1]):
-        raise Unreadable("a connecting word that connects nothing")
-    for index, token, depth in _outside(tokens):
-        connector = _connector(token)
-        if depth == 0 and (connector or (token.kind == "operator" and token.value in (",", ";"))):
-            joined = connector or joined
-            parts.append(tokens[start:index])
-            start = index + 1
-    parts.append(tokens[start:])
-    return [part for part in parts if part], joined
-
-
-def _outside(tokens: Sequence[Token]) -> list[tuple[int, Token, int]]:
-    depth, rows = 0, []
-    for index, token in enumerate(tokens):
-        closes = token.kind == "end" or (token.kind == "operator" and token.value in _CLOSE)
-        depth -= closes
-        rows.append((index, token, depth + closes))
-        depth += token.kind == "begin" or (token.kind == "operator" and token.value in _OPEN)
-        if depth < 0:
-            raise Unreadable("a bracket is closed that was never opened")
-    if depth:
-        raise Unreadable("a bracket is never closed")
-    return rows
-
-
-def _split(tokens: Sequence[Token], kind: str, values: set[str]) -> tuple[list[Sequence[Token]], list[str]]:
-    parts, found, start = [], [], 0
-    for index, token, depth in _outside(tokens):
-        if depth == 0 and token.kind == kind and token.value in values:
-            parts.append(tokens[start:index])
-            found.append(token.value)
-            start = index + 1
-    return [*parts, tokens[start:]], found
-
-
 def _item(tokens: Sequence[Token]) -> Answer:
-    tokens = _without_qualifier(tokens)
     if not tokens:
         raise Unreadable("an empty place")
+    head, domain = split_domain(tokens)
+    if domain is not None:
+        return _within(_item(head), domain)
     if len(tokens) == 1:
         single = _single(tokens[0])
         if single:
             return single
-    for reader in (_membership, _set_algebra, _relation, _label, _ratio, _bracketed, _reals, _with_unit):
-        answer = reader(tokens)
-        if answer is not None:
-            return answer
-    if _is_prose(tokens):
-        return _prose(tokens, "")
+    present = {token.value for token in tokens}
+    words = any(token.kind == "text" for token in tokens)
+    if (words or "_" in present) and (tree := numeral(tokens)) is not None:
+        return ("expr", tree)
+    for marks, reader in _READERS:
+        if not marks.isdisjoint(present):
+            answer = reader(tokens)
+            if answer is not None:
+                return answer
+    answer = with_unit(tokens, _item)
+    if answer is not None:
+        return answer
+    if words and is_prose(tokens):
+        return prose(tokens, "")
     return ("expr", parse_expression(tokens))
 
 
@@ -194,89 +197,15 @@ def _outward_brackets(tokens: Sequence[Token]) -> Sequence[Token]:
     return tokens
 
 
-def _without_qualifier(tokens: Sequence[Token]) -> Sequence[Token]:
-    r"""`f(x) = x \text{ for all } x` without its tail, where the tail speaks of a letter that the head uses."""
-    for index, token in enumerate(tokens[1:], start=1):
-        if (token.kind == "text" and _QUALIFIER.match(token.value)) or token == ("command", "forall"):
-            head = {part.value for part in tokens[:index] if part.kind == "letter"}
-            tail = {part.value for part in tokens[index:] if part.kind == "letter"} | set(words_of(token.value).split())
-            if head & tail:
-                return tokens[:index]
-    return tokens
-
-
 def _single(token: Token) -> Answer | None:
     if token.kind == "text":
-        return _prose([token], token.value)
+        return prose([token], token.value)
     if token == ("command", "emptyset"):
         return ("list", ())
     if token == ("command", "mathbbR"):
         return REALS
     if token.kind == "command" and token.value.startswith("mathbb"):
         return ("text", token.value)
-    return None
-
-
-def _membership(tokens: Sequence[Token]) -> Answer | None:
-    sides, found = _split(tokens, "command", {"in"})
-    if len(found) != 1 or not sides[0] or not sides[1]:
-        return None
-    if not all(token.kind in ("letter", "command", "operator", "number") for token in sides[0]):
-        raise Unreadable("a membership that is not about variables")
-    return _item(sides[1])
-
-
-def _set_algebra(tokens: Sequence[Token]) -> Answer | None:
-    for command, kind in (("cup", "union"), ("cap", "meet"), ("setminus", "minus")):
-        parts, found = _split(tokens, "command", {command})
-        if found:
-            items = tuple(_item(part) for part in parts if part)
-            if len(items) != len(parts):
-                raise Unreadable(f"\\{command} without two sides")
-            return (kind, items) if kind != "minus" else ("minus", items[0], items[1])
-    for index, token, depth in _outside(tokens):
-        if depth == 0 and token.value == "-" and 0 < index < len(tokens) - 1 and tokens[index + 1].value == "\\{":
-            return ("minus", _item(tokens[:index]), _item(tokens[index + 1 :]))
-    return None
-
-
-def _relation(tokens: Sequence[Token]) -> Answer | None:
-    exact, found = _split(tokens, "command", {"approx"})
-    if len(found) == 1 and not exact[0]:
-        return ("approx", _item(exact[1]), _item(exact[1]))
-    if found:  # "1/3 ≈ 0.33" answers 1/3; "x ≈ 11" answers 11
-        left = _item(exact[0])
-        return (
-            ("eq", (left, *map(_item, exact[1:])))
-            if left[0] == "expr" and left[1][0] == "s"
-            else ("approx", left, _item(exact[-1]))
-        )
-    if any(
-        token.kind == "command" and token.value in ("sim", "equiv", "to", "implies", "Rightarrow", "iff")
-        for token in tokens
-    ):
-        raise Unreadable("a relation that is not an equation or inequality")
-    parts, operators = _split(tokens, "operator", _RELATIONS)
-    if not operators:
-        return None
-    if not all(parts):
-        if operators == ["="] and parts[1] and not parts[0]:
-            return _item(parts[1])
-        raise Unreadable("an equation without two sides")
-    sides = tuple(_applied(part) or _item(part) for part in parts)
-    if set(operators) == {"="}:
-        return ("eq", sides)
-    return ("rel", sides, tuple(operators))
-
-
-def _applied(tokens: Sequence[Token]) -> Answer | None:
-    """`x(t)` beside an equals sign is a function at an argument, whatever its letter."""
-    if len(tokens) in (4, 6) and tokens[0].kind == "letter" and (tokens[1].value, tokens[-1].value) == ("(", ")"):
-        arguments = tokens[2:-1:2]
-        if all(token.kind in ("letter", "number") for token in arguments) and all(
-            token.value == "," for token in tokens[3:-1:2]
-        ):
-            return ("expr", ("f", tokens[0].value, tuple(parse_expression([token]) for token in arguments)))
     return None
 
 
@@ -292,7 +221,7 @@ def _label(tokens: Sequence[Token]) -> Answer | None:
 
 
 def _ratio(tokens: Sequence[Token]) -> Answer | None:
-    parts, found = _split(tokens, "operator", {":"})
+    parts, found = split(tokens, "operator", {":"})
     if not found or not all(parts):
         return None
     last = _item(parts[-1])
@@ -302,17 +231,17 @@ def _ratio(tokens: Sequence[Token]) -> Answer | None:
 
 def _bracketed(tokens: Sequence[Token]) -> Answer | None:
     first, last = tokens[0], tokens[-1]
-    if first.kind != "operator" or first.value not in _OPEN or last.value not in _CLOSE:
+    if first.kind != "operator" or first.value not in OPEN or last.value not in CLOSE:
         return None
-    if any(depth == 0 for index, _, depth in _outside(tokens) if 0 < index < len(tokens) - 1):
+    if any(depth == 0 for index, _, depth in outside(tokens) if 0 < index < len(tokens) - 1):
         return None
-    # _outside gives a closing bracket the depth of its inside, so depth 0 in between means that the first one closed
+    # outside gives a closing bracket the depth of its inside, so depth 0 in between means that the first one closed
     inner = tokens[1:-1]
     if not inner and first.value in ("(", "["):
         raise Unreadable("empty brackets")
     if first.value in ("\\{", "{"):
         return _braced(inner, grouping=first.value == "{")
-    items, _ = _split(inner, "operator", {",", ";"})
+    items, _ = split(inner, "operator", {",", ";"})
     if len(items) == 1 and ((first.value, last.value) == ("(", ")") or inner[0].kind == "begin"):
         return _read(inner)
     if not all(items):
@@ -325,9 +254,8 @@ def _braced(inner: Sequence[Token], *, grouping: bool) -> Answer:
         if grouping:
             raise Unreadable("an empty group")
         return ("list", ())
-    bars, _ = _split(inner, "operator", {"|", ":"})
-    if len(bars) == 2 and len(bars[0]) <= 3 and any(token.value in _RELATIONS for token in bars[1]):
-        return _read(bars[1])  # {x | x > 3}
+    if (described := comprehension(inner, _item, _read)) is not None:
+        return described
     if grouping:
         return _read(inner)
     answer = _read(inner)
@@ -337,53 +265,20 @@ def _braced(inner: Sequence[Token], *, grouping: bool) -> Answer:
 def _reals(tokens: Sequence[Token]) -> Answer | None:
     shown = "".join(token.value for token in tokens)
     if shown in ("mathbbR^+", "mathbbR^{+}", "mathbbR_+", "mathbbR_{>0}"):
-        return ("seq", "(", ")", (("expr", parse_expression(tokens_of("0"))), _INFINITY))
+        return ("seq", "(", ")", (("expr", parse_expression(tokens_of("0"))), INFINITY))
     return None
 
 
-def _with_unit(tokens: Sequence[Token]) -> Answer | None:
-    if tokens[0].value == "dollar" and tokens[0].kind == "operator" and len(tokens) > 1:
-        return ("unit", _item(tokens[1:]), "dollar")
-    if tokens[0].value == "-" and len(tokens) > 2 and tokens[1] == ("operator", "dollar"):
-        return ("unit", _item((tokens[0], *tokens[2:])), "dollar")
-    if tokens[-1] == ("operator", "dollar") and len(tokens) > 1:
-        return ("unit", _item(tokens[:-1]), "dollar")
-    if len(tokens) > 1 and tokens[-1].kind == "letter" and tokens[0].kind in ("number", "operator", "command"):
-        end = len(tokens)
-        while end and tokens[end - 1].kind == "letter":
-            end -= 1
-        letters = "".join(token.value for token in tokens[end:])
-        if end and is_bare_unit(letters) and tokens[end - 1].kind in ("number", "operator"):
-            return ("unit", _item(tokens[:end]), letters)
-    start = next((index for index, token in enumerate(tokens) if token.kind == "text"), None)
-    if start is None:
-        return None
-    if start == 0:
-        return _choice(tokens)
-    head, tail = list(tokens[:start]), list(tokens[start:])
-    if tail[0].value in ("st", "nd", "rd", "th"):  # 12^{\text{th}}
-        if len(head) > 2 and head[-1].value == "{" and len(tail) > 1 and tail[1].value == "}":
-            head.pop()
-            tail.pop(1)
-        if head[-1].value == "^":
-            head.pop()
-    words = words_of(" ".join(token.value for token in tail if token.kind == "text"))
-    extra = "".join(token.value for token in tail if token.kind != "text")
-    if not head or not re.fullmatch(r"(?:\^\{?-?\d\}?|[/.()])*", extra) or not is_unit_phrase(words):
-        raise Unreadable("words beside the value")
-    if words in ("percent", "pct", "percentage", "per cent"):
-        return ("expr", ("%", parse_expression(head)))
-    if words in ("degree", "degrees"):
-        return ("expr", ("deg", parse_expression(head)))
-    exponent = re.search(r"\^\{?(-?\d)", extra)
-    return ("unit", _item(head), f"{words} ^{exponent[1]}" if exponent else words)
+_READERS: tuple[tuple[set[str], Callable[[Sequence[Token]], Answer | None]], ...] = (
+    ({"in"}, lambda tokens: membership(tokens, _item)),
+    ({"="}, lambda tokens: equality(tokens, _item)),
+    ({"cup", "cap", "setminus", "-"}, lambda tokens: set_algebra(tokens, _item)),
+    (RELATIONS | OTHER_RELATIONS | {"approx"}, lambda tokens: relation(tokens, _item)),
+    ({":"}, _label),
+    ({":"}, _ratio),
+    (CLOSE, _bracketed),
+    ({"mathbbR"}, _reals),
+)
+"""Each with the signs that an answer of its kind must have."""
 
-
-def _choice(tokens: Sequence[Token]) -> Answer | None:
-    r"""`\text{(A) } 5`: a choice letter followed by the value of that choice."""
-    if len(tokens) > 1 and re.fullmatch(r"\s*\(?([A-J])[).:]+\s*", tokens[0].value):
-        return ("choice", words_of(tokens[0].value))
-    raise Unreadable("words beside the value")
-
-
-__all__ = ["REALS", "Answer", "NeedsAlgebra", "is_word", "read", "words_of"]
+__all__ = ["REALS", "Answer", "NeedsAlgebra", "read"]

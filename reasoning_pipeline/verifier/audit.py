@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.verifier.answers import read
 from reasoning_pipeline.verifier.bounds import TooLarge, Unreadable
-from reasoning_pipeline.verifier.cleaning import ascii_latex
 from reasoning_pipeline.verifier.compare import Comparison
 from reasoning_pipeline.verifier.expressions import NeedsAlgebra
 from reasoning_pipeline.verifier.grading import integer
+from reasoning_pipeline.verifier.spelling import ascii_latex
 from reasoning_pipeline.verifier.verifier import shared_verifier
 
 

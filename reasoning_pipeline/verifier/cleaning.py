@@ -7,12 +7,12 @@ signs go. What could change the meaning (text, percent, degree, primes, subscrip
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
 from reasoning_pipeline.verifier.bounds import Unreadable, words
+from reasoning_pipeline.verifier.spelling import ascii_latex, plain_numbers
 
 
 class Token(NamedTuple):
@@ -26,28 +26,6 @@ class Token(NamedTuple):
     value: str
 
 
-_CHARACTERS = {
-    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ",
-    "∙": r"\cdot ", "÷": r"\div ", "∕": "/", "⁄": "/", "√": r"\sqrt ", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ",
-    "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∪": r"\cup ", "∩": r"\cap ",
-    "∈": r"\in ", "∅": r"\emptyset ", "°": r"^\circ ", "º": r"^\circ ", "˚": r"^\circ ", "′": "'", "’": "'",
-    "ℝ": r"\mathbb{R}",
-    "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "±": r"\pm ", "∓": r"\mp ", "∨": r"\lor ",
-    "∧": r"\land ", "→": r"\to ", "…": r"\ldots ", "⋯": r"\cdots ", "∣": "|", "％": r"\%", "＄": r"\$", "€": r"\$",
-    "£": r"\$",
-    "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∀": r"\forall ", "，": ",", "；": ";",
-    "、": ",", "：": ":", "。": ".", "٫": ".", "\ufeff": "", "\u00a0": " ", "\u2009": " ", "\u202f": " ",
-    "½": r"\frac{1}{2}",
-    "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}",
-}  # fmt: skip
-_GREEK = {
-    unicodedata.lookup(f"GREEK SMALL LETTER {name.upper()}"): f"\\{name} "
-    for name in words("alpha beta gamma delta epsilon zeta eta theta kappa mu nu xi rho sigma tau phi chi psi omega")
-} | {"λ": r"\lambda "}
-# A tab, form feed or bell before these letters is a backslash that some JSON writer swallowed: "\\t" + "ext{no}".
-_SWALLOWED = re.compile(r"([\t\f\x08\r])(?=ext|extbf|rac|imes|heta|eta|egin|oxed|ight|ho\b)")
-_ESCAPED = {"\t": r"\t", "\f": r"\f", "\b": r"\b", "\r": r"\r"}
-
 _SYNONYMS = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "nicefrac": "frac", "dbinom": "binom", "tbinom": "binom",
     "leq": "<=", "le": "<=", "leqslant": "<=", "leqq": "<=", "geq": ">=", "ge": ">=",
@@ -57,11 +35,13 @@ _SYNONYMS = {
     "langle": "(", "rangle": ")",
     "rbrack": "]", "lparen": "(", "rparen": ")", "infin": "infty", "varnothing": "emptyset", "dots": "ldots",
     "cdots": "ldots", "dotsc": "ldots", "dotsm": "ldots", "dotsb": "ldots", "simeq": "approx", "thickapprox": "approx",
-    "colon": ":", "wedge": "land", "vee": "lor", "degree": "circ", "backslash": "setminus",
+    "colon": ":", "textdollar": "dollar", "texteuro": "euro", "pounds": "pound", "textsterling": "pound",
+    "textyen": "yen",  "wedge": "land", "vee": "lor", "degree": "circ", "backslash": "setminus",
     "smallsetminus": "setminus", "varepsilon": "epsilon", "varphi": "phi", "ratio": ":", "arctg": "arctan", "tg": "tan",
     "arcctg": "arccot", "ctg": "cot", "longrightarrow": "to", "rightarrow": "to", "prime": "'", "doteq": "approx",
 }  # fmt: skip
-_OPERATORS = set(words("<= >= < > != * / | \\{ \\} [ ] ( ) : '"))
+CURRENCIES = set(words("dollar euro pound yen"))
+_OPERATORS = set(words("<= >= < > != * / | \\{ \\} [ ] ( ) : '")) | CURRENCIES
 _INVISIBLE = set(
     words(
         "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr middle displaystyle textstyle scriptstyle "
@@ -98,58 +78,12 @@ _WORDS = {
     "cup": "cup",
 } | {name: name for name in FUNCTIONS}
 
+_GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 _LEXER = re.compile(
     r"\s+|\\begin\s*\{(?P<begin>[a-z]+)\*?\}(?:\s*\{[lcr|\s]*\})?|\\end\s*\{(?P<end>[a-z]+)\*?\}|\\(?P<command>[A-Za-z]+)|\\."
-    r"|(?P<number>\d+(?:\.\d+)?|\.\d+)|(?P<word>[A-Za-z]+)|<=|>=|!=|\*\*|(?P<other>.)",
+    r"|(?P<number>\d+\.\d*\x00\d+|\d+(?:\.\d+)?|\.\d+)|(?P<word>[A-Za-z]+)|(?P<foreign>[぀-ヿ㐀-鿿가-힯]+)|<=|>=|!=|\*\*|(?P<other>.)",
     re.DOTALL,
 )
-_THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!\s?|\\,|\\;|\\:|\\ |~|\s|\{\\,\}|,\\,)(?=\d{3}(?!\d))")
-_SUPERSCRIPTS = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ]+")
-_REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))")
-_SCIENTIFIC = re.compile(r"(?<![\w.\\])(\d+(?:\.\d+)?)[eE]([+-]?\d+)(?![\w.])")
-_HTML_POWER = re.compile(r"<sup>(.*?)</sup>")
-
-
-def ascii_latex(text: str) -> str:
-    """The same text with Unicode mathematics, foreign digits and swallowed backslashes spelled as LaTeX."""
-    text = _SWALLOWED.sub(lambda match: _ESCAPED[match[1]], text)
-    text = _HTML_POWER.sub(r"^{\1}", text)
-    if not text.isascii():
-        text = _SUPERSCRIPTS.sub(
-            lambda match: "^{" + unicodedata.normalize("NFKC", match.group()).replace("−", "-") + "}", text
-        )
-        text = "".join(_spelled(character) for character in text)
-    if "\\\\" in text:
-        pairs_removed = text.replace("\\\\", "")
-        if "\\" not in pairs_removed:  # every backslash is doubled: the text was escaped twice
-            text = text.replace("\\\\", "\\")
-        elif "\\begin" not in text:
-            text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)
-    return text
-
-
-def _repeating(match: re.Match[str]) -> str:
-    """`0.1\\overline{6}` as a fraction: (16 - 1) / 90."""
-    whole, fixed, repeated = match[1] or "0", match[2], match[3] or match[4]
-    numerator = int(whole + fixed + repeated) - int(whole + fixed)
-    return f"\\frac{{{numerator}}}{{{'9' * len(repeated) + '0' * len(fixed)}}}"
-
-
-def _spelled(character: str) -> str:
-    if character.isascii():
-        return character
-    if (known := _CHARACTERS.get(character) or _GREEK.get(character)) is not None or character in _CHARACTERS:
-        return known or ""
-    name = unicodedata.name(character, "")
-    plain = unicodedata.normalize("NFKC", character)
-    if unicodedata.category(character) == "Cf":
-        return ""
-    if name.startswith("SUBSCRIPT"):
-        return "_{" + plain + "}"
-    if name.startswith("CIRCLED DIGIT"):
-        return plain + ","
-    digit = unicodedata.decimal(character, None)
-    return str(digit) if digit is not None else plain
 
 
 @lru_cache(maxsize=4096)
@@ -159,7 +93,7 @@ def tokens_of(text: str) -> tuple[Token, ...]:
     Example:
         tokens_of(r"\tfrac 12") == (Token("command", "frac"), Token("number", "12"))
     """
-    text = _SCIENTIFIC.sub(r"\1*10^{\2}", _REPEATING.sub(_repeating, _THOUSANDS.sub("", ascii_latex(text))))
+    text = plain_numbers(ascii_latex(text))
     tokens: list[Token] = []
     position = 0
     while position < len(text):
@@ -172,6 +106,8 @@ def tokens_of(text: str) -> tuple[Token, ...]:
             tokens.append(Token("number", match["number"]))
         elif match["word"]:
             tokens.extend(_word(match["word"]))
+        elif match["foreign"]:
+            tokens.append(Token("text", match["foreign"]))
         elif match["begin"] or match["end"]:
             tokens.append(Token("begin" if match["begin"] else "end", match["begin"] or match["end"]))
         else:
@@ -250,6 +186,8 @@ def _argument(text: str, position: int) -> tuple[str, int]:
 def _text(command: str, content: str) -> list[Token]:
     """`\\text{...}`: a formula in upright type is still a formula; words stay words."""
     stripped = content.strip().strip("{}").strip()
+    if _GROUPED.fullmatch(stripped):
+        return [Token("number", stripped.replace(",", ""))]
     if (stripped in FUNCTIONS and stripped not in ("min", "sec")) or stripped in ("sqrt", "pi"):
         return [Token("command", stripped)]
     if not stripped:

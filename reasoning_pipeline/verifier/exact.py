@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from reasoning_pipeline.verifier.bounds import MAX_BITS, MAX_EXPONENT, MAX_FACTORIAL, TooLarge, Unreadable
-from reasoning_pipeline.verifier.expressions import Tree
+from reasoning_pipeline.verifier.trees import Tree
 
 Monomial = frozenset[tuple[Tree, Fraction]]
 """Atom and exponent pairs; the empty monomial stands for 1."""

@@ -12,22 +12,22 @@ read those in a worker.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 from reasoning_pipeline.verifier.bounds import Unreadable, words
 from reasoning_pipeline.verifier.cleaning import FUNCTIONS, Token
-
-Tree = tuple[Any, ...]
+from reasoning_pipeline.verifier.matrices import matrix
+from reasoning_pipeline.verifier.numerals import REPEATS, base_of
+from reasoning_pipeline.verifier.reader import TokenReader
+from reasoning_pipeline.verifier.spelling import repeating
+from reasoning_pipeline.verifier.trees import HALF, MINUS_ONE, ONE, Tree, over, times
 
 
 class NeedsAlgebra(Unreadable):
     """A sum, an integral, a limit: legible, but not to this grammar."""
 
 
-ONE, MINUS_ONE, HALF = ("n", Fraction(1)), ("n", Fraction(-1)), ("n", Fraction(1, 2))
 SYMBOLS = set(
     words(
         "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi "
@@ -38,37 +38,27 @@ ALGEBRA = set(words("sum prod int iint iiint oint lim limsup liminf bmod pmod mo
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot", "sec": "arcsec", "csc": "arccsc"}
 _CLOSERS = {"(": ")", "[": "]", "{": "}", "\\{": "\\}"}
 _FUNCTION_LETTERS = "fgh"
+_NO_FACTORS = set(words("pm mp rfloor rceil circ rvert approx to in cup cap over choose"))
 
 
 def parse_expression(tokens: Sequence[Token]) -> Tree:
     """The tree of a whole token sequence."""
-    parser = _Parser(list(tokens))
-    tree = parser.sum()
+    parser = Parser(list(tokens))
+    tree = parser.stack()
     if parser.rest():
         raise Unreadable(f"unexpected {parser.peek()[1]!r}")
     return tree
 
 
-class _Parser:
-    def __init__(self, tokens: list[Token]) -> None:
-        self.tokens = tokens
-        self.position = 0
+class Parser(TokenReader):
+    """Recursive descent over tokens: `position` moves on, and a method reads the largest thing that starts there."""
 
-    def rest(self) -> bool:
-        return self.position < len(self.tokens)
-
-    def peek(self, ahead: int = 0) -> Token:
-        index = self.position + ahead
-        return self.tokens[index] if index < len(self.tokens) else Token("end of answer", "")
-
-    def next(self) -> Token:
-        token = self.peek()
-        self.position += 1
-        return token
-
-    def expect(self, value: str) -> None:
-        if self.next().value != value:
-            raise Unreadable(f"{value} expected")
+    def stack(self) -> Tree:
+        r"""A sum, or two of them as old TeX stacks them: `3 \over 4`, `n \choose k`."""
+        tree = self.sum()
+        if self.peek().kind == "command" and self.peek().value in ("over", "choose"):
+            return over(tree, self.sum()) if self.next().value == "over" else ("f", "binom", (tree, self.sum()))
+        return tree
 
     def sum(self) -> Tree:
         terms: list[Tree] = []
@@ -99,11 +89,12 @@ class _Parser:
                 factors.append(self.signed_factor())
             elif kind == "operator" and value == "/":
                 self.position += 1
-                factors.append(("^", self.signed_factor(), MINUS_ONE))
+                factors.append(over(ONE, self.signed_factor()))
             elif self.starts_factor():
-                if kind == "number" and factors[-1][0] in ("n", "d"):
-                    raise Unreadable("two numbers side by side")
+                beside = factors[-1][0] in ("n", "d")
                 factors.append(self.factor())
+                if beside and (kind == "number" or (value == "{" and factors[-1][0] in ("n", "d"))):
+                    raise Unreadable("two numbers side by side")
             else:
                 return times(tuple(factors))
 
@@ -119,7 +110,7 @@ class _Parser:
         if kind == "operator":
             return value in ("(", "[", "{")
         if kind == "command":
-            return value not in ("pm", "mp", "rfloor", "rceil", "circ", "rvert", "approx", "to", "in", "cup", "cap")
+            return value not in _NO_FACTORS
         return kind in ("number", "letter", "begin")
 
     def factor(self) -> Tree:
@@ -159,16 +150,16 @@ class _Parser:
         kind, value = self.peek()
         if kind == "operator" and value == "{":
             return self.group()
-        if kind == "number" and one_digit and len(value) > 1:
+        if kind == "number" and one_digit and len(value) > 1 and value[:2].isdigit():
             self.tokens[self.position] = Token("number", value[1:])
-            return ("n", Fraction(int(value[0]))) if value[0] != "." else self.atom()
+            return ("n", Fraction(int(value[0])))
         if signed and kind == "operator" and value in "+-":
             return self.signed_factor()
         return self.atom()
 
     def group(self) -> Tree:
         closer = _CLOSERS[self.next().value]
-        tree = self.sum()
+        tree = self.stack()
         self.expect(closer)
         return tree
 
@@ -186,7 +177,7 @@ class _Parser:
             self.expect("|")
             return ("f", "abs", (inner,))
         if kind == "begin":
-            return self.matrix(value)
+            return matrix(self, value)
         if kind == "command":
             return self.command(value)
         raise Unreadable(f"unexpected {value!r}")
@@ -194,54 +185,27 @@ class _Parser:
     def number(self, digits: str) -> Tree:
         if self.peek().value == "_":
             self.position += 1
-            base = self.subscript()
-            if not base.isdigit() or not digits.isdigit():
+            base = base_of(self.subscript())
+            if base is None or not digits.isdigit():
                 raise Unreadable("a subscript on a number that is not a base")
-            return ("b", digits.lstrip("0") or "0", int(base))
+            return ("b", digits.lstrip("0") or "0", base)
+        if "\x00" in digits:
+            return ("d", repeating(digits), REPEATS)
         if "." in digits:
             return ("d", Fraction(digits), len(digits.split(".")[1]))
         whole = ("n", Fraction(int(digits)))
         fraction = self.proper_fraction()
         return ("+", (whole, fraction)) if fraction else whole
 
-    def proper_fraction(self) -> Tree | None:
-        r"""The rest of a mixed numeral: `2\frac{1}{2}` or `2 1/2`, only with a plain proper fraction."""
-        shown = [token.value for token in self.tokens[self.position : self.position + 7]]
-        if shown[:1] == ["frac"]:
-            if len(shown) == 7 and shown[1] == shown[4] == "{" and shown[3] == shown[6] == "}":
-                top, bottom, length = shown[2], shown[5], 7
-            elif len(shown) >= 2 and shown[1].isdigit() and len(shown[1]) == 2:
-                top, bottom, length = shown[1][0], shown[1][1], 2
-            else:
-                return None
-        elif len(shown) >= 3 and shown[1] == "/" and shown[0].isdigit() and self.peek().kind == "number":
-            top, bottom, length = shown[0], shown[2], 3
-        else:
-            return None
-        if not (top.isdigit() and bottom.isdigit() and 0 < int(top) < int(bottom)):
-            return None
-        self.position += length
-        return times((("n", Fraction(int(top))), ("^", ("n", Fraction(int(bottom))), MINUS_ONE)))
-
     def letter(self, name: str) -> Tree:
+        name += "'" * self.primes()
         if self.peek().value == "_":
             self.position += 1
             return ("s", f"{name}_{self.subscript()}")
-        if name in _FUNCTION_LETTERS and self.peek().value == "(":
+        if name.rstrip("'") in _FUNCTION_LETTERS and self.peek().value == "(":
             self.position += 1
             return ("f", name, self.arguments(")"))
         return ("s", name)
-
-    def subscript(self) -> str:
-        """A subscript is part of the name, kept as text."""
-        if self.peek().value != "{":
-            return self.next().value
-        start, depth = self.position, 0
-        while self.rest():
-            depth += {"{": 1, "}": -1}.get(self.next().value, 0)
-            if depth == 0:
-                return "".join(token.value for token in self.tokens[start + 1 : self.position - 1])
-        raise Unreadable("a subscript is never closed")
 
     def arguments(self, closer: str) -> tuple[Tree, ...]:
         arguments = [self.sum()]
@@ -256,7 +220,7 @@ class _Parser:
             return self.letter(name)
         if name == "frac":
             top = self.argument(one_digit=True)
-            return times((top, ("^", self.argument(one_digit=True), MINUS_ONE)))
+            return over(top, self.argument(one_digit=True))
         if name == "sqrt":
             return self.root()
         if name == "binom":
@@ -312,53 +276,3 @@ class _Parser:
                 break
             factors.append(self.factor())
         return times(tuple(factors))
-
-    def matrix(self, kind: str) -> Tree:
-        if not re.fullmatch(r"[pbvBV]?matrix|smallmatrix|array", kind):
-            raise Unreadable(f"environment {kind}")
-        rows: list[tuple[Tree, ...]] = []
-        row: list[Tree] = []
-        while self.peek() != ("end", kind):
-            if not self.rest():
-                raise Unreadable("a matrix is never closed")
-            value = self.peek().value
-            if value == "&":
-                self.position += 1
-            elif value in ("\\\\", "hline"):
-                self.position += 1
-                if row:
-                    rows.append(tuple(row))
-                row = []
-            else:
-                row.append(self.sum())
-        self.position += 1
-        if row:
-            rows.append(tuple(row))
-        if not rows or len({len(row) for row in rows}) != 1:
-            raise Unreadable("a matrix with rows of different lengths")
-        return _determinant(rows) if kind == "vmatrix" else ("M", "matrix", tuple(rows))
-
-
-def _determinant(rows: list[tuple[Tree, ...]]) -> Tree:
-    """Expanded along the first row."""
-    if len(rows) != len(rows[0]) or len(rows) > 4:
-        raise Unreadable("a determinant of this shape")
-    if len(rows) == 1:
-        return rows[0][0]
-    terms = []
-    for column, entry in enumerate(rows[0]):
-        minor = [row[:column] + row[column + 1 :] for row in rows[1:]]
-        terms.append(times((MINUS_ONE if column % 2 else ONE, entry, _determinant(minor))))
-    return ("+", tuple(terms))
-
-
-def times(factors: tuple[Tree, ...]) -> Tree:
-    """A product without nesting; the sign of a number is folded into the number."""
-    flat: list[Tree] = []
-    for factor in factors:
-        flat.extend(factor[1] if factor[0] == "*" else (factor,))
-    if len(flat) == 2 and flat[0] == MINUS_ONE and flat[1][0] in ("n", "d"):
-        return (flat[1][0], -flat[1][1], *flat[1][2:])
-    if len(flat) == 2 and flat[0] == MINUS_ONE and flat[1][0] == "b":
-        return ("b", "-" + flat[1][1], flat[1][2])
-    return flat[0] if len(flat) == 1 else ("*", tuple(flat))

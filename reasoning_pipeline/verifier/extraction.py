@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from reasoning_pipeline.verifier.spelling import with_backslashes
+
 BoxStatus = Literal["found", "no_box", "empty_box", "unclosed_box", "unfinished_thinking"]
 
 
@@ -28,14 +30,23 @@ class Extraction:
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s{0,20}")
 _UNBRACED = re.compile(r"[^\s$.,;{}\\][^\s$,;{}\\]*")
+_BELL = "\x08oxed"
+"""What is left of a box whose backslash a JSON writer took for the escape of a bell."""
+_PROSE_WORD = re.compile(r"[`'\")]*[A-Za-z]{2,}[`'\").:]*|[`'\").]+")
+"""`in \\boxed format` names boxes and is none; `\\boxed x` is one, as TeX draws it."""
+_MENTION = 40
+"""Longest content of a box that may be the mention of one."""
+_QUOTED = re.compile(r"\s*(?:[,;:]|\{\}|$)")
+_MENTIONED = re.compile(
+    r"(?i)\s*|[\s.…]*(?:\\[lc]?dots[a-z]*)?[\s.…]*"
+    r"|\s*(?:\\text\s*\{)?\s*(?:your |the |final |my )*answer(?: here)?\s*\}?\s*"
+)
 # Between boxes that together are one answer: "and", "or", a comma, a new variable's "y =", and nothing else.
 _CONNECTOR = re.compile(
     r"(?:[\s$,;&~]|\\[,;:!()\[\] \\]|\\q?quad(?![A-Za-z])|\\text(?:rm|bf)?\s?\{(?:[^{}]{0,30}\W)?(?:and|or)[\s,]*\}"
     r"|\b(?:and|or)\b|[A-Za-z](?:_\{?\w\}?)?\s*=)*"
 )
 _MAX_GAP = 60
-_NEAR = 12
-"""Without a box protocol, boxes this close together are parts of one answer whatever stands between them."""
 
 
 def extract_answer(text: str, *, near: int = -1) -> Extraction:
@@ -44,7 +55,7 @@ def extract_answer(text: str, *, near: int = -1) -> Extraction:
     Example:
         extract_answer(r"<think>\boxed{41}</think> So \boxed{42}.") == Extraction(status="found", answer="42")
     """
-    text, finished = after_thinking(text)
+    text, finished = after_thinking(with_backslashes(text) if _BELL in text else text)
     if not finished:
         return Extraction(status="unfinished_thinking", answer=None)
     boxes: list[tuple[int, int, str]] = []
@@ -60,24 +71,58 @@ def extract_answer(text: str, *, near: int = -1) -> Extraction:
                 continue
             boxes.append((match.start(), end + 1, text[start + 1 : end]))
             position = end + 1
+        elif word := _UNBRACED.match(text, start):
+            position = word.end()
+            if not _PROSE_WORD.fullmatch(word.group()):
+                boxes.append((match.start(), position, word.group().rstrip(".")))
         else:
-            word = _UNBRACED.match(text, start)
-            position = word.end() if word else start
-            boxes.append((match.start(), position, word.group().rstrip(".") if word else ""))
+            position = max(start, match.end())
+            if not _QUOTED.match(text, start):
+                boxes.append((match.start(), position, ""))
     if unclosed:
         return Extraction(status="unclosed_box", answer=None)
+    # "I put it in \boxed{} as asked": a mention of boxes after the answer is no second answer.
+    while len(boxes) > 1 and len(boxes[-1][2]) < _MENTION and _MENTIONED.fullmatch(boxes[-1][2]):
+        boxes.pop()
     if not boxes:
         return Extraction(status="no_box", answer=None)
-    answer = _join_last_run(text, boxes, near)
+    answer = join_last_run(text, boxes, near)
     return Extraction(status="found" if answer.strip() else "empty_box", answer=answer)
 
 
+_TAG = re.compile(r"<(/?)think>")
+_MENTION_BEFORE = re.compile(r"(?:[\w,;:(\"'`*] ?|[\"'`(])$")
+_MENTION_AFTER = re.compile(r"(?P<sure>[\"'`)]|,|\.| ?(?:tags?|blocks?|sections?|tokens?)\b)|[ \t]+[A-Za-z(]")
+
+
 def after_thinking(text: str) -> tuple[str, bool]:
-    """The text after the last `</think>`, and whether thinking had ended. The template may have opened it."""
-    end = text.rfind("</think>")
-    if text.rfind("<think>") > end:
-        return "", False
-    return (text[end + len("</think>") :] if end >= 0 else text), True
+    """The text after thinking, and whether thinking had ended.
+
+    A tag opens or closes thinking where a completion or its template puts it: alone, at a border of a line or of the
+    text. One inside a sentence ("see the <think> block") is a mention. Where no other tag closes what was opened, a
+    mention of the closing one is taken for it.
+    """
+    if "think>" not in text:
+        return text, True
+    opened = False
+    answer_from, doubtful = 0, -1
+    for match in _TAG.finditer(text):
+        mention = _mention(text, match.start(), match.end())
+        if match[1]:
+            if not mention:
+                opened, answer_from, doubtful = False, match.end(), -1
+            elif opened and not mention["sure"]:
+                doubtful = match.end()
+        elif not mention:
+            opened, doubtful = True, -1
+    if opened and doubtful >= 0:
+        opened, answer_from = False, doubtful
+    return ("", False) if opened else (text[answer_from:], True)
+
+
+def _mention(text: str, start: int, end: int) -> re.Match[str] | None:
+    before, after = text[max(0, start - 2) : start], text[end : end + 12]
+    return _MENTION_AFTER.match(after) if before.strip() and _MENTION_BEFORE.search(before) else None
 
 
 def _matching_braces(text: str) -> dict[int, int]:
@@ -92,7 +137,7 @@ def _matching_braces(text: str) -> dict[int, int]:
     return partner
 
 
-def _join_last_run(text: str, boxes: list[tuple[int, int, str]], near: int = -1) -> str:
+def join_last_run(text: str, boxes: list[tuple[int, int, str]], near: int = -1) -> str:
     """The last box, or the list that the last boxes form when only "and", "or" or commas stand between them."""
     answers = [boxes[-1][2]]
     for (_, end, content), (start, _, _) in zip(boxes[-2::-1], boxes[:0:-1], strict=True):
@@ -103,50 +148,3 @@ def _join_last_run(text: str, boxes: list[tuple[int, int, str]], near: int = -1)
         answers.append(content)
     answers.reverse()
     return answers[0] if len(set(answers)) == 1 else " , ".join(answers)
-
-
-_STATED = re.compile(r"(?i)answer(?: is|:)\s*")
-_MATH = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$(.+?)(?<!\\)\$|\\\[(.+?)\\\]|\\\((.+?)\\\)", re.DOTALL)
-_NUMBER = re.compile(
-    r"(?<![\w.])(-?(?:\d{1,3}(?:[, ]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)(?:\s*/\s*\d+)?)"
-    r"\$?(\s?(?:\\?%|percent\b|pct\b))?"
-)
-_GROUPED = re.compile(r"-?[1-9]\d{0,2}(?:[, ]\d{3})+(?:\.\d+)?")
-_TAIL, _SHORT = 4000, 200
-
-
-def extract_unboxed(text: str) -> Extraction:
-    r"""For benchmark rows whose protocol has no box: a box if there is one, else the last formula or number.
-
-    Never used for rewards: without a box a policy is paid for whatever number happens to come last.
-    """
-    boxed = extract_answer(text, near=_NEAR)
-    tail = after_thinking(text)[0][-_TAIL:]
-    restated = tail.rfind("The final answer is $") > tail.rfind("\\boxed") >= 0
-    if boxed.status not in ("no_box", "unclosed_box") and not restated:
-        return boxed
-    if "\\" in tail and len(tail) < _SHORT and not _MATH.search(tail):
-        return Extraction(status="found", answer=tail)
-    stated = [match.end() for match in _STATED.finditer(tail)]
-    for start in (*stated[-1:], 0):
-        answer = _last_formula_or_number(tail[start:].split("I hope it is correct")[0], first=start > 0)
-        if answer is not None:
-            return Extraction(status="found", answer=answer)
-    return Extraction(status="no_box", answer=None)
-
-
-def _last_formula_or_number(text: str, *, first: bool) -> str | None:
-    """The last of both, or the formula right after "answer is". Formulas joined by "and" are one answer."""
-    formulas = [(match.start(), match.end(), next(filter(None, match.groups()))) for match in _MATH.finditer(text)]
-    numbers = [match for match in _NUMBER.finditer(text) if not any(a <= match.start() < b for a, b, _ in formulas)]
-    if first and formulas and formulas[0][0] <= 1:
-        return formulas[0][2]
-    if formulas and (not numbers or numbers[-1].start() < formulas[-1][0]):
-        percent = re.match(r"\s*(?:\\?%|percent\b|pct\b)", text[formulas[-1][1] :])
-        return _join_last_run(text, formulas) + (r"\%" if percent else "")
-    if not numbers:
-        return None
-    number, percent_sign = numbers[-1].groups()
-    if "," in number and not _GROUPED.fullmatch(number):
-        number = number.replace(",", ".")  # a decimal comma; in prose a list has a space after its commas
-    return number + (r"\%" if percent_sign else "")

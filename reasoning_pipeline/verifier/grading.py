@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from reasoning_pipeline.records import Status
 from reasoning_pipeline.verifier.answers import Answer, read
 from reasoning_pipeline.verifier.bounds import TooLarge, Unreadable
-from reasoning_pipeline.verifier.cleaning import ascii_latex
-from reasoning_pipeline.verifier.compare import Comparison, Profile, Truth, exact_equal
-from reasoning_pipeline.verifier.expressions import NeedsAlgebra, Tree
+from reasoning_pipeline.verifier.compare import Comparison
+from reasoning_pipeline.verifier.expressions import NeedsAlgebra
+from reasoning_pipeline.verifier.formulas import Profile, Truth, exact_equal
+from reasoning_pipeline.verifier.questions import copied
+from reasoning_pipeline.verifier.spelling import ascii_latex
+from reasoning_pipeline.verifier.trees import Tree
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,11 @@ class Decision:
     rule: str
 
 
+COPIED = Decision("wrong", "copied question")
 _INTEGER = re.compile(r"\s*([-+]?)0*(\d{1,40})\s*")
 _MAX_COUNT = 5_000
-_SPACING = re.compile(r"\\(?:left|right|displaystyle|[,;:! ])(?![A-Za-z])|[\s$]|\.$")
+_SPACE = r"(?:\\(?:left|right|displaystyle|[,;:! ])(?![A-Za-z])|[\s$])+"
+_SPACING = re.compile(rf"(?P<parts>(?<=\d){_SPACE}(?=\d))|{_SPACE}|\.$")
 
 
 def integer(text: str) -> int | None:
@@ -42,22 +47,28 @@ def integer(text: str) -> int | None:
 
 
 def squeezed(text: str) -> str:
-    """The text without what only spaces it: two answers that squeeze alike are alike."""
+    """The text without what only spaces it: two answers that squeeze alike are alike. `2 04` is not 204."""
     text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    return _SPACING.sub("", ascii_latex(text))
+    return _SPACING.sub(lambda match: " " if match["parts"] else "", ascii_latex(text))
 
 
-def decide(gold: str, answer: str, profile: Profile, equal: Callable[[Tree, Tree], Truth] = exact_equal) -> Decision:
+def decide(
+    gold: str,
+    answer: str,
+    profile: Profile,
+    equal: Callable[[Tree, Tree], Truth] = exact_equal,
+    question: str | None = None,
+) -> Decision:
     """The decision by these rules alone; `Decision(None, ...)` where they cannot tell."""
     if not gold.strip():
         return Decision("reference_unparsed", "empty reference")
-    golds = _readings(gold)
+    golds = readings(gold)
     if isinstance(golds, Unreadable) and not _comparable_as_text(gold):
         return Decision("reference_unparsed", f"reference: {golds}")
     first, second = integer(gold), integer(answer)
     if first is not None and second is not None:
         return Decision("correct" if first == second else "wrong", "integer")
-    answers = _readings(answer)
+    answers = readings(answer)
     if squeezed(gold) == squeezed(answer) and not _hides(answers):
         return Decision("correct", "same text")
     if isinstance(answers, TooLarge):
@@ -73,17 +84,30 @@ def decide(gold: str, answer: str, profile: Profile, equal: Callable[[Tree, Tree
     if isinstance(golds, Unreadable):
         return Decision("wrong", "text")
     try:
-        truth = Comparison(profile, equal).readings(golds, answers)
+        truth = Comparison(profile, equal, question).readings(golds, answers)
     except TooLarge as error:
         return Decision("too_long", str(error))
     except Unreadable as error:
         return Decision("wrong", str(error))
     if truth is None:
         return Decision(None, "algebra")
+    if truth and profile == "strict" and question and copied(question, golds, answers, answer):
+        return COPIED
     return Decision("correct" if truth else "wrong", "exact")
 
 
-def _readings(text: str) -> tuple[Answer, ...] | Unreadable:
+def is_copy(gold: str, answer: str, question: str | None) -> bool:
+    """Whether an answer that math-verify judged stands in the question, and is not the reference."""
+    if not question:
+        return False
+    golds, answers = readings(gold), readings(answer)
+    if not isinstance(golds, Unreadable) and not isinstance(answers, Unreadable):
+        return copied(question, golds, answers, answer)
+    shown = squeezed(answer)
+    return shown != squeezed(gold) and shown in squeezed(question)
+
+
+def readings(text: str) -> tuple[Answer, ...] | Unreadable:
     """The readings, or the reason why there is none."""
     try:
         return read(text)

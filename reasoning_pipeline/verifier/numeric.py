@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 from reasoning_pipeline.verifier.bounds import MAX_EXPONENT, Unreadable
-from reasoning_pipeline.verifier.expressions import Tree
+from reasoning_pipeline.verifier.trees import Tree
 
 
 class NoValue(Unreadable):
@@ -167,6 +167,15 @@ def sample_points(names: Sequence[str], scale: Callable[[float], Any] = complex)
     return rows
 
 
+def loses_domain(gold: Tree, x: Any, y: Any) -> bool:
+    r"""The reference keeps its value real by an absolute value, the answer does not: `\ln x` for `\ln|x|`."""
+    return abs(x.imag) <= 1e-9 * max(1.0, abs(x)) and abs(y.imag) > 1e-9 * max(1.0, abs(y)) and _has_abs(gold)
+
+
+def _has_abs(tree: Any) -> bool:
+    return isinstance(tree, tuple) and (tree[:2] == ("f", "abs") or any(_has_abs(part) for part in tree))
+
+
 def clearly_different(a: Tree, b: Tree) -> bool:
     """True when machine floats prove the formulas unequal. False says nothing."""
     for values in sample_points(sorted(variables(a) | variables(b))):
@@ -177,6 +186,8 @@ def clearly_different(a: Tree, b: Tree) -> bool:
             continue
         complex_value = any(abs(z.imag) > 1e-9 * max(1.0, abs(z)) for z in (x, y))
         if values and complex_value:
+            if loses_domain(a, x, y):
+                return True
             continue  # branches of roots and logarithms differ harmlessly off the real line
         if abs(x - y) > 1e-6 * max(calculator.peak, 1e-300):
             return True

@@ -13,8 +13,8 @@ from fractions import Fraction
 from reasoning_pipeline.verifier.answers import REALS, Answer
 from reasoning_pipeline.verifier.bounds import Unreadable
 from reasoning_pipeline.verifier.exact import rational
-from reasoning_pipeline.verifier.expressions import MINUS_ONE, Tree, times
 from reasoning_pipeline.verifier.numeric import real_value, variables
+from reasoning_pipeline.verifier.trees import MINUS_ONE, Tree, substitute, times
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,16 @@ def variable_of(answer: Answer) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
+def is_solved(inequality: Answer) -> bool:
+    """Whether an inequality says where its variable is: the variable alone (or its absolute value) beside bounds."""
+    for side in inequality[1]:
+        if side[0] != "expr":
+            return False
+        if variables(side[1]) and side[1][0] not in ("s", "f"):
+            return False
+    return True
+
+
 def _interval(low: Tree, low_in: bool, high: Tree, high_in: bool) -> list[Segment] | None:
     a, b = real_value(low), real_value(high)
     if a is None or b is None or a > b or (a == b and not (low_in and high_in)):
@@ -152,15 +162,6 @@ def _linear(tree: Tree) -> tuple[Fraction, Fraction] | None:
         return None
     slope = at[1] - at[0]
     return (slope, at[0]) if slope and at[2] == at[0] + 3 * slope else None
-
-
-def substitute(tree: Tree, name: str, value: Tree) -> Tree:
-    """The tree with a variable replaced."""
-    if tree == ("s", name):
-        return value
-    if tree and tree[0] in ("n", "d", "s", "b"):
-        return tree
-    return tuple(substitute(part, name, value) if isinstance(part, tuple) else part for part in tree)
 
 
 def _merged(parts: list[Segment]) -> list[Segment]:

@@ -6,40 +6,20 @@ No rule of grading is decided here; `compare` asks and decides.
 from __future__ import annotations
 
 import itertools
+import re
 from fractions import Fraction
 
 from reasoning_pipeline.verifier.answers import Answer
 from reasoning_pipeline.verifier.bounds import TooLarge, Unreadable
-from reasoning_pipeline.verifier.exact import NoNormalForm, normal_form, rational
-from reasoning_pipeline.verifier.expressions import MINUS_ONE, Tree, times
+from reasoning_pipeline.verifier.exact import NoNormalForm, normal_form
 from reasoning_pipeline.verifier.numeric import real_value, variables
-from reasoning_pipeline.verifier.realsets import substitute
+from reasoning_pipeline.verifier.trees import MINUS_ONE, Tree, contains, substitute, times
 
-FLOAT_DIGITS = 15
+_DENIAL = re.compile(
+    r"\b(not|no|never|isn|isnt|aren|wasn|wrong|incorrect|false|or|nor|except|other|anything|maybe|than)\b"
+)
 MAX_ITEMS = 64
 """Longest list that is compared item by item, and most tuples that plus-minus signs are expanded to."""
-
-
-def is_literal(tree: Tree, *, whole: bool = False) -> bool:
-    """A number written as a number: 7, -2.50, 3/4, 2 1/3. With `whole`, only what can stand for an integer."""
-    if tree[0] in ("n", "d"):
-        return True
-    if whole:
-        return False
-    if tree[0] == "+" and len(tree[1]) == 2:
-        return tree[1][0][0] == "n" and _is_fraction(tree[1][1])
-    return _is_fraction(tree)
-
-
-def _is_fraction(tree: Tree) -> bool:
-    if tree[0] == "^":
-        return tree[1][0] in ("n", "d") and tree[2] == MINUS_ONE
-    if tree[0] != "*":
-        return False
-    factors = [factor for factor in tree[1] if factor != MINUS_ONE]
-    tops = [factor for factor in factors if factor[0] in ("n", "d")]
-    bottoms = [factor for factor in factors if factor[0] == "^"]
-    return len(tops) <= 1 and len(bottoms) == 1 and len(factors) == len(tops) + 1 and _is_fraction(bottoms[0])
 
 
 def meaningless(answer: Answer) -> bool:
@@ -107,10 +87,10 @@ def is_interval(gold: Answer, answer: Answer) -> bool:
 def letters_of(answer: Answer) -> str | None:
     """The word an answer spells: text as it is, one letter or a product of bare letters in its written order."""
     if answer[0] == "text":
-        return answer[1].replace(" ", "")
+        return re.sub(r"(?<!\d) | (?!\d)", "", answer[1])  # spaces part digits, and nothing else
     if answer[0] == "list" and answer[1]:
         words = [letters_of(item) for item in answer[1]]
-        return None if None in words else "".join(word for word in words if word)
+        return None if None in words else re.sub(r"(?<!\d) | (?!\d)", "", " ".join(word for word in words if word))
     if answer[0] == "expr":
         factors = answer[1][1] if answer[1][0] == "*" else (answer[1],)
         if all(factor[0] == "s" and "_" not in factor[1] for factor in factors):
@@ -132,8 +112,10 @@ def quotient(ratio: Answer) -> Answer | None:
 
 def is_name(side: Answer) -> bool:
     r"""What may stand left of an answer: `x`, `f(3)`, `(p, q)`, `AB`, `\frac{NO}{BO}`, `A:B`, a word."""
-    if side[0] in ("text", "label"):
-        return True
+    if side[0] == "text":
+        return _DENIAL.search(side[1]) is None
+    if side[0] == "label":
+        return is_name(("text", side[1])) and is_name(side[2])
     if side[0] in ("seq", "ratio"):
         return all(is_name(item) for item in side[3 if side[0] == "seq" else 1])
     return side[0] == "expr" and _is_name_tree(side[1])
@@ -143,7 +125,7 @@ def _is_name_tree(tree: Tree) -> bool:
     if tree[0] == "s":
         return tree[1] not in ("pi", "infty")
     if tree[0] == "f":
-        return len(tree[1]) == 1 or (tree[1] == "abs" and _is_name_tree(tree[2][0]))
+        return len(tree[1].rstrip("'")) == 1 or (tree[1] == "abs" and _is_name_tree(tree[2][0]))
     if tree[0] == "^":
         return tree[2] == MINUS_ONE and _is_name_tree(tree[1])
     if (
@@ -159,14 +141,19 @@ def _is_name_tree(tree: Tree) -> bool:
     )
 
 
-def in_alphabetical_order(items: tuple[Answer, ...]) -> tuple[Answer, ...] | None:
-    """The values of `x = 1, y = 2`, which is the pair (1, 2); None for anything less plain."""
+def named_values(items: tuple[Answer, ...], *, alphabetical: bool = False) -> tuple[Answer, ...] | None:
+    """The values of `x = 1, y = 2`, each of another letter; None for anything less plain.
+
+    In their written order, or (`alphabetical`) in that of their letters, which makes them the pair (1, 2).
+    """
     if not all(
         item[0] == "eq" and len(item[1]) == 2 and item[1][0][0] == "expr" and item[1][0][1][0] == "s" for item in items
     ):
         return None
-    names = [item[1][0][1][1] for item in items]
-    return tuple(item[1][1] for item in items) if names == sorted(set(names)) else None
+    values = {item[1][0][1][1]: item[1][1] for item in items}
+    if len(values) != len(items) or len(items) < 2:
+        return None
+    return tuple(values[name] for name in (sorted(values) if alphabetical else values))
 
 
 def renamed_argument(first: Answer, second: Answer) -> tuple[str, str] | None:
@@ -203,7 +190,76 @@ def _atoms(tree: Tree) -> set[Tree]:
 def difference_of_sides(equation: Answer) -> Tree | None:
     if len(equation[1]) != 2 or any(side[0] != "expr" for side in equation[1]):
         return None
-    return ("+", (equation[1][0][1], times((MINUS_ONE, equation[1][1][1]))))
+    return difference(equation[1][0][1], equation[1][1][1])
+
+
+def difference(left: Tree, right: Tree) -> Tree:
+    return ("+", (left, times((MINUS_ONE, right))))
+
+
+_CALLS = {"max", "min", "gcd", "lcm", "floor", "ceil"}
+_CIRCULAR = {"sin", "cos", "tan", "cot", "sec", "csc"}
+
+
+def calls(tree: Tree) -> set[str]:
+    """The functions in a tree that choose or round, and so leave their work to the reader."""
+    if not isinstance(tree, tuple) or not tree or tree[0] in ("n", "d", "s", "b"):
+        return set()
+    own = {tree[1]} & _CALLS if tree[0] == "f" else set()
+    return own.union(*(calls(part) for part in tree if isinstance(part, tuple)))
+
+
+def loose_degrees(tree: Tree, *, inside: bool) -> bool:
+    """Whether degrees stand inside a formula that is no angle: a degree sign on all of it, or in a sine, is none."""
+    if not isinstance(tree, tuple) or not tree or tree[0] in ("n", "d", "s", "b"):
+        return False
+    if tree[0] == "deg":
+        return inside or loose_degrees(tree[1], inside=True)
+    if tree[0] == "f" and tree[1] in _CIRCULAR:
+        return False
+    return any(loose_degrees(part, inside=True) for part in tree if isinstance(part, tuple))
+
+
+def scaled_matrix(tree: Tree) -> Tree | None:
+    """A matrix, or the product of numbers with one, multiplied out; None for anything else."""
+    if tree[0] == "M":
+        return tree
+    if tree[0] != "*":
+        return None
+    matrices = [factor for factor in tree[1] if factor[0] == "M"]
+    scalars = tuple(factor for factor in tree[1] if factor[0] != "M")
+    if len(matrices) != 1 or any(contains(scalar, "M") for scalar in scalars):
+        return None
+    kind, rows = matrices[0][1:]
+    return ("M", kind, tuple(tuple(times((*scalars, cell)) for cell in row) for row in rows))
+
+
+def is_solution(equation: Answer) -> bool:
+    """`x = 5`, `5 = x`: a name and a number."""
+    sides = [side for side in equation[1] if not is_name(side)]
+    return len(sides) == 1 and sides[0][0] == "expr" and not variables(sides[0][1])
+
+
+def is_linear(curve: Tree, name: str) -> bool:
+    """Whether one variable occurs in a curve with exponent one only, so that it can be solved for in one way."""
+    try:
+        form = normal_form(curve)
+    except Unreadable:
+        return False
+    for monomial, _ in form:
+        for atom, exponent in monomial:
+            if atom == ("s", name):
+                if exponent != 1:
+                    return False
+            elif _mentions(atom, name):
+                return False
+    return True
+
+
+def _mentions(atom: object, name: str) -> bool:
+    if atom == ("s", name):
+        return True
+    return isinstance(atom, tuple | frozenset) and any(_mentions(part, name) for part in atom)
 
 
 def at_one_point(tree: Tree, names: list[str]) -> Tree:
@@ -211,47 +267,3 @@ def at_one_point(tree: Tree, names: list[str]) -> Tree:
     for index, name in enumerate(names):
         tree = substitute(tree, name, ("n", Fraction(17 + 6 * index, 13 + 4 * index)))
     return tree
-
-
-def same_numeral(gold: Tree, answer: Tree) -> bool:
-    r"""`52_8` wants those digits: with the base, or with none (the question names it), never with another base."""
-    if gold[0] == answer[0] == "b":
-        return gold[1:] == answer[1:]
-    if gold[0] == "b":
-        return answer[0] == "n" and str(answer[1]) == gold[1]
-    return answer[2] == 10 and gold == ("n", Fraction(int(answer[1])))
-
-
-def prints_as(gold: Tree, answer: Tree) -> bool:
-    """A fraction that never ends, printed with every digit a float has (15 or more), is that fraction."""
-    if answer[0] != "d" or gold[0] in ("n", "d"):
-        return False
-    try:
-        value = rational(gold)
-    except Unreadable:
-        return False
-    return value is not None and abs(value - answer[1]) <= abs(value) * Fraction(1, 10**FLOAT_DIGITS)
-
-
-def rounds_to(gold: Tree, answer: Tree) -> bool:
-    """A reference given as a rounded decimal, an answer given exactly that rounds to it."""
-    if gold[0] != "d" or answer[0] in ("n", "d"):
-        return False
-    value = real_value(answer)
-    if value is None or contains(answer, "d"):
-        return False
-    try:
-        fraction = rational(answer)
-    except Unreadable:
-        return False
-    # 3.14 says too little to stand for an irrational number; 3.142 says which one is meant
-    if gold[2] < (2 if fraction is not None else 3):
-        return False
-    return abs(Fraction(value) - gold[1]) <= Fraction(5, 10 ** (gold[2] + 1)) * Fraction(1_000_001, 1_000_000)
-
-
-def contains(tree: Tree, kind: str) -> bool:
-    """Whether a node of this kind occurs anywhere in the tree."""
-    if not tree or tree[0] in ("n", "d", "s", "b"):
-        return bool(tree) and tree[0] == kind
-    return tree[0] == kind or any(contains(part, kind) for part in tree if isinstance(part, tuple))

@@ -12,10 +12,18 @@ from fractions import Fraction
 from typing import Any
 
 from reasoning_pipeline.verifier.bounds import Unreadable
-from reasoning_pipeline.verifier.compare import Profile, Truth, exact_equal
-from reasoning_pipeline.verifier.expressions import Tree
-from reasoning_pipeline.verifier.grading import Decision, decide, integer, too_many_terms
-from reasoning_pipeline.verifier.numeric import NoValue, evaluate, sample_points, variables
+from reasoning_pipeline.verifier.formulas import Profile, Truth, exact_equal
+from reasoning_pipeline.verifier.grading import (
+    COPIED,
+    Decision,
+    decide,
+    integer,
+    is_copy,
+    readings,
+    too_many_terms,
+)
+from reasoning_pipeline.verifier.numeric import NoValue, evaluate, loses_domain, sample_points, variables
+from reasoning_pipeline.verifier.trees import Tree
 
 _DIGITS = (60, 220)
 _AGREED_POINTS = 3
@@ -83,7 +91,7 @@ def _agree(gold: Tree, answer: Tree, calculator: _MpMath, tolerance: Any) -> Tru
         same = abs(x - y) <= tolerance * size or (size < tolerance and bool(names))
         # Off the real line different branches of a root or logarithm are no disagreement.
         real = all(abs(z.imag) <= tolerance * max(1, abs(z)) for z in (x, y))
-        if not same and (real or not names):
+        if not same and (real or not names or loses_domain(gold, x, y)):
             return False
         real_agreed += same and real
         complex_agreed += same
@@ -93,20 +101,30 @@ def _agree(gold: Tree, answer: Tree, calculator: _MpMath, tolerance: Any) -> Tru
     return None
 
 
-def decide_with_algebra(gold: str, answer: str, profile: Profile, time_limit_s: float) -> Decision:
+def decide_with_algebra(
+    gold: str, answer: str, profile: Profile, time_limit_s: float, question: str | None = None
+) -> Decision:
     """The worker's whole decision about one pair."""
-    decision = decide(gold, answer, profile, algebra_equal)
+    decision = decide(gold, answer, profile, algebra_equal, question)
     if decision.status is not None:
         return Decision(decision.status, "algebra" if decision.rule == "exact" else decision.rule)
+    legible = not any(isinstance(readings(text), Unreadable) for text in (gold, answer))
+    if legible and (profile == "strict" or "'" in answer or "prime" in answer):
+        return Decision("wrong", "undecided")  # math-verify drops what it does not know, primes among it
     if too_many_terms(answer) or (integer(gold) is None and too_many_terms(gold)):
         return Decision("too_long", "numbers too large for algebra")
-    return _ask_math_verify(gold, answer, max(1, int(time_limit_s)))
+    decision = _ask_math_verify(gold, answer, max(1, int(time_limit_s)))
+    if decision.status == "correct" and profile == "strict" and is_copy(gold, answer, question):
+        return COPIED
+    return decision
 
 
 def _ask_math_verify(gold: str, answer: str, seconds: int) -> Decision:
     parsed = [parse_latex(text, seconds) for text in (gold, answer)]
     if parsed[0] is None:
-        return Decision("reference_unparsed", "math-verify reads no formula in the reference")
+        # A reference that this grammar reads is no fault of the data: math-verify was asked because of the answer.
+        legible = not isinstance(readings(gold), Unreadable)
+        return Decision("wrong" if legible else "reference_unparsed", "math-verify reads no formula in the reference")
     if parsed[1] is None:
         return Decision("unparsed", "math-verify reads no formula in the box")
     from math_verify import verify
@@ -121,7 +139,7 @@ def parse_latex(text: str, seconds: int) -> Any:
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     from math_verify import LatexExtractionConfig, parse
 
-    from reasoning_pipeline.verifier.cleaning import ascii_latex
+    from reasoning_pipeline.verifier.spelling import ascii_latex
 
     bare = ascii_latex(text).strip().strip("$").strip(".")
     found = parse(f"${bare}$", [LatexExtractionConfig()], parsing_timeout=seconds, fallback_mode="no_fallback")

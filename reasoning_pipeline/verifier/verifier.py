@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import threading
 import time
 import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 from reasoning_pipeline.records import Status, Verdict
-from reasoning_pipeline.verifier.answers import read
-from reasoning_pipeline.verifier.bounds import Unreadable
-from reasoning_pipeline.verifier.compare import Profile
-from reasoning_pipeline.verifier.extraction import Extraction, extract_answer, extract_unboxed
-from reasoning_pipeline.verifier.grading import Decision, decide, squeezed
+from reasoning_pipeline.verifier.extraction import Extraction, extract_answer
+from reasoning_pipeline.verifier.formulas import Profile
+from reasoning_pipeline.verifier.grading import Decision, decide
 from reasoning_pipeline.verifier.pool import WorkerPool
-from reasoning_pipeline.verifier.shapes import is_literal
+from reasoning_pipeline.verifier.unboxed import extract_unboxed
 
 _CACHE_SIZE = 100_000
 _NOTHING_FOUND = ("no_box", "empty_box", "unclosed_box", "unfinished_thinking")
-_CALCULATION = re.compile(r"[-+*/^!]|\\(?:frac|sqrt|times|cdot|div|binom|sum|prod|int|gcd|max|min)|mod")
+_Key = tuple[str, str, str | None]
+"""Reference, answer, and the question where it has a say."""
 
 
 _VERIFIERS: weakref.WeakSet[Verifier] = weakref.WeakSet()
@@ -61,7 +58,7 @@ class Verifier:
         )
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._cache: OrderedDict[tuple[str, str], Decision] = OrderedDict()
+        self._cache: OrderedDict[_Key, Decision] = OrderedDict()
         _VERIFIERS.add(self)
 
     def judge(
@@ -75,32 +72,34 @@ class Verifier:
     ) -> list[Verdict]:
         """One Verdict per pair, in order, whatever happens.
 
-        finish "length" makes an answer without a final box "truncated". A question lets the strict profile refuse an
-        answer copied from it. `unboxed` marks benchmark rows that ask for no box; the strict profile ignores it.
+        finish "length" makes an answer without a final box "truncated". A question lets the strict profile refuse what
+        is copied from it, and accept the quantity it asks for left of its value. `unboxed` marks benchmark rows that
+        ask for no box; the strict profile ignores it.
         """
         columns = {"texts": texts, "finishes": finishes, "questions": questions, "unboxed": unboxed}
         for name, column in columns.items():
             if column is not None and len(column) != len(references):
                 raise ValueError(f"{name}: expected {len(references)} entries, one per reference, found {len(column)}")
         verdicts: list[Verdict | None] = []
-        open_rows: dict[tuple[str, str], list[int]] = {}
+        open_rows: dict[_Key, list[int]] = {}
         for row, (reference, text) in enumerate(zip(references, texts, strict=True)):
             started = time.perf_counter()
             loose = bool(unboxed and unboxed[row]) and self.profile == "lenient"
             finish = finishes[row] if finishes is not None else None
-            extraction, decision = self._quick(reference, text, finish, loose)
+            question = questions[row] if questions is not None and self.profile == "strict" else None
+            extraction, decision = self._quick(reference, text, finish, loose, question)
             if decision.status is None and extraction.answer is not None:
-                open_rows.setdefault((_gold(reference, loose), extraction.answer), []).append(row)
+                open_rows.setdefault((_gold(reference, loose), extraction.answer, question), []).append(row)
             verdicts.append(_verdict(decision, extraction, time.perf_counter() - started))
         self._finish(open_rows, verdicts)
         judged = [verdict for verdict in verdicts if verdict is not None]
-        if questions is not None and self.profile == "strict":
-            judged = [_refuse_copy(v, q, r) for v, q, r in zip(judged, questions, references, strict=True)]
         with self._lock:
             self._counts.update(verdict.status for verdict in judged)
         return judged
 
-    def _quick(self, reference: str, text: str, finish: str | None, loose: bool) -> tuple[Extraction, Decision]:
+    def _quick(
+        self, reference: str, text: str, finish: str | None, loose: bool, question: str | None
+    ) -> tuple[Extraction, Decision]:
         """Extraction, cache and exact arithmetic, in this process."""
         extraction = Extraction(status="no_box", answer=None)
         try:
@@ -112,27 +111,33 @@ class Verifier:
                     return extraction, fault
                 cut = finish == "length" and extraction.status in _NOTHING_FOUND
                 return extraction, Decision("truncated" if cut else _status(extraction), "extraction")
-            key = (gold, extraction.answer)
+            key = (gold, extraction.answer, question)
             with self._lock:
                 known = self._cache.get(key)
                 if known is not None:
                     self._cache.move_to_end(key)
                     self._counts["cache_hits"] += 1
                     return extraction, known
-            decision = decide(*key, self.profile)
+            decision = decide(gold, extraction.answer, self.profile, question=question)
             if decision.status is not None:
                 self._remember(key, decision)
             return extraction, decision
         except Exception as error:  # one answer may fail; the batch may not
             return extraction, Decision("error", f"{type(error).__name__}: {error}"[:200])
 
-    def _finish(self, open_rows: dict[tuple[str, str], list[int]], verdicts: list[Verdict | None]) -> None:
+    def _finish(self, open_rows: dict[_Key, list[int]], verdicts: list[Verdict | None]) -> None:
         """The undecided pairs, each distinct one judged once by a worker."""
         if not open_rows:
             return
         requests = [
-            {"gold": gold, "answer": answer, "profile": self.profile, "time_s": self.time_limit_s}
-            for gold, answer in open_rows
+            {
+                "gold": gold,
+                "answer": answer,
+                "profile": self.profile,
+                "time_s": self.time_limit_s,
+                "question": question,
+            }
+            for gold, answer, question in open_rows
         ]
         started = time.perf_counter()
         replies = self.pool.run(requests)
@@ -150,7 +155,7 @@ class Verifier:
         with self._lock:
             self._counts["to_workers"] += len(requests)
 
-    def _remember(self, key: tuple[str, str], decision: Decision) -> None:
+    def _remember(self, key: _Key, decision: Decision) -> None:
         with self._lock:
             self._cache[key] = decision
             while len(self._cache) > _CACHE_SIZE:
@@ -181,22 +186,6 @@ def _verdict(decision: Decision, extraction: Extraction, seconds: float) -> Verd
     status: Status = decision.status or "error"
     reward = None if status == "reference_unparsed" else float(status == "correct")
     return Verdict(status=status, reward=reward, extracted=extraction.answer, rule=decision.rule, seconds=seconds)
-
-
-def _refuse_copy(verdict: Verdict, question: str | None, reference: str) -> Verdict:
-    """A calculation taken from the question is no answer to it, unless the reference is that very text."""
-    if not verdict.correct or not question or verdict.extracted is None or not _CALCULATION.search(verdict.extracted):
-        return verdict
-    answer = squeezed(verdict.extracted)
-    if answer == squeezed(reference) or answer not in squeezed(question):
-        return verdict
-    try:
-        reading = read(verdict.extracted)[0]
-    except Unreadable:
-        reading = ("unread",)
-    if reading[0] == "expr" and is_literal(reading[1]):
-        return verdict
-    return replace(verdict, status="wrong", reward=0.0, rule="copied question")
 
 
 _SHARED: dict[Literal["strict", "lenient"], Verifier] = {}

@@ -60,7 +60,9 @@ def grade(request: dict[str, Any]) -> dict[str, Any]:
         parsed = parse_latex(request["audit"], 5)
         readable = parsed is not None and bool(parsed == parsed)  # noqa: PLR0124  (nan is not itself)
         return {"status": "correct" if readable else "reference_unparsed", "rule": "math-verify"}
-    decision = decide_with_algebra(request["gold"], request["answer"], request["profile"], request["time_s"])
+    decision = decide_with_algebra(
+        request["gold"], request["answer"], request["profile"], request["time_s"], request.get("question")
+    )
     return {"status": decision.status, "rule": decision.rule}
 
 

@@ -23,3 +23,8 @@ def test_a_torn_end_is_dropped_only_where_it_may_be(tmp_path: Path) -> None:
     assert read_rows(path, torn=True) == ROWS[:1]
     with pytest.raises(json.JSONDecodeError):
         read_rows(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("\ufeff" + lines(ROWS), encoding="utf-8")
+    assert read_rows(tmp_path / "rows.jsonl") == ROWS

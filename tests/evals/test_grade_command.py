@@ -7,6 +7,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from evals.grade import grade_file, main
 
 ROWS = [
@@ -39,6 +41,62 @@ def test_a_bad_row_is_named_and_the_others_are_graded(tmp_path, capsys):
     assert statuses == ["correct", None, None, None, "wrong"]
     errors = capsys.readouterr().err
     assert "line 2: not JSON" in errors and "line 3: prediction" in errors and "line 4: expected an object" in errors
+
+
+BAD_ROWS = [
+    ('{"gold": "1", "prediction": "\\ud800"}', "prediction: half a character"),
+    ('{"gold": "1", "prediction": "1", "question": 5}', "question: expected text, found int"),
+    ('{"gold": "1", "prediction": "1", "finish": ["stop"]}', "finish: expected text, found list"),
+    ('{"gold": NaN, "prediction": "1"}', "NaN is no number"),
+    ('{"gold": "1", "prediction": -Infinity}', "-Infinity is no number"),
+    ('{"gold": "1", "prediction": "1", "pred_kind": "tex"}', "pred_kind: expected latex or text, found 'tex'"),
+    ('{"gold": "1", "prediction": "1", "gold_kind": 1}', "gold_kind: expected latex or text, found 1"),
+]
+
+
+@pytest.mark.parametrize(("row", "reason"), BAD_ROWS, ids=[reason for _, reason in BAD_ROWS])
+def test_one_bad_row_is_one_bad_row(tmp_path, capsys, row, reason):
+    file, out = tmp_path / "rows.jsonl", tmp_path / "verdicts.jsonl"
+    file.write_text(lines(ROWS[:1]) + row + "\n" + lines(ROWS[1:2]), encoding="utf-8")
+    assert main([str(file), "--out", str(out)]) == 1
+    assert [json.loads(line)["status"] for line in out.read_text().splitlines()] == ["correct", None, "wrong"]
+    assert f"line 2: {reason}" in capsys.readouterr().err.replace("not JSON: ", "")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):
+    file, out = tmp_path / "rows.jsonl", tmp_path / "verdicts.jsonl"
+    file.write_text("\ufeff" + lines(ROWS[:1]), encoding="utf-8")
+    assert main([str(file), "--out", str(out)]) == 0
+    summary = grade_file(io.StringIO("\ufeff" + lines(ROWS[:1])))
+    assert summary.statuses["correct"] == 1 and json.loads(out.read_text())["status"] == "correct"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "status"),
+    [
+        ("7", "correct"),
+        ("x = 7", "correct"),
+        (r"\frac{14}{2}", "correct"),
+        (r"7 \text{ apples}", "correct"),
+        ("8", "wrong"),
+        ("east", "wrong"),
+        ("it is 7", "no_box"),
+        ("The answer is 7.", "no_box"),
+        ("7\nor so", "no_box"),
+        ("<think>7", "unfinished_thinking"),
+    ],
+)
+def test_a_short_prediction_without_a_box_is_a_bare_answer(prediction, status):
+    summary = grade_file(io.StringIO(lines([{"gold": "7", "prediction": prediction}])))
+    assert summary.statuses == {status: 1}
+
+
+def test_a_case_may_expect_the_strict_profile_to_differ(tmp_path, capsys):
+    file = tmp_path / "cases.jsonl"
+    file.write_text(lines([{"gold": "7", "prediction": "\\boxed{7\\%}", "expected": True, "expected_strict": False}]))
+    for profile in ("strict", "lenient"):
+        assert main([str(file), "--expected", "--profile", profile]) == 0
+        assert "100.0%" in capsys.readouterr().out
 
 
 def test_a_missing_file_is_said_so(tmp_path, capsys):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import string
 from fractions import Fraction
+from math import isclose
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -82,3 +84,67 @@ def test_what_was_boxed_is_what_is_read(before, inside):
         balanced &= depth >= 0
     if balanced and depth == 0 and "\\" not in inside and "<think>" not in before and "\\" not in before:
         assert extract_answer(f"{before} \\boxed{{{inside}}}").answer == inside
+
+
+_numbers = st.integers(1, 999)
+_formulas = st.recursive(
+    st.one_of(_numbers.map(str), st.sampled_from(["x", "y", "\\pi", "\\sqrt{2}", "n"])),
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from("+-"), inner).map("".join),
+        st.tuples(inner, inner).map(lambda pair: f"\\frac{{{pair[0]}}}{{{pair[1]}}}"),
+        st.tuples(inner, st.integers(2, 5)).map(lambda pair: f"\\left({pair[0]}\\right)^{{{pair[1]}}}"),
+        inner.map(lambda body: f"\\sqrt{{{body}}}"),
+    ),
+    max_leaves=4,
+)
+_DRESS = [
+    lambda text: text.replace("\\frac", "\\dfrac"),
+    lambda text: text.replace("\\frac", "\\tfrac"),
+    lambda text: text.replace("\\left", "").replace("\\right", ""),
+    lambda text: text.replace("(", "\\left(").replace(")", "\\right)").replace("\\left\\left", "\\left")
+    .replace("\\right\\right", "\\right"),
+    lambda text: text.replace("+", " + ").replace("-", " - "),
+    lambda text: text.replace("+", "\\,+\\;").replace("}{", "} {"),
+    lambda text: f"${text}$",
+    lambda text: f"\\displaystyle {text}.",
+]  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(_formulas, _formulas, st.sampled_from(_DRESS))
+def test_dress_changes_no_verdict(reference, answer, dress):
+    for profile in ("strict", "lenient"):
+        assert decide(reference, answer, profile).status == decide(reference, dress(answer), profile).status
+        assert correct(reference, reference, profile) == correct(reference, dress(reference), profile)
+
+
+@settings(max_examples=300, deadline=None)
+@given(_formulas, st.data())
+def test_one_digit_or_sign_changed_is_wrong(reference, data):
+    places = [place for place, sign in enumerate(reference) if sign in "0123456789+-"]
+    if not places or not correct(reference, reference):
+        return
+    place = data.draw(st.sampled_from(places))
+    sign = reference[place]
+    other = {"+": "-", "-": "+"}.get(sign) or data.draw(st.sampled_from([d for d in "123456789" if d != sign]))
+    changed = reference[:place] + other + reference[place + 1 :]
+    if _value(changed) is None or _value(reference) is None:
+        return
+    if not isclose(_value(changed), _value(reference), rel_tol=1e-9):  # 0 times anything, x - x: the same after all
+        for profile in ("strict", "lenient"):
+            assert not correct(reference, changed, profile)
+
+
+def _value(formula: str) -> float | None:
+    """The value at one point, by the plainest of means: Python's own arithmetic."""
+    text = re.sub(r"\\left|\\right", "", formula).replace("\\pi", "(3.14159265)").replace("^", "**")
+    while (done := re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"((\1)/(\2))", text)) != text or (
+        done := re.sub(r"\\sqrt\{([^{}]*)\}", r"((\1)**0.5)", text)
+    ) != text:
+        text = done
+    text = re.sub(r"\{([^{}]*)\}", r"(\1)", text)
+    try:
+        value = eval(text, {"__builtins__": {}}, {"x": 1.7320508, "y": 0.5772156, "n": 3.3027756})
+    except (ArithmeticError, SyntaxError, TypeError, OverflowError):
+        return None
+    return value.real if not isinstance(value, complex) and abs(value) < 1e12 else None
