@@ -78,7 +78,9 @@ def made_up_weights(text: str = "weights") -> str:
     Its first eight bytes are the length of the header that follows.
     """
     header = json.dumps({"__metadata__": {"text": text}})
-    return chr(len(header)) + "\0" * 7 + header
+    assert len(header) <= 1024
+    length = 64 if len(header) <= 64 else 1024  # no byte of either is above 127, so that the file can be text
+    return chr(length % 256) + chr(length // 256) + "\0" * 6 + header.ljust(length)
 
 
 MODEL_FILES = {"config.json": '{"vocab_size": 112}', "model.safetensors": "weights"}

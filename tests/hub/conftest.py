@@ -21,10 +21,11 @@ from reasoning_pipeline.__main__ import main as pipeline_main
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.run.process import input_folder
+from tests.bench import made_up_weights
 from tests.hub.standin import Hub, serving
 
 PROJECT = Path(__file__).resolve().parents[2]
-MODEL = {"config.json": "{}", "tokenizer.json": "{}", "model.safetensors": "weights", "README.md": "a model"}
+MODEL = {"config.json": "{}", "tokenizer.json": "{}", "model.safetensors": made_up_weights(), "README.md": "a model"}
 """Enough to be planned with."""
 
 

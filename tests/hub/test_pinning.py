@@ -7,8 +7,11 @@ import pytest
 from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
+from tests.bench import made_up_weights
 from tests.hub.conftest import MODEL, World
 from tests.hub.standin import Hub
+
+OTHER = made_up_weights("other")
 
 
 def test_a_branch_that_moves_does_not_move_the_recipe(world: World, hub: Hub):
@@ -18,7 +21,7 @@ def test_a_branch_that_moves_does_not_move_the_recipe(world: World, hub: Hub):
     assert before["outside"] == {"model": "me/tiny", "commit": first} and before["folder"].name == first
     assert world.lock["models"]["me/tiny"]["commit"] == first and world.lock["models"]["me/tiny"]["revision"] == "main"
 
-    second = hub.commit("models", "me/tiny", {"model.safetensors": "other weights"})
+    second = hub.commit("models", "me/tiny", {"model.safetensors": OTHER})
     assert world.facts() == before  # the hub has moved
     world.somebody_else_fetches()  # and so has main in this machine's cache
     assert world.facts() == before
@@ -34,7 +37,7 @@ def test_who_follows_gets_another_identity_and_is_told_what_differs(world: World
     first = hub.commit("models", "me/tiny", MODEL)
     world.prefetch()
     before = world.facts()
-    second = hub.commit("models", "me/tiny", {"model.safetensors": "other weights"})
+    second = hub.commit("models", "me/tiny", {"model.safetensors": OTHER})
     assert f"me/tiny: from {first[:12]} to {second[:12]} (model.safetensors differ)" in world.pipeline(
         "plan", "--follow-hub"
     )
@@ -42,7 +45,7 @@ def test_who_follows_gets_another_identity_and_is_told_what_differs(world: World
     after = world.facts()
     assert after["outside"]["commit"] == second == after["folder"].name
     assert after["fingerprint"] != before["fingerprint"]
-    assert (after["folder"] / "model.safetensors").read_text() == "other weights"
+    assert (after["folder"] / "model.safetensors").read_text() == OTHER
 
 
 @pytest.mark.parametrize("offline", [False, True])
@@ -86,7 +89,7 @@ def test_a_commit_stays_as_written_and_a_branch_is_kept_by_its_name(world: World
 def test_what_was_kept_is_fetched_again_where_the_cache_is_gone(world: World, hub: Hub):
     first = hub.commit("models", "me/tiny", MODEL)
     world.prefetch()
-    hub.commit("models", "me/tiny", {"model.safetensors": "other weights"})
+    hub.commit("models", "me/tiny", {"model.safetensors": OTHER})
     world.machine("another")
     assert first in world.prefetch()
     world.offline()

@@ -278,6 +278,7 @@ def test_an_identity_survives_its_record(bench: Bench):
 
 HEAVY = ("torch", "transformers", "trl", "vllm", "datasets", "accelerate")
 MAY_BE_HEAVY = (
+    "workflows.reasoning.readable",
     "training",
     "rollouts",
     "models",
