@@ -177,3 +177,12 @@ def test_older_points_go_only_when_the_new_one_is_on_the_disk(tmp_path: Path, mo
 
     resume.complete(newer)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-10"]
+
+
+def test_what_processes_generated_that_are_no_more_counts_for_the_first(tmp_path: Path) -> None:
+    for rank, tokens in enumerate((100, 20, 3)):
+        resume.save_own_state(tmp_path, rank, {"tokens_generated": tokens, "verdicts": {"correct": rank}})
+    alone = resume.own_state(tmp_path, 0, processes=1)
+    assert alone == {"tokens_generated": 123, "verdicts": {"correct": 0}}
+    assert [resume.own_state(tmp_path, rank, processes=2).get("tokens_generated") for rank in range(2)] == [103, 20]
+    assert resume.own_state(tmp_path, 3, processes=4) == {}, "a new one begins with nothing"
