@@ -89,17 +89,16 @@ def what_cannot_fit(estimates: list[StepEstimate]) -> list[str]:
 
 
 def refuse_what_cannot_fit(estimates: list[StepEstimate], profile: HardwareProfile) -> None:
-    """Raises RecipeError where a device is too small for a step."""
+    """Raises RecipeError where a device is too small for a step, or a batch cannot be divided as the profile says."""
     problems = what_cannot_fit(estimates)
     if problems:
         raise RecipeError(profile.name, problems)
 
 
 def check_fit(plan: Plan, profile: HardwareProfile, steps: list[PlannedStep]) -> None:
-    """The same for the steps that are about to run. Raises RecipeError; nothing where the profile names no memory."""
-    if profile.device_memory_gib is not None:
-        names = {step.name for step in steps}
-        refuse_what_cannot_fit([e for e in estimate_plan(plan, profile) if e.step in names], profile)
+    """The same for the steps that are about to run. Raises RecipeError; of memory only where the profile names any."""
+    names = {step.name for step in steps}
+    refuse_what_cannot_fit([e for e in estimate_plan(plan, profile) if e.step in names], profile)
 
 
 def seconds_per_optimizer_step(plan: Plan, step: PlannedStep, profile: HardwareProfile) -> float | None:
@@ -180,7 +179,7 @@ def work_of(plan: Plan, step: PlannedStep) -> Work | None:
 def _trainer(of: _Task, profile: HardwareProfile, layout: Layout, problems: list[str]) -> dict[str, int]:
     work = of.work
     try:
-        micro, _ = accumulation(profile, work.rows, what=work.batch)
+        micro, _ = accumulation(profile, work.rows, what=work.batch, whole=work.whole)
     except RecipeError as error:
         problems += error.problems
         micro = profile.micro_batch or 1

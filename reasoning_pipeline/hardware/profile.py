@@ -202,10 +202,13 @@ def profile_path(name: str | Path | None) -> Path:
     return path
 
 
-def accumulation(profile: HardwareProfile, global_batch: int, *, what: str) -> tuple[int, int]:
+def accumulation(
+    profile: HardwareProfile, global_batch: int, *, what: str, whole: str | None = None
+) -> tuple[int, int]:
     """(rollouts per device and pass, passes per optimizer step) whose product over processes is the global batch.
 
-    Example: 128 rollouts on 4 processes with micro_batch 8 -> (8, 4). Raises RecipeError where it does not divide.
+    Example: 128 rollouts on 4 processes with micro_batch 8 -> (8, 4). Raises RecipeError where it does not divide, or
+    must not be divided: `whole` then says why.
     """
     share, rest = divmod(global_batch, profile.processes)
     if rest:
@@ -217,4 +220,7 @@ def accumulation(profile: HardwareProfile, global_batch: int, *, what: str) -> t
         raise RecipeError(
             profile.name, [f"micro_batch: {micro} does not divide the {share} rollouts of one process ({what})"]
         )
+    if whole is not None and micro != global_batch:
+        passes = f"{profile.processes} processes with {share // micro} passes each"
+        raise RecipeError(profile.name, [f"{what}: {global_batch} rollouts in {passes}, but {whole}"])
     return micro, share // micro

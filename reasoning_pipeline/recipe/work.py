@@ -41,6 +41,8 @@ class Work:
     trains: bool = False
     batch: str = ""
     """The fields that make the global batch, for messages."""
+    whole: str | None = None
+    """Why an optimizer step must be one pass of one process; None where it may be divided."""
     lora: Lora | None = None
 
 

@@ -32,6 +32,7 @@ TITLES = {
     "entropy": "entropy, nats per token",
     "completion_tokens": "completion length, tokens",
     "truncated": "truncated share",
+    "clip_ratio": "tokens whose ratio was clipped, share",
     "learning_rate": "learning rate",
     "grad_norm": "gradient norm",
     "sampler_mismatch": "trainer against server, largest log-prob difference",
@@ -43,7 +44,7 @@ TITLES = {
 """What is drawn, in this order. Weight pushes have a table of their own."""
 
 SHARES = (
-    *("reward", "greedy_accuracy", "top_k_overlap", "truncated"),
+    *("reward", "greedy_accuracy", "top_k_overlap", "truncated", "clip_ratio"),
     *("verdicts_timeout", "verdicts_error", "verdicts_reference_unparsed"),
 )
 EXACT = ("learning_rate", "greedy_accuracy")

@@ -57,8 +57,9 @@ def common_arguments(config: Optimization, context: StageContext, steps: int) ->
 
 
 def batch_arguments(
-    rollouts_per_step: int, context: StageContext, *, what: str = "rollouts_per_step"
+    rollouts_per_step: int, context: StageContext, *, what: str = "rollouts_per_step", whole: str | None = None
 ) -> dict[str, Any]:
-    """The global batch of one optimizer step, divided over processes and passes as the profile says."""
-    micro, passes = accumulation(context.profile, rollouts_per_step, what=what)
+    """The global batch of one optimizer step, divided over processes and passes as the profile says; `whole` says why
+    it must not be."""
+    micro, passes = accumulation(context.profile, rollouts_per_step, what=what, whole=whole)
     return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": passes}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -269,3 +270,16 @@ def test_no_other_module_applies_a_template_or_renders_one():
     own = PROJECT / "reasoning_pipeline" / "data" / "prompts.py"
     for path in (PROJECT / "reasoning_pipeline").rglob("*.py"):
         assert path == own or "apply_chat_template(" not in path.read_text(encoding="utf-8"), path
+
+
+def test_a_template_that_asks_for_todays_date_gives_the_same_prompt_every_day(tmp_path: Path):
+    template = "{{ strftime_now('%d %b %Y %H:%M') }} {{ messages[-1]['content'] }}"
+    for name, text in (("dated", template), ("plain", "{{ messages[-1]['content'] }}")):
+        save_character_tokenizer(tmp_path / name)
+        (tmp_path / name / "chat_template.jinja").write_text(text)
+    dated, plain = (PromptRenderer.from_folder(tmp_path / name) for name in ("dated", "plain"))
+    assert dated.prompt("1+1?") == "26 Jul 2024 00:00 1+1?" and dated.asks_for_the_date
+    assert not plain.asks_for_the_date
+    assert plain.digests["chat_template"] == hashlib.sha256(plain.chat_template.encode()).hexdigest()
+    told = f"{template}\n2024-07-26"
+    assert dated.digests["chat_template"] == hashlib.sha256(told.encode()).hexdigest(), "the date is part of it"

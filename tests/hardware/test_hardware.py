@@ -47,6 +47,14 @@ def test_what_does_not_divide_is_refused_with_its_figures(processes, micro_batch
     assert error.value.problems == [sentence] and error.value.exit_status == 2
 
 
+def test_a_step_that_must_be_whole_is_not_divided():
+    assert accumulation(profile(1, 128), 128, what="16 problems x 8", whole="it must not be") == (128, 1)
+    for processes, micro_batch, passes in ((1, 8, "1 processes with 16"), (2, None, "2 processes with 1")):
+        with pytest.raises(RecipeError) as error:
+            accumulation(profile(processes, micro_batch), 128, what="16 problems x 8", whole="it must not be")
+        assert error.value.problems == [f"16 problems x 8: 128 rollouts in {passes} passes each, but it must not be"]
+
+
 def test_several_processes_need_a_launcher():
     with pytest.raises(ValueError, match="4 processes need accelerate_config"):
         HardwareProfile(processes=4)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.records import Decoding
@@ -55,3 +56,21 @@ def test_greedy_takes_the_best_token(sampler: TransformersSampler) -> None:
     request = GenerationRequest(prompt_ids=[5, 6, 7], n=2)
     (group,) = sampler.generate([request], Decoding(temperature=0.0, max_tokens=1), stop_ids=[2])
     assert [completion.token_ids for completion in group] == [[best], [best]]
+
+
+def test_defaults_of_the_models_folder_do_not_bend_what_is_drawn(sampler: TransformersSampler):
+    # A repetition penalty of 1.5 in generation_config.json moved log-probabilities by 1.1 nats.
+    own = GenerationConfig(repetition_penalty=1.5, no_repeat_ngram_size=2, suppress_tokens=[5], eos_token_id=7)
+    model, request = sampler.model, GenerationRequest(prompt_ids=[5, 6, 7], n=8, seed=1)
+    plain, decoding = model.generation_config, Decoding(temperature=1.0, max_tokens=16)
+    expected = sampler.generate([request], decoding, stop_ids=[2])
+    model.generation_config = own
+    (group,) = sampler.generate([request], decoding, stop_ids=[2])
+    assert model.generation_config is own, "it is the trainer's model; nothing of it is left changed"
+    model.generation_config = plain
+    assert [c.token_ids for c in group] == [c.token_ids for c in expected[0]]
+    for completion in group:
+        with torch.no_grad():
+            logits = model(torch.tensor([[5, 6, 7, *completion.token_ids]])).logits[0, 2:-1]
+        true = logits.log_softmax(-1).gather(-1, torch.tensor(completion.token_ids)[:, None]).squeeze(-1)
+        torch.testing.assert_close(torch.tensor(completion.logprobs), true, rtol=0, atol=1e-4)

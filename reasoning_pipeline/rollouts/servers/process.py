@@ -243,7 +243,7 @@ class RolloutServer:
             "VLLM_PLUGINS": "reasoning_pipeline",
             "VLLM_NO_USAGE_STATS": "1",
             "VLLM_LOGGING_LEVEL": "INFO",
-            FOLDERS_VARIABLE: os.pathsep.join(str(folder.resolve()) for folder in self._readable),
+            FOLDERS_VARIABLE: json.dumps([str(folder.resolve()) for folder in self._readable]),
             **owner_environment(),
         }
         if self.profile.device == "cpu":

@@ -30,7 +30,7 @@ from vllm.sampling_params import RequestOutputKind
 
 from reasoning_pipeline.rollouts.clients.scoring import ROUTE as SCORING_ROUTE
 from reasoning_pipeline.rollouts.vllm.guard import BodyLimit, KeyForEveryRoute
-from reasoning_pipeline.rollouts.vllm.plugin import FOLDERS_VARIABLE
+from reasoning_pipeline.rollouts.vllm.plugin import readable_folders
 from reasoning_pipeline.rollouts.vllm.scoring import TeacherScoring
 from reasoning_pipeline.rollouts.vllm.status import ServerStatus
 
@@ -167,7 +167,7 @@ class RolloutEndpoint:
         return JSONResponse(await self.figures.now())
 
     async def server(self) -> JSONResponse:
-        folders = [folder for folder in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if folder]
+        folders = readable_folders()
         development = os.environ.get("VLLM_SERVER_DEV_MODE") == "1"
         return JSONResponse(
             {"transfer_folder": folders[0] if folders else None, "readable": folders, "development": development}

@@ -8,6 +8,7 @@ is vLLM's own; `ipc` is vLLM's own but for the form in which the handles travel.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -20,7 +21,8 @@ WORKER_EXTENSION = "reasoning_pipeline.rollouts.vllm.worker.WorkerExtension"
 TRANSFER_PREFIX = "reasoning-pipeline-"
 """Begins the name of a transfer folder, the first of the folders below."""
 FOLDERS_VARIABLE = "REASONING_PIPELINE_WEIGHT_FOLDERS"
-"""Folders the server may read weights from, separated by `os.pathsep`; anything else is refused."""
+"""Folders the server may read weights from, a JSON list; anything else is refused. No separator could be told from a
+part of a path: folders may have a colon in their names."""
 
 
 def register() -> None:
@@ -44,9 +46,14 @@ def register() -> None:
 
 def _remove_transfer_folder() -> None:
     """What the owner would have done: shared memory outlives processes, and a large model's weights may be in it."""
-    first = os.environ.get(FOLDERS_VARIABLE, "").partition(os.pathsep)[0]
-    if Path(first).name.startswith(TRANSFER_PREFIX):
-        shutil.rmtree(first, ignore_errors=True)
+    for first in readable_folders()[:1]:
+        if Path(first).name.startswith(TRANSFER_PREFIX):
+            shutil.rmtree(first, ignore_errors=True)
+
+
+def readable_folders() -> list[str]:
+    """What `FOLDERS_VARIABLE` says."""
+    return list(json.loads(os.environ.get(FOLDERS_VARIABLE) or "[]"))
 
 
 def _is_cpu_build() -> bool:
@@ -58,7 +65,7 @@ def _is_cpu_build() -> bool:
 def allowed_path(name: str) -> Path:
     """The file `name`, if it lies in a folder this server was told to trust. Raises ValueError otherwise."""
     path = Path(name).resolve()
-    folders = [Path(folder).resolve() for folder in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if folder]
+    folders = [Path(folder).resolve() for folder in readable_folders()]
     if not any(path.is_relative_to(folder) for folder in folders):
         raise ValueError(f"{path} is outside the folders this server reads weights from")
     return path

@@ -15,6 +15,7 @@ class GroupRelative(SpendsLabels, Optimization, SamplingWhileTraining):
     """What Stages 1 and 3 share: group-relative policy optimisation against a verified 0/1 reward."""
 
     generates_with: ClassVar[str | None] = "policy"
+    metric_titles: ClassVar[dict[str, str]] = {"kl": "KL(policy ‖ start), estimated, nats per token"}
 
     policy: ModelRef
     problems_per_step: int = Field(128, ge=1)
@@ -43,7 +44,17 @@ class GroupRelative(SpendsLabels, Optimization, SamplingWhileTraining):
             generates=True,
             trains=True,
             batch="problems_per_step x group_size",
+            whole=self.whole(),
             lora=self.lora,
+        )
+
+    def whole(self) -> str | None:
+        """Why an optimizer step must not be divided, where it must not."""
+        if self.loss != "bnpo":
+            return None
+        return (
+            "`loss: bnpo` divides by the tokens of each pass, so that what is learned would depend on the machine; "
+            "leave micro_batch out, take one process, or set `loss: dapo` (all tokens of the batch)"
         )
 
     @model_validator(mode="after")

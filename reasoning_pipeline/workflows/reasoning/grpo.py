@@ -29,7 +29,7 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
     rollouts_per_step = config.problems_per_step * config.group_size
     arguments = GRPOConfig(
         **common_arguments(config, context, steps),
-        **batch_arguments(rollouts_per_step, context, what="problems_per_step x group_size"),
+        **batch_arguments(rollouts_per_step, context, what="problems_per_step x group_size", whole=config.whole()),
         num_generations=config.group_size,
         max_completion_length=config.max_completion_tokens,
         temperature=config.temperature,

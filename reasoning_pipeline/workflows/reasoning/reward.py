@@ -135,19 +135,22 @@ class VerifiedReward(Companion):
 
 
 def group_shares(rewards: list[float | None], group_size: int) -> dict[str, float]:
-    """Shares of groups that are mixed, all right and all wrong; only mixed ones teach.
+    """Shares of groups that are mixed, all right and all wrong; only mixed ones teach. What is missing to one could not
+    be judged.
 
-    Example: group_shares([1, 0, 1, 1], 2) == {"groups_mixed": 0.5, "groups_all_right": 0.5, "groups_all_wrong": 0.0}
+    Example: group_shares([1, 0, 1, 1, None, None, 1, None], 2)
+        == {"groups_mixed": 0.25, "groups_all_right": 0.5, "groups_all_wrong": 0.0}
     """
     groups = [
         [reward for reward in rewards[start : start + group_size] if reward is not None]
         for start in range(0, len(rewards), group_size)
     ]
     count = max(len(groups), 1)
-    right = sum(bool(group) and min(group) == 1 for group in groups)
-    wrong = sum(bool(group) and max(group) == 0 for group in groups)
+    judged = [group for group in groups if group]
+    right = sum(min(group) == 1 for group in judged)
+    wrong = sum(max(group) == 0 for group in judged)
     return {
-        "groups_mixed": (len(groups) - right - wrong) / count,
+        "groups_mixed": (len(judged) - right - wrong) / count,
         "groups_all_right": right / count,
         "groups_all_wrong": wrong / count,
     }

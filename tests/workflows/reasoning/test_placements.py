@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
+from reasoning_pipeline.__main__ import main
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.servers.teacher import asks_a_server
 from reasoning_pipeline.workflows.reasoning.stages import (
@@ -13,6 +16,7 @@ from reasoning_pipeline.workflows.reasoning.stages import (
     sparse_grpo,
     teacher_rollouts,
 )
+from tests.bench import Bench
 
 
 def grpo(**changes: object) -> sparse_grpo.Config:
@@ -26,6 +30,23 @@ def test_stale_rollouts_without_their_correction_are_refused() -> None:
         grpo(max_staleness=1, correct_sampler_mismatch=False)
     with pytest.raises(ValidationError):
         grpo(max_staleness=2)
+
+
+def test_a_loss_that_depends_on_the_passes_is_not_divided(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    def changed(recipe: dict[str, Any]) -> None:
+        recipe["steps"]["teacher_rl"].update(loss="bnpo", problems_per_step=4, max_completion_tokens=32)
+        recipe["steps"]["teacher_rl"].update(max_prompt_tokens=32)
+
+    profile = bench.write("engine: transformers\nmicro_batch: 8\n", "passes.yaml")
+    arguments = ["--root", str(bench.root), "--hardware"]
+    path = str(bench.changed(changed))
+    assert main(["plan", path, *arguments, "cpu_transformers"]) == 0
+    for command in ("plan", "run"):
+        assert main([command, path, *arguments, str(profile)]) == 2
+        error = capsys.readouterr().err
+        assert "teacher_rl: problems_per_step x group_size: 32 rollouts in 1 processes with 4 passes each" in error
+        assert "`loss: bnpo` divides by the tokens of each pass" in error
+    assert not (bench.root / "registry").exists(), "before anything is trained"
 
 
 def test_a_teachers_server_needs_servers() -> None:

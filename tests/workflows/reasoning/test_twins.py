@@ -19,6 +19,7 @@ import torch
 from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
 from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
+from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.recipe.workflows import stage_module
 from reasoning_pipeline.records import Problem
@@ -391,8 +392,17 @@ def test_a_step_of_grpo_is_the_twins(case: str, tmp_path: Path, tiny_model: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("micro_batch", [None, 4])
-def test_a_step_of_bnpo_is_the_mean_over_passes(micro_batch: int | None, tmp_path: Path, tiny_model: Path) -> None:
+def test_a_step_of_bnpo_in_several_passes_is_refused(tmp_path: Path, tiny_model: Path) -> None:
+    # Each pass is divided by its own tokens, so that the split would decide what is learned.
+    with pytest.raises(RecipeError, match="`loss: bnpo` divides by the tokens of each pass"):
+        stage_step(
+            "sparse_grpo", GROUPS | {"loss": "bnpo"}, tmp_path, {"policy": tiny_model}, problems=PROBLEMS,
+            writer=Writer(group_rollouts()), micro_batch=4,
+        )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_step_of_bnpo_is_the_twins(tmp_path: Path, tiny_model: Path) -> None:
     fields, writer, passes = GROUPS | {"loss": "bnpo"}, Writer(group_rollouts()), []
 
     def watch_passes(trainer: Any) -> None:
@@ -411,14 +421,13 @@ def test_a_step_of_bnpo_is_the_mean_over_passes(micro_batch: int | None, tmp_pat
 
     stage = stage_step(
         "sparse_grpo", fields, tmp_path, {"policy": tiny_model}, problems=PROBLEMS, writer=writer,
-        micro_batch=micro_batch, before=watch_passes,
+        before=watch_passes,
     )  # fmt: skip
     policy = model_at(tiny_model)
     losses = [grpo.grpo_loss(policy, rollouts, advantages_B, loss="bnpo") for rollouts, advantages_B in passes]
-    assert len(losses) == (1 if micro_batch is None else 4)
-    loss = torch.stack(losses).mean()
-    whole = twin_grpo(writer.written, policy, None, fields)
-    assert (abs(float(loss - whole)) < 1e-5) == (micro_batch is None), "one pass is the whole batch; four are not"
+    assert len(losses) == 1, "one pass is the whole batch"
+    (loss,) = losses
+    assert abs(float(loss - twin_grpo(writer.written, policy, None, fields))) < 1e-5
     assert_same_step(stage, twin_step(policy, loss))
 
 
