@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reasoning_pipeline.base.fingerprint import digest
+from reasoning_pipeline.models.pins import Pins
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
 from tests.hub.conftest import MODEL, World
@@ -99,3 +100,17 @@ def test_a_file_of_commits_that_cannot_be_read_is_no_reason_to_move(world: World
     (world.root / "mine" / "hub.json").write_text('{"models": {"me/tiny": {"commit": "main"}}}')
     said = world.pipeline("plan")
     assert "hub.json: cannot be read" in said and "mend it, or remove it" in said
+
+
+def test_two_first_plans_at_once_agree_afterwards_and_each_loads_what_it_planned(world: World, hub: Hub):
+    first = hub.commit("models", "me/tiny", MODEL)
+    world.somebody_else_fetches()
+    one, two = Pins(world.root / "mine"), Pins(world.root / "mine")
+    assert one.model("me/tiny") == f"me/tiny@{first}"
+    second = hub.commit("models", "me/tiny", {"config.json": "{ }"})
+    world.somebody_else_fetches()
+    assert two.model("me/tiny") == f"me/tiny@{second}"
+    one.save()
+    two.save()
+    assert two.model("me/tiny") == f"me/tiny@{second}"
+    assert Pins(world.root / "mine").model("me/tiny") == f"me/tiny@{first}"
