@@ -48,7 +48,7 @@ class RegistryError(PipelineError):
 
 
 class IncompatibleModels(PipelineError):
-    """Two models that cannot share a distillation: names the first difference."""
+    """A model that cannot be trained here, or two that cannot share a distillation: names the first difference."""
 
     exit_status = 2
 

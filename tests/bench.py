@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -24,8 +25,8 @@ name: small
 data:
   problems: {source: arithmetic, count: 16, pools: {first: 3/4, second: 1/4}}
 steps:
-  teacher_base: {stage: pretrain}
-  student_base: {stage: pretrain, learning_rate: 1e-3}
+  teacher_base: {stage: pretrain, architecture: &long {max_positions: 32768}}
+  student_base: {stage: pretrain, learning_rate: 1e-3, architecture: *long}
   teacher_rl: {stage: sparse_grpo, policy: step:teacher_base, spends: first, epochs: 1}
   rollouts: {stage: teacher_rollouts, teacher: step:teacher_rl, prompts: first}
   warmup:
@@ -71,7 +72,18 @@ class Bench:
         return [publish(plan, plan.step(name), files or MODEL_FILES, **fields) for name in names or plan.names()]
 
 
+def made_up_weights(text: str = "weights") -> str:
+    """A safetensors file without a tensor, which says something that makes it different from others.
+
+    Its first eight bytes are the length of the header that follows.
+    """
+    header = json.dumps({"__metadata__": {"text": text}})
+    return chr(len(header)) + "\0" * 7 + header
+
+
 MODEL_FILES = {"config.json": '{"vocab_size": 112}', "model.safetensors": "weights"}
+OUTSIDE_FILES = MODEL_FILES | {"model.safetensors": made_up_weights()}
+"""Of a model that no step made: its weights are looked at, and must be as long as they say."""
 
 
 def publish(plan: Plan, step: PlannedStep, files: dict[str, str], **fields: Any) -> Artifact:

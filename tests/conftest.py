@@ -17,6 +17,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+ALONE = ("run", "launch", "torture", "contract", "rollouts")
+"""Folders whose slow tests start servers, clusters and whole runs, kill some of them and wait for deadlines."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in ALONE:
+            item.add_marker("alone")
+
+
 def make_tiny_model(folder: Path, *, seed: int, hidden_size: int = 32, layers: int = 2, vocabulary: int = 112) -> Path:
     """Random weights, the character tokenizer, the arithmetic chat template."""
     import torch

@@ -41,12 +41,14 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _plan(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.hardware.profile import load_profile
+    from reasoning_pipeline.plan.compatibility import check_models
 
     profile = load_profile(arguments.hardware)
     if arguments.follow_hub:
         _follow(arguments)
     plan = load(arguments, sketch=True)
     _print_plan(plan, profile)
+    check_models(plan)
     _print_estimates(plan, profile, arguments.mean_completion, shown=arguments.estimate or profile.device == "cuda")
     return 0
 

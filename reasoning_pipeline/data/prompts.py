@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict
 
 from reasoning_pipeline.errors import DataError
+
+TEMPLATE_DATE = date(2024, 7, 26)
+"""What a chat template that asks for today's date is told, so that prompts do not change from day to day: the date that
+Llama 3's template itself falls back on. Part of such a template's digest."""
+DATE_FUNCTION = "strftime_now"
 
 
 class PromptConfig(BaseModel):
@@ -116,7 +121,7 @@ class PromptRenderer:
         )
         environment.filters["tojson"] = tojson
         environment.globals["raise_exception"] = raise_exception
-        environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
+        environment.globals[DATE_FUNCTION] = TEMPLATE_DATE.strftime
         try:
             return environment.from_string(self.chat_template)
         except jinja2.TemplateError as error:
@@ -176,9 +181,15 @@ class PromptRenderer:
         return sorted(ids)
 
     @cached_property
+    def asks_for_the_date(self) -> bool:
+        """Whether the chat template would write today's date into a prompt."""
+        return DATE_FUNCTION in self.chat_template
+
+    @cached_property
     def digests(self) -> dict[str, str]:
         """sha256 of tokenizer and template: part of a step's identity and of every evaluation's record."""
+        template = self.chat_template + (f"\n{TEMPLATE_DATE}" if self.asks_for_the_date else "")
         return {
             "tokenizer": hashlib.sha256((self.folder / "tokenizer.json").read_bytes()).hexdigest(),
-            "chat_template": hashlib.sha256(self.chat_template.encode()).hexdigest(),
+            "chat_template": hashlib.sha256(template.encode()).hexdigest(),
         }

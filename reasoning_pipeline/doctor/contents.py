@@ -1,4 +1,4 @@
-"""Checks of the recipe's contents: models, tokenizers, prompt, sampling, lengths, data, distances between models."""
+"""Checks of the recipe's contents: tokenizers, prompt, sampling, lengths, data, distances between models."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.data.prompts import PromptRenderer
-from reasoning_pipeline.doctor.subject import Finding, Level, Subject
+from reasoning_pipeline.doctor.folders import PROBE_BYTES
+from reasoning_pipeline.doctor.subject import Finding, Subject
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.compatible import check_compatible
-from reasoning_pipeline.models.outside import hub_refuses, require_weights, require_whole
-from reasoning_pipeline.models.pins import SHOWN_DIGITS, follow_command
-from reasoning_pipeline.plan.compatibility import check_distillations
-from reasoning_pipeline.recipe.stage import Evaluation
+from reasoning_pipeline.models.weights import weight_files
+from reasoning_pipeline.plan.compatibility import check_distillations, longest_rows
 from reasoning_pipeline.workflows.reasoning.fields import GroupRelative
 
 PROBE_TEXTS = (
@@ -29,42 +28,11 @@ PROBE_TEXTS = (
 )
 """What tokenizers of one family have been seen to cut differently: digits, TeX, white space, other scripts, tags."""
 
-PROBE_BYTES = 2 * 2**30
-"""Models up to this size are loaded for the distance probe without being asked."""
 PROBE_TIMEOUT_S = 600
 SHOWN_PROMPT = 240
 WRAPPER_CHARACTERS = 40
 """A beginning or end this long that all questions share is an instruction, not mathematics."""
 AUDITED = 200
-
-
-def models(subject: Subject) -> Iterator[Finding]:
-    """Every model from outside: on this machine, whole, at the commit that the recipe uses."""
-    for model in subject.models():
-        used = f"(for {', '.join(model.steps[:3])}{', …' if len(model.steps) > 3 else ''})"
-        if model.folder is not None:
-            try:
-                require_whole(model.commit)
-                require_weights(model.folder)
-            except PipelineError as error:
-                message = f"{model.reference} {used}: {error.message}"
-                yield Finding(level="error", check="models", message=message, remedy=error.remedy)
-                continue
-            at = f" at {model.commit.partition('@')[2][:SHOWN_DIGITS]}" if "@" in model.commit else ""
-            yield Finding(level="ok", check="models", message=f"{model.reference} is here{at} {used}")
-            continue
-        refused = None if subject.offline else hub_refuses(model.commit)
-        yield Finding(
-            level="error" if subject.offline or refused else "warning",
-            check="models",
-            message=f"{model.reference} is not on this machine {used}"
-            + (f": {refused[0]}" if refused else "" if subject.offline else "; its step would download it"),
-            remedy=refused[1] if refused else f"python -m launch prefetch {subject.plan.recipe.path}",
-        )
-    for move in subject.plan.pins.moved(ask=not subject.offline):
-        level: Level = "ok" if move.same else "warning"
-        remedy = f"to follow: {follow_command(subject.plan.recipe.path)}"
-        yield Finding(level=level, check="models", message=str(move), remedy=remedy)
 
 
 def tokenizers(subject: Subject) -> Iterator[Finding]:
@@ -174,38 +142,18 @@ def sampling(subject: Subject) -> Iterator[Finding]:
         )
     if not wrong:
         temperature = f"temperature {next(iter(temperatures)):g}, " if temperatures else ""
-        message = (
-            f"{temperature}top-p 1 and top-k off go with every training request; generation_config.json is not asked"
-        )
+        message = f"{temperature}top-p 1, top-k off go with every training request; no default of a model is applied"
         yield Finding(level="ok", check="sampling", message=message)
 
 
 def lengths(subject: Subject) -> Iterator[Finding]:
     """Prompt and completion limits against the positions that a model has."""
-    longest: dict[Path, tuple[int, str]] = {}
-    for step in subject.plan.steps:
-        config: Any = step.config
-        field = config.generator
-        folder = subject.origin(step.input(field)) if field is not None else None
-        if folder is None:
-            continue
-        prompt, completion = config.lengths()
-        limit = completion + (0 if isinstance(config, Evaluation) else prompt)
-        longest[folder] = max(longest.get(folder, (0, "")), (limit, step.name))
-    for folder, (limit, name) in longest.items():
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        positions = values.get("text_config", values).get("max_position_embeddings")
-        if positions is not None and limit > positions:
-            yield Finding(
-                level="error",
-                check="lengths",
-                message=f"{name} may write rows of {limit:,} tokens, {folder.name} has {positions:,} positions",
-                remedy="lower max_completion_tokens, or choose a model with a longer context",
-            )
+    for row in longest_rows(subject.plan):
+        if row.beyond:
+            yield Finding(level="error", check="lengths", message=row.said, remedy=row.remedy)
         else:
-            yield Finding(
-                level="ok", check="lengths", message=f"{limit:,} of {positions or 0:,} positions ({folder.name})"
-            )
+            message = f"{row.tokens:,} of {row.positions or 0:,} positions ({row.model})"
+            yield Finding(level="ok", check="lengths", message=message)
 
 
 def data(subject: Subject) -> Iterator[Finding]:
@@ -288,7 +236,7 @@ def _references(name: str, problems: list[Any]) -> Iterator[Finding]:
 def distances(subject: Subject) -> Iterator[Finding]:
     """KL(teacher, teacher) about zero and KL(student, teacher) above it, on a probe, where both are here."""
     for student, teacher in _students_and_teachers(subject):
-        size = sum(path.stat().st_size for folder in (student, teacher) for path in folder.glob("*.safetensors"))
+        size = sum(path.stat().st_size for folder in (student, teacher) for path in weight_files(folder))
         if size > PROBE_BYTES and not subject.with_models:
             yield Finding(
                 level="ok",
@@ -326,4 +274,4 @@ def _distance(student: Path, teacher: Path) -> Finding:
     return Finding(level="ok", check="distances", message=message)
 
 
-CHECKS = (models, tokenizers, prompt, sampling, lengths, data, distances)
+CHECKS = (tokenizers, prompt, sampling, lengths, data, distances)

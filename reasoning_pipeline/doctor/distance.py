@@ -18,28 +18,28 @@ TOLERANCE = 1e-4
 
 def main(arguments: list[str]) -> int:
     from reasoning_pipeline.data.prompts import PromptRenderer
-    from reasoning_pipeline.models.loading import load_model
+    from reasoning_pipeline.models.loading import load_model, pad_id
 
     student, teacher = map(Path, arguments)
     renderer = PromptRenderer.from_folder(teacher)
     rows = [renderer.tokenizer.encode(text, add_special_tokens=False).ids for text in PROBE]
     model = load_model(teacher).eval()
-    alone, padded = _logprobs(model, rows, together=False), _logprobs(model, rows, together=True)
+    alone, padded = _logprobs(model, rows, pad=None), _logprobs(model, rows, pad=pad_id(teacher))
     del model
-    other = _logprobs(load_model(student).eval(), rows, together=False)
+    other = _logprobs(load_model(student).eval(), rows, pad=None)
     print(json.dumps({"teacher": _kl(padded, alone), "student": _kl(other, alone), "tolerance": TOLERANCE}))
     return 0
 
 
-def _logprobs(model: Any, rows: list[list[int]], *, together: bool) -> list[Any]:
-    """[L, V] of each row: one after the other, or as one batch padded on the left."""
+def _logprobs(model: Any, rows: list[list[int]], *, pad: int | None) -> list[Any]:
+    """[L, V] of each row: one after the other, or as one batch padded on the left with `pad`."""
     import torch
 
     with torch.no_grad():
-        if not together:
+        if pad is None:
             return [model(torch.tensor([row])).logits[0].float().log_softmax(-1) for row in rows]
         longest = max(map(len, rows))
-        ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
+        ids = torch.tensor([[pad] * (longest - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         logits = model(ids, attention_mask=mask, position_ids=positions).logits

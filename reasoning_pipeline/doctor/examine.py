@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from reasoning_pipeline.doctor import contents, launching, machine
+from reasoning_pipeline.doctor import contents, folders, launching, machine
 from reasoning_pipeline.doctor.subject import Check, Finding, Subject
 from reasoning_pipeline.errors import PipelineError
 
-CHECKS: tuple[Check, ...] = (*contents.CHECKS, *machine.CHECKS, *launching.CHECKS)
+CHECKS: tuple[Check, ...] = (*folders.CHECKS, *contents.CHECKS, *machine.CHECKS, *launching.CHECKS)
 
 
 def examine(subject: Subject, checks: tuple[Check, ...] = CHECKS) -> list[Finding]:

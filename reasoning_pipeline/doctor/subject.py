@@ -9,7 +9,7 @@ from typing import Literal
 
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.hardware.profile import HardwareProfile
-from reasoning_pipeline.models.outside import outside_folder
+from reasoning_pipeline.models.outside import hub_snapshot, outside_folder
 from reasoning_pipeline.plan.graph import Plan, PlannedInput
 
 Level = Literal["ok", "warning", "error"]
@@ -99,11 +99,7 @@ Check = Callable[[Subject], Iterator[Finding]]
 
 
 def _cached(reference: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    name, _, revision = reference.partition("@")
     try:
-        path = try_to_load_from_cache(name, "config.json", revision=revision or None)
+        return hub_snapshot(reference)
     except ValueError as error:
         raise RecipeError(reference, ["no name that the hub could have"]) from error
-    return Path(path).parent if isinstance(path, str) else None

@@ -89,13 +89,15 @@ def trainer_parts(task: TrainingTask, place: Placement) -> dict[str, int]:
     head, layer = _at_the_head(task, place), _in_a_layer(task, place)
     parts["logits tiles" if head > layer else "a layer at work"] = max(head, layer)
     if task.teacher is not None:
-        held = task.teacher.parameters * place.precision_bytes // place.shards + _gathered(task.teacher, place)
+        held = _frozen(task.teacher, place)
         # Without gradients only the layer at hand and the final hidden states exist.
         rows = task.micro_batch * task.tokens
         passing = rows * (_layer_activations(task.teacher, place) + 4 * task.teacher.hidden)
         parts["teacher"] = held + passing
     if task.reference:
-        parts["reference"] = task.policy.parameters * 4 // place.shards
+        # Read as the policy is, in float32; divided by FSDP2 it is held in the precision of its passes (sharding.py).
+        whole = 4 * task.policy.parameters // place.shards
+        parts["reference"] = _frozen(task.policy, place) if place.sharding == "fsdp2" else whole
     if place.gpu:
         parts["reserve"] = GPU_RESERVE
     return parts
@@ -119,9 +121,15 @@ def _states(task: TrainingTask, place: Placement) -> dict[str, int]:
         }
     if place.sharding in ("zero3", "fsdp2"):
         low = place.precision_bytes if place.mixed and place.sharding == "zero3" else 0
+        # FSDP2 sums in float32 after every pass: what it sums is whole for one piece of the model, once as the backward
+        # pass leaves it and once in float32. A tied head is the largest such piece.
+        piece = task.policy.layer_parameters
+        passing = place.precision_bytes * piece
+        if place.sharding == "fsdp2":
+            passing = (place.precision_bytes + 4) * min(trained, max(piece, task.policy.embedding))
         return {
             "weights": (4 + low) * total // p + _gathered(task.policy, place),
-            "gradients": 4 * trained // p + place.precision_bytes * task.policy.layer_parameters,
+            "gradients": 4 * trained // p + passing,
             "optimizer": 8 * trained // p,
         }
     copies = 2 if place.sharding == "ddp" and p > 1 else 1  # DDP reduces gradients in buckets of their own
@@ -132,13 +140,19 @@ def _states(task: TrainingTask, place: Placement) -> dict[str, int]:
     }
 
 
+def _frozen(shape: ModelShape, place: Placement) -> int:
+    """Bytes of a model that is not trained, in the precision in which it is computed."""
+    return shape.parameters * place.precision_bytes // place.shards + _gathered(shape, place)
+
+
 def _gathered(shape: ModelShape, place: Placement) -> int:
     """Bytes of a sharded model that are whole on this device at a time."""
     if place.shards == 1:
         return 0
     if place.sharding == "zero3":
         return min(shape.parameters, ZERO_LIVE_PARAMETERS) * place.precision_bytes
-    return max(GATHERED_LAYERS * shape.layer_parameters, shape.embedding) * place.precision_bytes
+    # The head stays gathered from the forward pass on: the loss reads it, and so does the next pass of a frozen model.
+    return (GATHERED_LAYERS * shape.layer_parameters + shape.embedding) * place.precision_bytes
 
 
 def _layer_activations(shape: ModelShape, place: Placement) -> int:

@@ -20,8 +20,14 @@ def architecture_digest(folder: Path) -> str:
     return hashlib.sha256(architecture(folder).encode()).hexdigest()[:16]
 
 
+def positions(folder: Path) -> int | None:
+    """Tokens of the longest row that the model can read; None where its configuration does not say."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    found: int | None = config.get("text_config", config).get("max_position_embeddings")
+    return found
+
+
 def bounded_length(folder: Path, wanted: int | None) -> int | None:
     """`wanted`, but no more than the model has positions."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    positions = config.get("max_position_embeddings")
-    return min(wanted, positions) if wanted is not None and positions is not None else wanted
+    most = positions(folder)
+    return min(wanted, most) if wanted is not None and most is not None else wanted

@@ -1,37 +1,99 @@
-"""A model folder into memory, and its tokenizer from folder to folder. Safetensors only, no remote code."""
+"""A model folder into memory. Safetensors only, no remote code, and nothing of the folder that bends what a model says:
+no dropout, no default of sampling, no invented weight, one rule for padding."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from reasoning_pipeline.errors import IncompatibleModels
+from reasoning_pipeline.models.description import CONFIG, GENERATION, declared_ends, dropouts, read_json
 
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
-                    "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model")  # fmt: skip
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedModel
 
 
 def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
-    """A causal language model from a local folder."""
-    import torch
-    from transformers import AutoModelForCausalLM
+    """A causal language model from a local folder, to train or to ask.
 
-    return AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, local_files_only=True
+    Raises:
+        IncompatibleModels: A weight is missing, which transformers would make up at random, or has another shape.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    _without_dropout(config)
+    for name in config._get_generation_parameters():  # of old models, a repetition penalty say; neither read nor saved
+        setattr(config, name, None)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder,
+        config=config,
+        dtype=getattr(torch, dtype),
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        output_loading_info=True,
     )
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):
+        raise IncompatibleModels(
+            f"{folder}: {len(missing)} weights are in no file, the first {missing[0]}; they would be made up at random",
+            remedy=f"{CONFIG} and weights do not belong together; copy the folder again",
+        )
+    model.generation_config = _plain_generation(declared_ends(folder))
+    result: PreTrainedModel = model
+    return result
+
+
+def _without_dropout(config: Any) -> None:
+    """Switch every dropout of a configuration off: a policy in training must be the one that was sampled, and a student
+    compared with a teacher must say the same twice. What is published keeps the start's own configuration."""
+    for name in dropouts(config.to_dict()):
+        *inside, last = name.split(".")
+        part = config
+        for step in inside:
+            part = part[step] if isinstance(part, dict) else getattr(part, step)
+        if isinstance(part, dict):
+            part[last] = 0.0
+        else:
+            setattr(part, last, 0.0)
+
+
+def _plain_generation(ends: list[int]) -> GenerationConfig:
+    """Settings of generation that set nothing but the end tokens. In place of a folder's own: those are merged into
+    whatever `generate` is asked for, and some of them cannot even be saved in a resume point."""
+    from transformers import GenerationConfig
+
+    return GenerationConfig(eos_token_id=ends or None)
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer as transformers wants it, padding on the left."""
+    """The tokenizer as transformers wants it, padding on the left, with a token to pad with."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, padding_side="left", trust_remote_code=False, local_files_only=True)
+    tokenizer: Any = AutoTokenizer.from_pretrained(
+        folder, padding_side="left", trust_remote_code=False, local_files_only=True
+    )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(_declared_pad(folder, tokenizer))
+    return tokenizer
 
 
-def copy_tokenizer(source: Path, target: Path) -> None:
-    """Tokenizer and template go from start to result byte by byte, so that their digests stay equal."""
-    for name in _TOKENIZER_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
+def pad_id(folder: Path) -> int:
+    """What rows of unequal length are filled up with. One rule for trainers, samplers and scoring: the tokenizer's own
+    pad token, else the one that config.json or generation_config.json names, else the end token (Llama 3 names none).
+    Padding is masked everywhere; it only must be a token of the vocabulary, and no token of ordinary text."""
+    found: int = load_tokenizer(folder).pad_token_id
+    return found
+
+
+def _declared_pad(folder: Path, tokenizer: Any) -> int:
+    named = (read_json(folder / name).get("pad_token_id") for name in (CONFIG, GENERATION))
+    candidates = [*named, tokenizer.eos_token_id, *declared_ends(folder)]
+    found = next((c for c in candidates if isinstance(c, int) and 0 <= c < len(tokenizer)), None)
+    if found is None:
+        raise IncompatibleModels(
+            f"{folder}: neither a pad token nor an end token", remedy="name an eos_token in tokenizer_config.json"
+        )
+    return found

@@ -10,12 +10,15 @@ from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.base.fingerprint import digest, file_digest, in_threads
 from reasoning_pipeline.base.hub import AWAY, GATED, UNKNOWN, cached_commit, may_fetch, refusal
 from reasoning_pipeline.errors import RegistryError
+from reasoning_pipeline.models.weights import tensors, weight_files
 
 MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
 """What makes a model: configuration, weights, tokenizer, chat template. No pickle and no code is ever read."""
 
 DIGESTS = ".digests.json"
 """In ROOT/work: digests of files from outside, so that a plan reads gigabytes once and not each time."""
+
+_RECORD = "record.json"
 
 UNFETCHED = ", never fetched"
 
@@ -30,17 +33,29 @@ def outside_folder(reference: str, base: Path) -> Path | None:
 
 
 def require_weights(folder: Path) -> None:
-    """Raises RegistryError where a model folder lacks its configuration or its weights."""
+    """Raises RegistryError where a model folder lacks its configuration or weights: a file of several, or its end."""
     if not folder.is_dir():
         raise RegistryError(f"{folder}: no such folder", remedy="a relative path of a recipe starts at its folder")
     if not (folder / "config.json").is_file():
         raise RegistryError(f"{folder}: no config.json", remedy="this is not a Hugging Face model folder")
-    if not any(folder.glob("*.safetensors")):
-        found = ", ".join(sorted(p.name for p in folder.iterdir())[:8])
-        raise RegistryError(
-            f"{folder}: a model folder without weights (no *.safetensors; found {found})",
-            remedy="save the model with `save_pretrained`; pickled weights are not loaded",
-        )
+    if (folder / _RECORD).is_file():
+        weight_files(folder)  # published: what each file holds is in its record, for `verify`
+    else:
+        tensors(folder)
+
+
+def hub_snapshot(reference: str) -> Path | None:
+    """The folder of the hub's cache that a name (`…@revision`) means on this machine; None where it was never
+    fetched."""
+    name, _, revision = reference.partition("@")
+    commit = cached_commit(name, revision)
+    if commit is None:
+        return None
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model") / "snapshots" / commit
+    return folder if folder.is_dir() else None
 
 
 def model_files(folder: Path) -> list[Path]:

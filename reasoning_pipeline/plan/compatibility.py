@@ -1,24 +1,114 @@
-"""Before anything runs: may the models of each distillation meet?
+"""Before anything runs: can the models from outside be trained, are they long enough, and may those that a distillation
+brings together meet?
 
-A teacher and a student that do not share their vocabulary would only be noticed after the teacher's reinforcement
-learning, hours in. So each model is traced back to where it comes from, and those two are compared.
+A missing file, a mixture of experts, or a teacher and a student that do not share their vocabulary would only be
+noticed after the teacher's reinforcement learning, hours in. So each model is traced back to where it comes from, and
+looked at there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from reasoning_pipeline.errors import IncompatibleModels
+from reasoning_pipeline.errors import IncompatibleModels, RegistryError
+from reasoning_pipeline.models.architecture import positions
 from reasoning_pipeline.models.compatible import check_compatible
-from reasoning_pipeline.models.outside import outside_folder
+from reasoning_pipeline.models.outside import hub_snapshot, outside_folder
+from reasoning_pipeline.models.refusals import check_model
+from reasoning_pipeline.models.weights import weight_files
 from reasoning_pipeline.plan.graph import Plan, PlannedInput
+from reasoning_pipeline.recipe.stage import Evaluation
+
+
+def check_models(plan: Plan) -> None:
+    """Everything below, cheapest first. Raises RegistryError or IncompatibleModels."""
+    for folder in outside_folders(plan):
+        check_model(folder)
+    for row in longest_rows(plan):
+        if row.beyond:
+            raise IncompatibleModels(row.said, remedy=row.remedy)
+    check_distillations(plan)
+
+
+def outside_folders(plan: Plan) -> list[Path]:
+    """The folder of each model that no step and no other recipe makes, where it is on this machine."""
+    entries = [entry for step in plan.steps for entry in step.inputs if entry.step is None and entry.artifact is None]
+    return list(dict.fromkeys(folder for entry in entries if (folder := _folder_of(plan, entry)) is not None))
+
+
+def _snapshot(reference: str) -> Path | None:
+    """A hub model's folder on this machine. One that is only partly here counts where the hub cannot be asked for the
+    rest; else its step fetches that."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    folder = hub_snapshot(reference)
+    if folder is None or HF_HUB_OFFLINE:
+        return folder
+    try:
+        weight_files(folder)
+    except RegistryError:
+        return None
+    return folder if (folder / "config.json").is_file() else None
+
+
+@dataclass(frozen=True)
+class LongestRow:
+    """The longest row that any step writes with one model, against the positions that the model has."""
+
+    model: str
+    step: str
+    tokens: int
+    positions: int | None
+
+    @property
+    def beyond(self) -> bool:
+        return self.positions is not None and self.tokens > self.positions
+
+    @property
+    def said(self) -> str:
+        return f"{self.step} may write rows of {self.tokens:,} tokens, {self.model} has {self.positions:,} positions"
+
+    remedy = "lower max_completion_tokens, or choose a model with a longer context"
+
+
+def longest_rows(plan: Plan) -> list[LongestRow]:
+    """One for each model that a step generates with, as far as its positions can be known before anything runs."""
+    longest: dict[str, LongestRow] = {}
+    for step in plan.steps:
+        field = step.config.generator
+        known = _positions(plan, step.input(field)) if field is not None else None
+        if known is None:
+            continue
+        model, most = known
+        prompt, completion = step.config.lengths()
+        # An evaluation's prompts are not bounded by its configuration: only what it writes is known.
+        tokens = completion + (0 if isinstance(step.config, Evaluation) else prompt)
+        if model not in longest or tokens > longest[model].tokens:
+            longest[model] = LongestRow(model, step.name, tokens, most)
+    return list(longest.values())
+
+
+def _positions(plan: Plan, entry: PlannedInput) -> tuple[str, int | None] | None:
+    """(name, positions) of the model that an input goes back to; training does not change them."""
+    for model in _ancestry(plan, entry):
+        folder = _folder_of(plan, model)
+        if folder is not None and (folder / "config.json").is_file():
+            return folder.name, positions(folder)
+    *_, oldest = _ancestry(plan, entry)
+    if oldest.step is not None:
+        size: Any = getattr(plan.step(oldest.step).config, "architecture", None)
+        if (most := getattr(size, "max_positions", None)) is not None:
+            return oldest.step, most
+    return None
 
 
 def check_distillations(plan: Plan) -> None:
     """Raises IncompatibleModels, naming the first difference, for the first distillation that cannot work.
 
-    Hub models that are not on this machine yet are compared when their step starts.
+    Models that are not on this machine yet are compared once they are.
     """
     for step in plan.steps:
         inputs = {entry.field: entry for entry in step.inputs}
@@ -57,9 +147,14 @@ def _vocabulary(plan: Plan, entry: PlannedInput) -> dict[str, object] | None:
 
 def _folder(plan: Plan, entry: PlannedInput) -> Path | None:
     """The nearest folder on this machine that has the model's tokenizer; training does not change it."""
-    for model in _ancestry(plan, entry):
-        if model.step is None:
-            return outside_folder(model.reference, plan.recipe.folder)
-        if (artifact := plan.step(model.step).artifact) is not None:
-            return artifact.folder
-    return None
+    return next((folder for model in _ancestry(plan, entry) if (folder := _folder_of(plan, model)) is not None), None)
+
+
+def _folder_of(plan: Plan, model: PlannedInput) -> Path | None:
+    """The folder of just this model; None where it is not made, or not fetched, yet."""
+    if model.step is not None:
+        artifact = plan.step(model.step).artifact
+        return artifact.folder if artifact is not None else None
+    if model.artifact is not None:
+        return plan.registry.folder / model.artifact
+    return outside_folder(model.reference, plan.recipe.folder) or _snapshot(plan.pins.model(model.reference))

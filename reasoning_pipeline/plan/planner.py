@@ -236,7 +236,10 @@ class Planner:
         for field, mark in fields_marked(type(config), File).items():
             if named := getattr(config, field):
                 digests = self._files(f"{config.stage}.{field}", named)
-                identity.setdefault(mark.identity, {}).update(digests if isinstance(named, dict) else {field: digests})
+                if mark.part is not None:
+                    identity[mark.part] = digests
+                else:
+                    identity.setdefault("files", {})[field] = digests
         self._known[key] = (config, (identity, digest(identity)))  # the config is kept, so that its id stays its own
         found = self._known[key][1]
         return found

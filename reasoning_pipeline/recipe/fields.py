@@ -39,6 +39,7 @@ class Optimization(BaseModel):
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """After warmup. `cosine` falls to `final_learning_rate_ratio` of the peak."""
     final_learning_rate_ratio: float = Field(0.1, ge=0, le=1)
+    """Our choice: a tenth, so that the last steps still learn. Neither the paper nor its authors' code says how far."""
     warmup_ratio: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
     adam_beta1: float = Field(0.9, ge=0, lt=1)

@@ -29,8 +29,8 @@ class File:
     """Marks a field that names a file, or several by name: relative to the recipe as written, whole when the step runs.
     What the files hold is part of the step's identity, and how they are called is not."""
 
-    identity: str = "files"
-    """The part of the identity that holds their digests."""
+    part: str | None = None
+    """A part of the identity of their own, for fields whose digests stood there before there was this mark."""
 
 
 @dataclass(frozen=True)

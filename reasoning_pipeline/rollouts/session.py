@@ -97,10 +97,9 @@ def rollout_session(
 
 def transformers_sampler(folder: Path, profile: HardwareProfile) -> Sampler:
     """The model in this process, for profiles without vLLM."""
-    from reasoning_pipeline.models.loading import load_model, load_tokenizer
+    from reasoning_pipeline.models.loading import load_model, pad_id
     from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
 
     model: Any = load_model(folder, dtype=profile.precision)
     model.to(profile.device)
-    pad = load_tokenizer(folder).pad_token_id
-    return TransformersSampler(model, pad_id=pad if pad is not None else 0, version=folder.name)
+    return TransformersSampler(model, pad_id=pad_id(folder), version=folder.name)

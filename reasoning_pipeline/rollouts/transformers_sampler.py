@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from transformers import (
+    GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
     MinPLogitsWarper,
@@ -65,18 +67,17 @@ class TransformersSampler:
             input_ids[row, width - len(request.prompt_ids) :] = torch.tensor(request.prompt_ids, device=device)
             attention_mask[row, width - len(request.prompt_ids) :] = 1
         draw = _Draw([seed for _, _, seed in rows], decoding)
-        output = self.model.generate(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            max_new_tokens=decoding.max_tokens,
-            do_sample=False,  # the drawing is done by `draw`, which leaves one token to choose from
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            logits_processor=LogitsProcessorList([*_truncation(decoding), draw]),
-            eos_token_id=list(stop_ids),
-            pad_token_id=self.pad_id,
-        )
+        with _no_defaults_of_its_own(self.model):
+            output = self.model.generate(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                max_new_tokens=decoding.max_tokens,
+                do_sample=False,  # the drawing is done by `draw`, which leaves one token to choose from
+                use_cache=True,  # trainers switch it off in the model's configuration
+                logits_processor=LogitsProcessorList([*_truncation(decoding), draw]),
+                eos_token_id=list(stop_ids) or None,
+                pad_token_id=self.pad_id,
+            )
         logprobs_BT = torch.stack(draw.logprobs, dim=1)
         return [
             self._completion(tokens, logprobs, stop_ids)
@@ -92,6 +93,18 @@ class TransformersSampler:
             finish="length" if end is None else "stop",
             policy_version=self.version,
         )
+
+
+@contextmanager
+def _no_defaults_of_its_own(model: Any) -> Iterator[None]:
+    """Transformers fills whatever a call of `generate` leaves open from the model's generation_config.json: a
+    repetition penalty there would bend what is drawn, and the log-probabilities that are told."""
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 class _Draw(LogitsProcessor):

@@ -18,7 +18,7 @@ from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed, Stopp
 from reasoning_pipeline.estimates.steps import check_fit
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.plan import judging
-from reasoning_pipeline.plan.compatibility import check_distillations
+from reasoning_pipeline.plan.compatibility import check_models
 from reasoning_pipeline.plan.graph import Plan, PlannedInput, PlannedStep
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.plan.selection import selected, unfetched_models
@@ -87,7 +87,7 @@ class Runner:
         if not todo:
             return plan.of_arms(arms), 0
         judging.enforce(plan)
-        check_distillations(plan)
+        check_models(plan)
         check_fit(plan, self.profile, todo)
         # Steps of one recipe may run side by side, each in a job of its own; a step itself is made by one at a time.
         lock = run_lock(self.folder) if only is None else nullcontext()

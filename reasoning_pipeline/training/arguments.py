@@ -23,8 +23,13 @@ def common_arguments(config: Optimization, context: StageContext, steps: int) ->
             "lr_scheduler_type": "cosine_with_min_lr",
             "lr_scheduler_kwargs": {"min_lr_rate": config.final_learning_rate_ratio},
         }
+    sums: dict[str, Any] = {}
+    if launched and sharding_kind(context.profile) == "FSDP":
+        # Without it FSDP2 keeps every gradient whole, in the precision of the products, until the last pass of a step.
+        sums["accelerator_config"] = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
     return {
         **schedule,
+        **sums,
         "output_dir": str(context.work / "checkpoints"),
         "max_steps": steps,
         "learning_rate": config.learning_rate,

@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.models.loading import load_model, load_tokenizer
+from reasoning_pipeline.models.loading import load_tokenizer
 from reasoning_pipeline.rollouts.weights.push import load_folder
 from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
 from reasoning_pipeline.training.divergence import Direction
 from reasoning_pipeline.training.loop import train
 from reasoning_pipeline.training.lora import adapters
+from reasoning_pipeline.training.sharding import load_for_training
 from reasoning_pipeline.training.teachers import ServerTeacher, Teacher
 from reasoning_pipeline.training.trl_bridge import (
     BETA,
@@ -61,17 +62,18 @@ def distillation_trainer(
     else:
         kind = CachedRolloutsTrainer if teacher is None else ScoredCachedRolloutsTrainer
     policy, frozen = context.inputs["policy"], context.inputs["teacher"]
+    arguments = DistillationConfig(
+        **common_arguments(config, context, steps),
+        **batch_arguments(config.rollouts_per_step, context),
+        **sampling,
+        shuffle_dataset=False,
+        beta=BETA[direction],
+        temperature=config.temperature,
+    )
     trainer = kind(
-        model=load_model(policy),
-        teacher_model=load_model(frozen, dtype=context.profile.precision) if teacher is None else None,
-        args=DistillationConfig(
-            **common_arguments(config, context, steps),
-            **batch_arguments(config.rollouts_per_step, context),
-            **sampling,
-            shuffle_dataset=False,
-            beta=BETA[direction],
-            temperature=config.temperature,
-        ),
+        model=load_for_training(policy),
+        teacher_model=load_for_training(frozen, dtype=context.profile.precision) if teacher is None else None,
+        args=arguments,
         train_dataset=Dataset.from_list(rows),
         processing_class=load_tokenizer(policy),
         peft_config=adapters(config),

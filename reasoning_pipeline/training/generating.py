@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.data.prompts import PromptRenderer
-from reasoning_pipeline.models.loading import load_tokenizer
+from reasoning_pipeline.models.loading import pad_id
 from reasoning_pipeline.records import Decoding, Problem
 from reasoning_pipeline.rollouts.engine import GroupListener, TrainerEngine
 from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
@@ -54,8 +54,7 @@ def engine_for(
             sleep=server.sleep,
         )
     else:
-        pad = load_tokenizer(context.inputs["policy"]).pad_token_id
-        sampler, push = TransformersSampler(trainer.model, pad_id=pad), None
+        sampler, push = TransformersSampler(trainer.model, pad_id=pad_id(context.inputs["policy"])), None
     prompt_ids = {problem.id: renderer.prompt_ids(problem.question) for problem in problems}
     return TrainerEngine(
         sampler,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,24 @@ from transformers import TrainerCallback
 
 from reasoning_pipeline.errors import PipelineError, Stopped
 from reasoning_pipeline.hardware.launcher import has_launcher, sharding_kind
-from reasoning_pipeline.models.loading import copy_tokenizer
+from reasoning_pipeline.models.description import carry_over
 from reasoning_pipeline.rollouts.engine import TrainerEngine
 from reasoning_pipeline.rollouts.weights.proof import local_probe
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.metrics import Metrics, read_metrics
 from reasoning_pipeline.training.companions import Companion
+from reasoning_pipeline.training.converting import loadable
+from reasoning_pipeline.training.layouts import Layout, Written, earlier_layouts, layout_of, save_layout
 from reasoning_pipeline.training.lora import save_whole_model
-from reasoning_pipeline.training.resume import complete, last_complete, own_state, save_own_state, step_of
+from reasoning_pipeline.training.optimizer_state import check_loaded, optimizer_parameters, optimizer_sums
+from reasoning_pipeline.training.resume import (
+    complete,
+    last_complete,
+    own_state,
+    readable,
+    save_own_state,
+    step_of,
+)
 
 _TRL_NAMES = {
     "reward": "reward",
@@ -30,6 +41,8 @@ _TRL_NAMES = {
     "completions/clipped_ratio": "truncated",
     "sampling/sampling_logp_difference/max": "sampler_mismatch",
     "top_k_overlap": "top_k_overlap",
+    "kl": "kl",  # GRPO with a kl_coefficient: to the start policy, TRL's estimate from the sampled tokens
+    "clip_ratio/region_mean": "clip_ratio",
 }
 
 
@@ -38,18 +51,25 @@ def train(trainer: Any, context: StageContext) -> StageOutcome:
 
     Raises:
         Stopped: After saving a resume point, when a stop was asked for.
+        PipelineError: Another launcher or another division was asked for than runs, or wrote the resume point; or the
+            optimizer's state was not loaded.
     """
     checkpoints = context.work / "checkpoints"
     resume = last_complete(checkpoints)
     resumed_at = step_of(resume) if resume else 0
     main = trainer.accelerator.is_main_process
     check_launch(context, trainer)
+    layout = layout_of(trainer, context.profile)
+    before = readable(resume, layout, context.label) if resume else None
     metrics = context.start_metrics(total_steps=trainer.args.max_steps, resumed_at=resumed_at) if main else None
-    callback = _Reporter(context, trainer, metrics)
-    callback.restore(own_state(resume, trainer.accelerator.process_index))
+    callback = _Reporter(context, trainer, metrics, layout, before)
+    callback.restore(own_state(resume, trainer.accelerator.process_index, layout.processes))
     trainer.add_callback(callback)
-    if resume is not None and main:
-        print(f"resuming after optimizer step {resumed_at} of {trainer.args.max_steps}")
+    if resume is not None and before is not None:
+        if main:
+            other = "" if before.layout.like(layout) else f": {before.layout.text} wrote it, {layout.text} goes on"
+            print(f"resuming after optimizer step {resumed_at} of {trainer.args.max_steps}{other}")
+        resume = loadable(resume, before.layout, layout, trainer)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if callback.stopped:
         raise Stopped(
@@ -86,8 +106,14 @@ def check_launch(context: StageContext, trainer: Any) -> None:
 class _Reporter(TrainerCallback):
     """Writes metrics after each optimizer step, completes resume points, stops on request."""
 
-    def __init__(self, context: StageContext, trainer: Any, metrics: Metrics | None) -> None:
+    def __init__(
+        self, context: StageContext, trainer: Any, metrics: Metrics | None, layout: Layout, before: Written | None
+    ) -> None:
         self.context, self.trainer, self.metrics = context, trainer, metrics
+        self.layout, self.before = layout, before
+        """Of this trainer; what the resume point says that it goes on from."""
+        self.earlier = earlier_layouts(before, layout)
+        """Layouts that other parts of this training went through."""
         self.stopped = False
         self.saving_seconds = 0.0
         """What training waited for resume points, over interruptions."""
@@ -102,6 +128,12 @@ class _Reporter(TrainerCallback):
         for companion in _companions(self.trainer):
             companion.restore(own)
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The trainer has loaded what it could: is that what the resume point holds?"""
+        self.layout = replace(self.layout, parameters=optimizer_parameters(self.trainer))
+        if self.before is not None:
+            check_loaded(self.before, self.layout, optimizer_sums(self.trainer), state.global_step)
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if any([companion.look(state.global_step) for companion in _companions(self.trainer)]):
             # Nothing is left to resume: a resume point here would be one step too many after a kill.
@@ -115,9 +147,11 @@ class _Reporter(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         point = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         save_own_state(point, self.trainer.accelerator.process_index, self._own_state())
+        sums = optimizer_sums(self.trainer)
         self.trainer.accelerator.wait_for_everyone()
         if self.metrics is not None:
             self.metrics.sync()
+            save_layout(point, Written(self.layout, sums, self.earlier))
             complete(point)
         self.saving_seconds += time.monotonic() - self._saving_since
 
@@ -176,14 +210,14 @@ def _save(context: StageContext, trainer: Any, metrics: Metrics | None, callback
     if metrics is None:
         return StageOutcome(output, {})
     metrics.close()
-    for leftover in ("training_args.bin", "README.md"):  # a pickle, and a card that is not ours
-        (output / leftover).unlink(missing_ok=True)
-    copy_tokenizer(context.inputs["policy"], output)
+    carry_over(context.inputs["policy"], output)
     probe.save(output)
     context.copy_metrics(output)
     for companion in _companions(trainer):
         companion.save(output)
     result = _result(trainer, metrics, tokens_generated)
+    if callback.earlier:
+        result["earlier_layouts"] = callback.earlier
     return StageOutcome(output, result | {"saving_seconds": round(callback.saving_seconds, 2)})
 
 

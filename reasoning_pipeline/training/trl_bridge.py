@@ -10,7 +10,10 @@ What it relies on, beyond the public API:
   tensors, and `_compute_loss` turns a part of it into (loss, entropy sum, tokens); with a teacher that is not in the
   trainer these two carry and use its scores. `teacher_model` may be None;
 - with the teacher in the trainer, `_compute_loss` asks `distillation_trainer.ChunkedDivergenceFunction` for each
-  token's divergence, from the two models' hidden states and heads: `top_k_overlap` is taken from the same.
+  token's divergence, from the two models' hidden states and heads: `top_k_overlap` is taken from the same;
+- the distillation trainer leaves its teacher where it was loaded, as `teacher_model`, when its __init__ ends; GRPO's
+  makes the start of the KL penalty by `grpo_trainer.create_model_from_path` and divides it by
+  `grpo_trainer.prepare_fsdp`: both go the way of our models (sharding.py).
 """
 
 from __future__ import annotations
@@ -29,8 +32,9 @@ trl_imports.is_vllm_available = lambda *args, **kwargs: False
 
 import torch  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
-from trl import DistillationConfig, DistillationTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer  # noqa: E402
-from trl.trainer import distillation_trainer  # noqa: E402
+from trl import DistillationConfig, DistillationTrainer, GRPOConfig, GRPOTrainer, SFTConfig  # noqa: E402
+from trl import SFTTrainer as TRLSFTTrainer  # noqa: E402
+from trl.trainer import distillation_trainer, grpo_trainer  # noqa: E402
 from trl.trainer.utils import maybe_gather_lm_head_ctx  # noqa: E402
 
 from reasoning_pipeline.data.prompts import PromptRenderer  # noqa: E402
@@ -38,16 +42,63 @@ from reasoning_pipeline.errors import PipelineError  # noqa: E402
 from reasoning_pipeline.rollouts.engine import TrainerEngine  # noqa: E402
 from reasoning_pipeline.training.companions import Companion  # noqa: E402
 from reasoning_pipeline.training.divergence import Direction, loss_sum  # noqa: E402
+from reasoning_pipeline.training.sharding import (  # noqa: E402
+    check_placement,
+    load_for_training,
+    reduce_in_float32,
+    shard_frozen,
+)
 from reasoning_pipeline.training.teachers import Teacher  # noqa: E402
 from reasoning_pipeline.training.tiled_logits import logprobs_at, top_k_overlap  # noqa: E402
 
-__all__ = ["DistillationConfig", "GRPOConfig", "SFTConfig", "SFTTrainer"]
+__all__ = ["DistillationConfig", "GRPOConfig", "SFTConfig"]
+
+# The start that a KL penalty looks back to: read once and divided by layers, not as one piece.
+grpo_trainer.create_model_from_path = lambda folder, **_: load_for_training(Path(folder))
+grpo_trainer.prepare_fsdp = shard_frozen
 
 BETA: dict[Direction, float] = {"reverse": 1.0, "forward": 0.0}
 """TRL's `beta`: 1 is KL(student || teacher), 0 is KL(teacher || student), exact over the vocabulary, in tiles."""
 
 _LOGIT_TRANSFORMS = ("logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling",
                      "final_logit_softcapping")  # fmt: skip
+
+
+class _Placed:
+    """Every model is divided as the launch says, and looked at before the first step."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        trainer: Any = self
+        if getattr(trainer, "teacher_model", None) is not None:
+            trainer.teacher_model = shard_frozen(trainer.teacher_model, trainer.accelerator)
+        trainer.add_callback(_LooksAtPlacement(trainer))
+
+    def create_accelerator_and_postprocess(self) -> None:
+        trainer: Any = super()
+        trainer.create_accelerator_and_postprocess()
+        reduce_in_float32(self.accelerator)  # type: ignore[attr-defined]
+
+
+class _LooksAtPlacement(TrainerCallback):
+    def __init__(self, trainer: Any) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        trainer = self.trainer
+        found = {
+            "policy": trainer.model_wrapped,
+            "teacher": getattr(trainer, "teacher_model", None),
+            "reference": getattr(trainer, "ref_model", None),
+        }
+        unwrap = trainer.accelerator.unwrap_model
+        check_placement(
+            {name: unwrap(model) for name, model in found.items() if model is not None}, trainer.accelerator
+        )
+
+
+class SFTTrainer(_Placed, TRLSFTTrainer):
+    """Hard labels."""
 
 
 class _RenderedPrompts:
@@ -60,13 +111,13 @@ class _RenderedPrompts:
         return [entry.ids for entry in encoded], None, {}
 
 
-class PolicyTrainer(_RenderedPrompts, GRPOTrainer):
+class PolicyTrainer(_RenderedPrompts, _Placed, GRPOTrainer):
     """GRPO on rendered prompts."""
 
     companions: Sequence[Companion] = ()
 
 
-class _TeacherIsHere(DistillationTrainer):
+class _TeacherIsHere(_Placed, DistillationTrainer):
     """The exact divergence; beside it, now and then, how far the two agree on the likeliest tokens."""
 
     companions: Sequence[Companion] = ()
@@ -149,7 +200,7 @@ class CachedRolloutsTrainer(_TeacherIsHere):
         return [row["completion_ids"] for row in self._batch]
 
 
-class _ScoredByTeacher(DistillationTrainer):
+class _ScoredByTeacher(_Placed, DistillationTrainer):
     """The loss against a teacher that is not here: its K best words at each position, and a tail."""
 
     teacher: Teacher

@@ -66,5 +66,5 @@ def test_the_smoke_recipes_run_with_a_real_server(smoke_root: Path) -> None:
 @pytest.mark.slow
 @each_stage
 def test_a_finished_stage_is_skipped(kind: str, smoke_root: Path) -> None:
-    status, output = Run("run", SMOKE / f"{kind}.yaml", "--root", smoke_root).finish(timeout_s=60)
+    status, output = Run("run", SMOKE / f"{kind}.yaml", "--root", smoke_root).finish(timeout_s=180)
     assert (status, "everything is up to date" in output) == (0, True), output

@@ -188,3 +188,16 @@ def test_arithmetic_is_generated_and_pinned():
     assert (len(test.problems), len(hard.problems)) == (500, 250)
     assert json.loads(test.source.removeprefix("generated:"))["split"] == "test"
     assert data_digest(test.problems) == test.digest
+
+
+def test_a_published_answer_known_to_be_wrong_is_told_and_not_changed(write_rows):
+    question = (
+        "After scoring 14 points, Erin now has three times more points than Sara, who scored 8. "
+        "How many points did Erin have before?"
+    )
+    rows = [{"question": question, "answer": "…\n#### 18"}, {"question": "1+1?", "answer": "#### 2"}]
+    suite = load_suite("gsm8k", data=write_rows(rows), allow_changed=True)
+    assert suite.problems[0].answer == "18"
+    assert [note for note in suite.notes if "known issue" in note and "Erin had 10" in note]
+    others = load_suite("gsm8k", data=write_rows(rows[1:], "others.jsonl"), allow_changed=True)
+    assert not any("known issue" in note for note in others.notes)

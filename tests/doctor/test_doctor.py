@@ -15,7 +15,7 @@ import pytest
 
 from reasoning_pipeline.__main__ import main
 from reasoning_pipeline.data.unread import SketchedPools
-from reasoning_pipeline.doctor import contents, distance, launching, machine
+from reasoning_pipeline.doctor import contents, distance, folders, launching, machine
 from reasoning_pipeline.doctor.examine import CHECKS, examine
 from reasoning_pipeline.doctor.subject import Check, Finding, Subject
 from reasoning_pipeline.errors import DataError
@@ -81,7 +81,7 @@ def test_every_check_is_content_with_a_recipe_that_makes_its_models(bench: Bench
     findings = examine(subject(bench, short))
     assert {finding.level for finding in findings} == {"ok"}
     assert all(finding.message for finding in findings)
-    assert len(CHECKS) == 17
+    assert len(CHECKS) == 18
 
 
 def test_a_check_that_breaks_is_a_finding_and_stops_no_other(bench: Bench):
@@ -125,14 +125,14 @@ def test_an_invalid_recipe_is_said_in_full(bench: Bench, capsys: pytest.CaptureF
 
 def test_models_are_here_or_prefetched(bench: Bench):
     change = outside(bench)
-    assert {level for level, _ in found(contents.models, subject(bench, change))} == {"ok"}
+    assert {level for level, _ in found(folders.models, subject(bench, change))} == {"ok"}
 
     def hub(recipe: dict[str, Any]) -> None:
         change(recipe)
         recipe["steps"]["warmup"]["policy"] = "Qwen/Qwen3-1.7B"
 
-    assert [level for level, _ in found(contents.models, subject(bench, hub))] == ["ok", "warning"]
-    assert [level for level, _ in found(contents.models, subject(bench, hub, offline=True))] == ["ok", "error"]
+    assert [level for level, _ in found(folders.models, subject(bench, hub))] == ["ok", "warning"]
+    assert [level for level, _ in found(folders.models, subject(bench, hub, offline=True))] == ["ok", "error"]
 
 
 def test_tokenizers_that_differ_are_an_error_with_the_first_difference(bench: Bench):

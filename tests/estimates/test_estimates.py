@@ -32,6 +32,7 @@ from reasoning_pipeline.estimates.steps import (
     estimate_plan,
     refuse_what_cannot_fit,
     what_cannot_fit,
+    work_of,
 )
 from reasoning_pipeline.estimates.work import Decoder, forward_flops, training_flops
 from reasoning_pipeline.hardware.profile import PROFILES_FOLDER, HardwareProfile, load_profile
@@ -161,9 +162,30 @@ def test_sharding_divides_the_states():
     assert optimizer == {"ddp": 8 * n, "zero2": 2 * n, "zero3": 2 * n, "fsdp2": 2 * n}
     big = known("Qwen/Qwen3-8B")
     weights = {kind: parts(big, sharding=kind, **whole)["weights"] for kind in ("ddp", "zero2", "zero3", "fsdp2")}
-    # fsdp2: a quarter of the float32 weights, and two layers gathered or, if larger, an embedding
-    assert weights["fsdp2"] == big.parameters + 2 * max(2 * big.layer_parameters, big.embedding)
+    # fsdp2: a quarter of the float32 weights; gathered, two layers and the head that the loss reads
+    assert weights["fsdp2"] == big.parameters + 2 * (2 * big.layer_parameters + big.embedding)
     assert weights["fsdp2"] < weights["zero3"] < weights["zero2"] < weights["ddp"]
+
+
+def test_fsdp2_sums_gradients_in_float32_piece_by_piece():
+    big = known("Qwen/Qwen3-8B")
+    found = parts(big, sharding="fsdp2", processes=4, precision_bytes=2)["gradients"]
+    # a quarter of the sums; of the largest piece, the head, what the pass left and the same in float32
+    assert found == big.parameters + (2 + 4) * big.embedding
+
+
+def test_a_divided_reference_is_held_in_the_precision_of_its_passes():
+    task = TrainingTask(
+        policy=known("Qwen/Qwen3-8B"), loss="log_probabilities", micro_batch=1, tokens=8, reference=True
+    )
+    shape = task.policy
+
+    def reference(**place: Any) -> int:
+        return trainer_parts(task, Placement(precision_bytes=2, **place))["reference"]
+
+    assert reference() == 4 * shape.parameters
+    gathered = 2 * shape.layer_parameters + shape.embedding  # two layers at a time, and the head
+    assert reference(sharding="fsdp2", processes=4) == 2 * shape.parameters // 4 + 2 * gathered
 
 
 def test_lora_needs_no_gradients_and_moments_of_the_base():
@@ -386,6 +408,21 @@ def test_sharding_is_read_from_the_accelerate_configuration():
 
 
 # Recipes without their data
+
+
+def test_what_the_paper_leaves_open_is_an_arm_in_its_other_reading(tmp_path: Path):
+    plan = sketched("qwen3_1.7b_math", tmp_path)
+    step = {
+        name: plan.step(name) for name in ("warmup", "distill", "batch_of_prompts.warmup", "batch_of_prompts.distill")
+    }
+    rows = {name: work.rows for name, one in step.items() if (work := work_of(plan, one)) is not None}
+    # 64 rollouts, or 64 prompts with 8 rollouts each
+    assert rows == {"warmup": 64, "distill": 64, "batch_of_prompts.warmup": 512, "batch_of_prompts.distill": 512}
+    assert step["batch_of_prompts.warmup"].input("teacher").step == "teacher_rl", "one teacher for both"
+    losses = {
+        name: plan.step(name).config.loss for name in ("teacher_rl", "token_mean.teacher_rl", "token_mean.polish")
+    }  # type: ignore[attr-defined]
+    assert losses == {"teacher_rl": "grpo", "token_mean.teacher_rl": "dapo", "token_mean.polish": "dapo"}
 
 
 @pytest.mark.parametrize("recipe", LARGE)

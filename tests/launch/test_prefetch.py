@@ -17,6 +17,7 @@ import yaml
 
 from launch.prefetch import Wanted, wanted
 from reasoning_pipeline.recipe.reading import load_recipe
+from tests.bench import made_up_weights
 from tests.launch.conftest import PROJECT, RECIPE
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -74,7 +75,7 @@ def hub(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     repository = tmp_path / "repository"
     repository.mkdir()
     for name in ("config.json", "tokenizer.json", "model.safetensors", "pytorch_model.bin"):
-        (repository / name).write_text("{}")
+        (repository / name).write_text(made_up_weights() if name == "model.safetensors" else "{}")
     asked: list[str] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("OneHub", (Hub,), {"folder": repository, "asked": asked}))
     threading.Thread(target=server.serve_forever, daemon=True).start()

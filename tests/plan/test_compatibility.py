@@ -15,7 +15,7 @@ from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.models.compatible import check_compatible
 from reasoning_pipeline.plan.compatibility import check_distillations
 from reasoning_pipeline.plan.graph import Plan
-from tests.bench import Bench
+from tests.bench import Bench, made_up_weights, write_files
 
 
 def model(folder: Path, *, vocab_size: int = 112, text_config: bool = False) -> Path:
@@ -23,7 +23,7 @@ def model(folder: Path, *, vocab_size: int = 112, text_config: bool = False) -> 
     save_character_tokenizer(folder)
     width = {"vocab_size": vocab_size}
     (folder / "config.json").write_text(json.dumps({"text_config": width} if text_config else width))
-    (folder / "model.safetensors").write_text("weights")
+    write_files(folder, {"model.safetensors": made_up_weights()})
     return folder
 
 

@@ -16,7 +16,7 @@ from reasoning_pipeline.plan.planner import _experiment
 from reasoning_pipeline.recipe.stage import Input, StageConfig, fields_marked
 from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
 from reasoning_pipeline.workflows.reasoning.evaluation import EvaluateStep
-from tests.bench import MODEL_FILES, Bench, write_files
+from tests.bench import OUTSIDE_FILES, Bench, made_up_weights, write_files
 
 CIRCUMSTANCES = {"save_every"}
 """When a resume point is written changes nothing that is published."""
@@ -131,15 +131,16 @@ def test_the_tokenizer_and_the_template_that_a_stage_makes_are_in_the_identity(
 
 
 def test_the_tokenizer_of_a_model_from_outside_is_in_the_identity(bench: Bench):
-    folder = write_files(bench.folder / "model", MODEL_FILES | {"tokenizer.json": "{}", "chat_template.jinja": "a"})
+    folder = write_files(bench.folder / "model", OUTSIDE_FILES | {"tokenizer.json": "{}", "chat_template.jinja": "a"})
 
     def fingerprint() -> str:
         return bench.plan(lambda r: r["steps"]["teacher_rl"].update(policy="./model")).step("teacher_rl").fingerprint
 
     before = fingerprint()
-    for name in ("tokenizer.json", "chat_template.jinja", "model.safetensors"):
+    others = {"tokenizer.json": "{} ", "chat_template.jinja": "b", "model.safetensors": made_up_weights("others")}
+    for name, other in others.items():
         text = (folder / name).read_text()
-        (folder / name).write_text(text + " ")
+        (folder / name).write_text(other)
         assert fingerprint() != before, name
         (folder / name).write_text(text)
     assert fingerprint() == before

@@ -15,7 +15,7 @@ from reasoning_pipeline.errors import DataError, RecipeError, RegistryError
 from reasoning_pipeline.plan.graph import Plan
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
-from tests.bench import MODEL_FILES, RECIPE, Bench, Change, command, python, write_files
+from tests.bench import OUTSIDE_FILES, RECIPE, Bench, Change, command, made_up_weights, python, write_files
 
 Rows = Callable[..., Path]
 
@@ -189,8 +189,8 @@ def with_policy(bench: Bench, reference: str) -> Plan:
 
 
 def test_a_folder_counts_by_content_not_by_place(bench: Bench):
-    write_files(bench.folder / "a", MODEL_FILES), write_files(bench.folder / "deep" / "b", MODEL_FILES)
-    write_files(bench.folder / "c", MODEL_FILES | {"model.safetensors": "Weights"})
+    write_files(bench.folder / "a", OUTSIDE_FILES), write_files(bench.folder / "deep" / "b", OUTSIDE_FILES)
+    write_files(bench.folder / "c", OUTSIDE_FILES | {"model.safetensors": made_up_weights("others")})
     a, b, c = (with_policy(bench, name).step("polish") for name in ("a", "./deep/b", str(bench.folder / "c")))
     assert a.fingerprint == b.fingerprint != c.fingerprint
     assert a.inputs[0].artifact is None

@@ -18,7 +18,7 @@ from reasoning_pipeline.plan.why import Reason, why
 from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.registry.differences import Change, differences
 from reasoning_pipeline.registry.store import REMOVED, write_json
-from tests.bench import MODEL_FILES, Bench, record, write_files
+from tests.bench import MODEL_FILES, OUTSIDE_FILES, Bench, record, write_files
 
 Rows = Callable[..., Path]
 
@@ -152,7 +152,7 @@ def test_the_prompt_the_stage_s_version_and_its_tokenizer_have_their_words(
 
 
 def test_a_model_from_outside_says_which_file_changed(bench: Bench):
-    folder = write_files(bench.folder / "model", MODEL_FILES | {"tokenizer.json": "{}"})
+    folder = write_files(bench.folder / "model", OUTSIDE_FILES | {"tokenizer.json": "{}"})
     change = lambda recipe: recipe["steps"]["teacher_rl"].update(policy="./model")  # noqa: E731
     plan = bench.plan(change)
     bench.publish(plan, "teacher_rl")

@@ -311,7 +311,7 @@ def test_bytes_that_are_no_text(bench: Bench):
 def test_numbers_and_dates_are_read_as_people_write_them(bench: Bench):
     # YAML 1.1 alone would read 2e-6 as text and 2024-01-31 as a date (and 2024-13-01 as an exception)
     text = RECIPE.replace("name: small", "name: 2024-13-01").replace(
-        "{stage: pretrain}", "{stage: pretrain, seed: 1e3}"
+        "{stage: pretrain, ", "{stage: pretrain, seed: 1e3, "
     )
     recipe = load_recipe(bench.write(text.replace("learning_rate: 1e-3", "learning_rate: 2e-6")))
     assert recipe.name == "2024-13-01"

@@ -20,7 +20,7 @@ from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.registry import store
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import RECORD, Artifact, Registry, read_record
-from tests.bench import MODEL_FILES, Bench, record, write_files
+from tests.bench import MODEL_FILES, OUTSIDE_FILES, Bench, record, write_files
 
 
 @pytest.fixture
@@ -314,7 +314,7 @@ def test_an_unknown_name_gets_a_suggestion(bench: Bench):
 
 
 def test_a_plain_folder_is_a_model_when_it_holds_one(bench: Bench, tmp_path: Path):
-    folder = write_files(tmp_path / "model", MODEL_FILES)
+    folder = write_files(tmp_path / "model", OUTSIDE_FILES)
     model = resolve_model(str(folder), bench.root)
     assert (model.folder, model.name, model.prompt) == (folder, "model", None)
     assert model.fingerprint == digest(folder_digests(folder))

@@ -41,7 +41,7 @@ def test_two_arms_under_two_seeds_run_each_step_once(tmp_path: Path) -> None:
     planned = make_plan(load_recipe(path), root, (0, 1))
     assert (len(planned.steps), savings(planned)[0].alone) == (2 + 2 * 2, 10)
     options = ("--hardware", "cpu_transformers", "--root", root, "--arms", "--seeds", "0,1")
-    status, output = Run("run", path, *options).finish(timeout_s=570)
+    status, output = Run("run", path, *options).finish()
     assert status == 0, output
     assert len(re.findall(r" done in ", output)) == len(planned.steps), output
     plan = planned.refreshed()
@@ -55,5 +55,5 @@ def test_two_arms_under_two_seeds_run_each_step_once(tmp_path: Path) -> None:
     page = (root / "arms" / "report.html").read_text(encoding="utf-8")
     assert "Arms compared" in page and "untrained" in page
     assert "untrained,arithmetic,student_base,0 1,4," in (root / "arms" / "report_arms.csv").read_text(encoding="utf-8")
-    status, output = Run("run", path, *options).finish(timeout_s=570)
+    status, output = Run("run", path, *options).finish()
     assert (status, "everything is up to date" in output) == (0, True), output

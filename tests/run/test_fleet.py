@@ -22,7 +22,7 @@ def test_a_step_with_two_servers_survives_the_loss_of_one(smoke_root: Path, tmp_
     assert read_yaml(profile)["server"]["count"] == 2
     longer = ["--set", "steps.teacher_rl.steps=12", "--until", "teacher_rl"]
     run = Run("run", SMOKE / "extra_rl.yaml", "--root", smoke_root, "--hardware", profile, *longer)
-    run.wait_for_step(smoke_root, "sparse_grpo", 4, timeout_s=400)
+    run.wait_for_step(smoke_root, "sparse_grpo", 4)
     servers, _ = register.read(smoke_root / register.FOLDER)
     assert len(servers) == 2
     key = psutil.Process(servers[0].pid).environ()["VLLM_API_KEY"]
@@ -31,7 +31,7 @@ def test_a_step_with_two_servers_survives_the_loss_of_one(smoke_root: Path, tmp_
     for process in [victim := psutil.Process(servers[0].pid), *victim.children(recursive=True)]:
         process.kill()
     files = [path for path in smoke_root.rglob("*") if path.is_file()]
-    status, output = run.finish(timeout_s=400)
+    status, output = run.finish()
     assert status == 0, output
     log = (smoke_root / "smoke" / "logs" / "teacher_rl.log").read_text()
     assert f"{servers[0].url} is gone" in log and "going on with 1 of 2 servers" in log

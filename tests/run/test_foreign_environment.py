@@ -26,7 +26,7 @@ def test_weights_do_not_depend_on_what_the_shell_says_of_ranks_and_precision(tmp
     }
     weights = set()
     for name, run in runs.items():
-        status, output = run.finish(timeout_s=200)
+        status, output = run.finish()
         assert status == 0, output
         (made,) = [one for one in Registry(tmp_path / name).artifacts() if one.record.stage == "sparse_grpo"]
         weights.add(made.record.files["model.safetensors"])

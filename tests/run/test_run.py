@@ -60,7 +60,7 @@ def test_one_step_survives_ctrl_c_lost_servers_a_killed_trainer_and_a_killed_run
     run = Run("run", RECIPE, "--root", smoke_root, *LONG)
     run.wait_for_step(smoke_root, "sparse_grpo", 7)
     run.process.send_signal(signal.SIGINT)
-    status, output = run.finish(timeout_s=90)
+    status, output = run.finish(timeout_s=300)
     assert status == 130, output
     assert "continue" in output and "Traceback" not in output
     assert left_over(before) == []

@@ -84,7 +84,7 @@ class Started:
 
     def end(self) -> tuple[int, str]:
         try:
-            output, _ = self.process.communicate(timeout=30)
+            output, _ = self.process.communicate(timeout=120)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
@@ -186,7 +186,7 @@ def test_so_does_every_program(program: str):
     )
     assert process.stdout is not None and process.stdout.readline() == "busy\n"
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 130 and "stopped" in output, output
 
 

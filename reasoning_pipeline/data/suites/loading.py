@@ -19,7 +19,6 @@ from reasoning_pipeline.data.rows import Row, hub_rows, jsonl_rows, read_problem
 from reasoning_pipeline.data.suites.spec import SuiteSpec, is_own_file, own_name, spec_or_own, suite_spec
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
-from reasoning_pipeline.verifier import audit_references
 
 ID_DIGITS = 12
 """Of ids that are made from a question; the pinned digests hold such ids."""
@@ -83,10 +82,14 @@ def load_suite(name: str, *, data: Path | None = None, allow_changed: bool = Fal
         objection(f"{source}: not the {name} that was pinned (digest {digest[:12]}, expected {spec.digest[:12]})")
     elif spec.digest is not None and spec.generator is not None and data is None and digest != spec.digest:
         objection(f"{source}: the generator no longer makes the {name} that was pinned (digest {digest[:12]})")
+    ids = {problem.id for _, problem in rows}
+    notes += [f"known issue: {name}: {what}" for name, what in spec.known_issues.items() if name in ids]
     found = _without_duplicates(rows, objection, refuse=spec.hub is None or data is not None)
     set_aside = [(problem.id, "empty answer") for problem in found if not problem.answer]
     problems = [problem for problem in found if problem.answer]
     if audit:
+        from reasoning_pipeline.verifier import audit_references  # a plan reads suites and judges nothing
+
         audited = audit_references(problems)
         problems, set_aside = list(audited.usable), set_aside + list(audited.set_aside)
     if not problems:

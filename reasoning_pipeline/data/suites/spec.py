@@ -56,6 +56,8 @@ class SuiteSpec(BaseModel):
     rows: int | None = Field(default=None, ge=1)
     digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """`data_digest` of a local file's rows. The hub's rows are pinned by their revision, and may carry other ids."""
+    known_issues: dict[str, str] = {}
+    """Id -> what is wrong with the published answer. Told beside the score; the answer stays as it was published."""
     preset: str = "qwen3-nonthinking"
     max_tokens: dict[str, int] = {}
     """Token limits that differ from the preset's, by preset (AIME with thinking: 38,912)."""

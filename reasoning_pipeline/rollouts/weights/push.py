@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.errors import ServerError, ServerLost, StaleWeights
+from reasoning_pipeline.models.weights import weight_files
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.weights.digests import CheckpointFiles, chosen_blocks, whole_blocks
 from reasoning_pipeline.rollouts.weights.gathering import described, whole_tensors
@@ -52,7 +53,7 @@ def load_folder(client: Any, folder: Path, version: str, precision: str) -> floa
         StaleWeights: The proof failed, and failed again after the server's complete way of loading.
     """
     probe = Probe.load(folder)
-    files = sorted(folder.glob("*.safetensors"))
+    files = weight_files(folder)
     tensors = CheckpointFiles(files)
 
     def load(server: RolloutClient) -> float:

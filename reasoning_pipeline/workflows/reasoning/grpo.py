@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reasoning_pipeline.models.loading import load_model, load_tokenizer
+from reasoning_pipeline.models.loading import load_tokenizer
 from reasoning_pipeline.rollouts.clients.completions import Completion
 from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
 from reasoning_pipeline.training.batches import repeat_in_epochs, steps_for, within_length
 from reasoning_pipeline.training.generating import engine_for, problem_rows
 from reasoning_pipeline.training.lora import adapters
+from reasoning_pipeline.training.sharding import load_for_training
 from reasoning_pipeline.training.trl_bridge import GRPOConfig, PolicyTrainer, generate_with
 from reasoning_pipeline.workflows.reasoning.reward import VerifiedReward, usable_references
 
@@ -35,6 +36,10 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
         top_p=1.0,
         top_k=0,
         beta=config.kl_coefficient,
+        # The penalty's estimator is multiplied by the policy's ratio. With one update a batch its value is 1, and its
+        # gradient makes that of the penalty the one of KL(policy || start); without it, it is that of another
+        # divergence (arXiv 2512.02556; readable/grpo.py, start_penalty).
+        use_bias_correction_kl=True,
         epsilon=config.clip_ratio,
         loss_type=config.loss,
         scale_rewards=config.scale_advantages,
@@ -49,7 +54,7 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
     reward = VerifiedReward(group_size=config.group_size, stop_ids=renderer.stop_ids)
     tokenizer = load_tokenizer(context.inputs["policy"])
     trainer = PolicyTrainer(
-        model=load_model(context.inputs["policy"]),
+        model=load_for_training(context.inputs["policy"]),
         args=arguments,
         train_dataset=Dataset.from_list(problem_rows(ordered, renderer)),
         reward_funcs=reward,

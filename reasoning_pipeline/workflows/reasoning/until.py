@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.models.loading import load_tokenizer
+from reasoning_pipeline.models.loading import pad_id
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
 from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
@@ -52,8 +52,7 @@ class DistanceWatch(Companion):
                 transport=context.profile.server.transport,
             )
         else:
-            pad = load_tokenizer(context.inputs["policy"]).pad_token_id
-            self._sampler = TransformersSampler(trainer.model, pad_id=pad if pad is not None else 0)
+            self._sampler = TransformersSampler(trainer.model, pad_id=pad_id(context.inputs["policy"]))
 
     def look(self, step: int) -> bool:
         """Measure, where it is time to; True as soon as the student is near enough."""

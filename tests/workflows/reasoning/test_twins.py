@@ -20,9 +20,9 @@ from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
 from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
 from reasoning_pipeline.hardware.profile import HardwareProfile
-from reasoning_pipeline.recipe.stage import stage_module
+from reasoning_pipeline.recipe.workflows import stage_module
 from reasoning_pipeline.records import Problem
-from reasoning_pipeline.rollouts.clients.dispatch import Completion, GenerationRequest
+from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest
 from reasoning_pipeline.run.context import StageContext
 from reasoning_pipeline.run.metrics import read_metrics
 from reasoning_pipeline.workflows.reasoning.readable import distillation, grpo
@@ -227,7 +227,9 @@ def stage_step(
     """One step of a stage, through its `run`. `before(trainer)` may change what the trainer holds."""
     from transformers import TrainerCallback
 
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
+    from reasoning_pipeline.training import distillation as train_distillation
+    from reasoning_pipeline.training import loop
 
     module = stage_module(kind)
     config = module.Config(policy="p", seed=3, steps=1, learning_rate=LEARNING_RATE, **fields)
@@ -241,18 +243,20 @@ def stage_step(
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
             gradients.update({name: p.grad.clone() for name, p in model.named_parameters()})
 
-    train = context.train
+    train = loop.train
 
-    def watched(trainer: Any) -> Any:
+    def watched(trainer: Any, context: StageContext) -> Any:
         if writer is not None:
             trainer.vllm_generation.push_weights = writer
         if before is not None:
             before(trainer)
         trainer.add_callback(Watcher)
-        return train(trainer)
+        return train(trainer, context)
 
-    context.train = watched  # type: ignore[method-assign]
-    outcome = module.run(config, context)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train", watched)
+        patch.setattr(train_distillation, "train", watched)
+        outcome = module.run(config, context)
     weights = dict(load_model(outcome.folder).named_parameters())
     return Step(read_metrics(work / "metrics.jsonl")[0]["loss"], gradients, weights)
 
@@ -291,7 +295,7 @@ def assert_same_step(stage: Step, twin: Step) -> None:
 
 
 def model_at(folder: Path) -> Any:
-    from reasoning_pipeline.models.compatible import load_model
+    from reasoning_pipeline.models.loading import load_model
 
     return load_model(folder)
 

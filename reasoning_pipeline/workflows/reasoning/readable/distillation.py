@@ -146,12 +146,12 @@ def main() -> None:
     teacher, student = make_model(96, seed=0), make_model(64, seed=1)
     pretrain(teacher, until=0.8)
     report("teacher", teacher)
-    pretrain(student, until=0.3, learning_rate=3e-3, seed=1)
+    pretrain(student, until=0.45, noisy_steps=80, learning_rate=3e-3, seed=1)
     report("student", student)
     cached = sample(teacher, prompts)
-    warmup(student, teacher, itertools.cycle(cached), steps=40)
+    warmup(student, teacher, itertools.cycle(cached), steps=60)
     report("after the warmup", student)
-    on_policy(student, teacher, itertools.cycle(prompts), steps=40)
+    on_policy(student, teacher, itertools.cycle(prompts), steps=60)
     report("after on-policy", student)
 
 

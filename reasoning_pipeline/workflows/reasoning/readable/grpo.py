@@ -62,9 +62,11 @@ def make_model(hidden_size: int, seed: int) -> Any:
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(seed)
-    size = {"hidden_size": hidden_size, "intermediate_size": 3 * hidden_size, "num_hidden_layers": 2}
-    heads = {"num_attention_heads": hidden_size // 32, "num_key_value_heads": hidden_size // 32, "head_dim": 32}
-    return Qwen3ForCausalLM(Qwen3Config(vocab_size=len(CHARACTERS), tie_word_embeddings=True, **size, **heads))
+    heads = hidden_size // 32
+    return Qwen3ForCausalLM(Qwen3Config(
+        vocab_size=len(CHARACTERS), hidden_size=hidden_size, intermediate_size=3 * hidden_size, num_hidden_layers=2,
+        num_attention_heads=heads, num_key_value_heads=heads, head_dim=32, tie_word_embeddings=True,
+    ))  # fmt: skip
 
 
 # 3. Rollouts: the policy writes, and remembers how likely each of its tokens was.
@@ -136,8 +138,8 @@ def advantages(rewards_B: Tensor, group_size: int, scale: Literal["group", "batc
     `none` by nothing: dividing favours problems that are nearly always or nearly never solved (Dr. GRPO).
     """
     rewards_PG = rewards_B.view(-1, group_size)
-    spread = {"group": rewards_PG.std(1, keepdim=True) + 1e-4, "batch": rewards_B.std() + 1e-4, "none": 1.0}[scale]
-    return ((rewards_PG - rewards_PG.mean(1, keepdim=True)) / spread).view(-1)
+    spreads = {"group": rewards_PG.std(1, keepdim=True) + 1e-4, "batch": rewards_B.std() + 1e-4, "none": torch.ones(1)}
+    return ((rewards_PG - rewards_PG.mean(1, keepdim=True)) / spreads[scale]).view(-1)
 
 
 # 5. The loss: what to make small. First of a token, then of the batch.
@@ -146,9 +148,8 @@ def advantages(rewards_B: Tensor, group_size: int, scale: Literal["group", "batc
 def surrogate(logprobs_BT: Tensor, old_logprobs_BT: Tensor, advantages_B: Tensor, clip_ratio: float) -> Tensor:
     """losses_BT = -min(ratio A, clip(ratio, 1 - eps, 1 + eps) A), ratio = policy / old policy; PPO Eq. 7, GRPO Eq. 3.
 
-    Once a token has become 1 + eps times as likely as when it was drawn (1 - eps times, where A < 0), it is left alone.
-    With one optimizer step a batch the old policy is the present one: the ratio is 1, nothing is clipped, and the
-    gradient is -A grad log policy.
+    A token that has become 1 + eps times as likely as when it was drawn (1 - eps, where A < 0) is left alone. With one
+    optimizer step a batch, old and present policy are one: ratio 1, no clipping, gradient -A grad log policy.
     """
     ratio_BT, advantages_B1 = (logprobs_BT - old_logprobs_BT).exp(), advantages_B.unsqueeze(1)
     clipped_BT = ratio_BT.clamp(1 - clip_ratio, 1 + clip_ratio)

@@ -40,10 +40,11 @@ def make_trainer(config: Config, context: StageContext) -> Any:
     """The teacher's rollouts in their order, prompt tokens masked, and TRL's trainer on them."""
     from datasets import Dataset
 
-    from reasoning_pipeline.models.loading import load_model, load_tokenizer
+    from reasoning_pipeline.models.loading import load_tokenizer
     from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
     from reasoning_pipeline.training.batches import IGNORED, read_rollouts, repeat_in_epochs, steps_for
     from reasoning_pipeline.training.lora import adapters
+    from reasoning_pipeline.training.sharding import load_for_training
     from reasoning_pipeline.training.trl_bridge import SFTConfig, SFTTrainer
 
     rollouts = read_rollouts(context.inputs["rollouts"])
@@ -55,16 +56,17 @@ def make_trainer(config: Config, context: StageContext) -> Any:
         }
         for row in repeat_in_epochs(rollouts, steps * config.rollouts_per_step, context.seed)
     ]
+    arguments = SFTConfig(
+        **common_arguments(config, context, steps),
+        **batch_arguments(config.rollouts_per_step, context),
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        train_sampling_strategy="sequential",
+    )
     return SFTTrainer(
-        model=load_model(context.inputs["policy"]),
-        args=SFTConfig(
-            **common_arguments(config, context, steps),
-            **batch_arguments(config.rollouts_per_step, context),
-            max_length=None,
-            dataset_kwargs={"skip_prepare_dataset": True},
-            remove_unused_columns=False,
-            train_sampling_strategy="sequential",
-        ),
+        model=load_for_training(context.inputs["policy"]),
+        args=arguments,
         train_dataset=Dataset.from_list(rows),
         processing_class=load_tokenizer(context.inputs["policy"]),
         peft_config=adapters(config),

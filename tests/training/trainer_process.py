@@ -1,0 +1,104 @@
+"""One trainer process of a step without runner and registry, alone or behind a profile's own launcher.
+
+Started as `python -m tests.training.trainer_process JOB.json` by tests that kill and resume under several launchers;
+`run(job)` does the same within the test's own process, for a layout of one. What it trains lands in `WORK/output`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reasoning_pipeline.data.prompts import PromptConfig
+from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.hardware.environment import own_environment
+from reasoning_pipeline.hardware.launcher import has_launcher, launch_command
+from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.recipe.workflows import stage_module
+from reasoning_pipeline.run.context import StageContext
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    stage: str
+    config: dict[str, Any]
+    profile: dict[str, Any]
+    inputs: dict[str, str]
+    work: str
+    copy_at: int | None = None
+    """When the resume point of this optimizer step is whole, the work folder is copied to `WORK-killed`: what a machine
+    that dies then would leave."""
+    die_at: int | None = None
+    """Every process of the step ends by SIGKILL when that resume point is whole."""
+
+    @property
+    def killed(self) -> Path:
+        return Path(f"{self.work}-killed")
+
+    def under(self, profile: HardwareProfile, work: Path) -> Job:
+        """The same step on another machine, going on from what is in another work folder."""
+        return replace(self, profile=profile.model_dump(mode="json"), work=str(work), copy_at=None, die_at=None)
+
+
+def run(job: Job) -> Path:
+    """Train in this process; the folder that would be published."""
+    from reasoning_pipeline.training import loop
+
+    module, work = stage_module(job.stage), Path(job.work)
+    config = module.Config.model_validate(job.config)
+    context = StageContext(
+        config=config,
+        label="test-step",
+        problems=[],
+        inputs={name: Path(folder) for name, folder in job.inputs.items()},
+        prompt=PromptConfig(),
+        profile=HardwareProfile.model_validate(job.profile),
+        work=work,
+    )
+    marked = loop.complete
+
+    def complete(point: Path) -> None:
+        marked(point)
+        if point.name == f"checkpoint-{job.copy_at}":
+            shutil.copytree(work, job.killed)
+        if point.name == f"checkpoint-{job.die_at}":
+            os.kill(os.getpid(), signal.SIGKILL)  # the launcher and the other processes have to notice
+
+    loop.complete = complete
+    try:
+        outcome = module.run(config, context)
+    finally:
+        loop.complete = marked
+    folder: Path = outcome.folder
+    return folder
+
+
+def launch(job: Job, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
+    """Train behind the launcher of the job's profile."""
+    work, profile = Path(job.work), HardwareProfile.model_validate(job.profile)
+    work.mkdir(parents=True, exist_ok=True)
+    path = work.parent / f"{work.name}.job.json"
+    path.write_text(json.dumps(asdict(job)))
+    program = ["-m", "tests.training.trainer_process", str(path)]
+    command = launch_command(profile, program) if has_launcher(profile) else [sys.executable, *program]
+    environment = own_environment(os.environ) | {"OMP_NUM_THREADS": "1"} | profile.environment
+    return subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+
+
+if __name__ == "__main__":
+    try:
+        run(Job(**json.loads(Path(sys.argv[1]).read_text())))
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_status)
