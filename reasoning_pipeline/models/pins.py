@@ -179,17 +179,15 @@ class Pins:
         return told
 
     def save(self) -> None:
-        """Write down what became known; what another process wrote meanwhile stays."""
+        """Write down what became known. What another process wrote meanwhile stays, and so does this one's plan."""
         if self.path is None or self._pins == self._kept:
             return
-        new = {key: pin for key, pin in self._pins.items() if pin != self._kept.get(key)}
         there = self._read()
+        changed = {key: pin for key, pin in self._pins.items() if pin != self._kept.get(key)}
         first = {key: pin for key, pin in there.items() if key not in self._kept}
-        self._pins = {**there, **new, **first}
         lines: dict[str, dict[str, Any]] = {}
-        for (kind, reference), pin in sorted(self._pins.items()):
-            entry = {name: value for name, value in asdict(pin).items() if value}
-            lines.setdefault(f"{kind}s", {})[reference] = entry
+        for (kind, reference), pin in sorted({**there, **changed, **first}.items()):
+            lines.setdefault(f"{kind}s", {})[reference] = {name: value for name, value in asdict(pin).items() if value}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.path, lines)

@@ -12,9 +12,9 @@ from typing import Any
 from reasoning_pipeline.base.files import contents, rename_folder, storage_message, storage_remedy, sync
 from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.models.outside import folder_digests, hub_contents, model_files
+from reasoning_pipeline.models.outside import folder_digests, model_files
 from reasoning_pipeline.registry.record import IMPORTED, RECORD, Record, Spend, now, read_record
-from reasoning_pipeline.registry.resolve import resolve_model
+from reasoning_pipeline.registry.resolve import ResolvedModel, resolve_model
 from reasoning_pipeline.registry.store import Artifact, Registry
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -62,7 +62,7 @@ def import_model(
         step=plain,
         recipe=IMPORTED,
         fingerprint=fingerprint,
-        config={"source": _source(source, model.folder), "labels_spent": labels_spent, "note": note},
+        config={"source": _source(source, model), "labels_spent": labels_spent, "note": note},
         identity=identity,
         label_spend=spend,
         created=now(),
@@ -165,11 +165,11 @@ def _require_readable(path: Path) -> None:
         ) from error
 
 
-def _source(source: str, folder: Path) -> dict[str, Any]:
-    """Where it came from, without the places of this machine."""
+def _source(source: str, model: ResolvedModel) -> dict[str, Any]:
+    """Where it came from, without the places of this machine; of a hub model, the commit that was copied."""
     if Path(source).expanduser().is_dir():
-        return {"folder": folder.name}
-    return dict(hub_contents(source))
+        return {"folder": model.folder.name}
+    return dict(model.contents or {})
 
 
 def _aside(registry: Registry) -> Path:

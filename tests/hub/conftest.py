@@ -12,20 +12,37 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from huggingface_hub import constants, snapshot_download
+from safetensors.numpy import save
 
 from launch.__main__ import main as launch_main
 from reasoning_pipeline.__main__ import main as pipeline_main
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.run.process import input_folder
-from tests.bench import made_up_weights
 from tests.hub.standin import Hub, serving
 
 PROJECT = Path(__file__).resolve().parents[2]
-MODEL = {"config.json": "{}", "tokenizer.json": "{}", "model.safetensors": made_up_weights(), "README.md": "a model"}
+
+
+def weights(*numbers: float) -> bytes:
+    """A file of weights that has one tensor."""
+    return bytes(save({"weights": np.array(numbers, dtype=np.float32)}))
+
+
+CONFIG = json.dumps(
+    {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}
+    | dict.fromkeys(["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"], 2)
+)
+MODEL = {
+    "config.json": CONFIG,
+    "tokenizer.json": "{}",
+    "model.safetensors": weights(1.0),
+    "README.md": "a model",
+}
 """Enough to be planned with."""
 
 

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.hub.conftest import World
 from tests.hub.standin import TOKEN, Hub
 
 
 @pytest.fixture
-def checkpoint(world: World, tiny_model: Path) -> str:
+def model(tmp_path: Path) -> Path:
+    """As little of a model as a registry takes."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (folder / name).write_text("{}")
+    save_file({"weights": np.arange(1000, dtype=np.float32)}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def checkpoint(world: World, model: Path) -> str:
     """A model in the world's registry."""
-    assert "recipes can say" in world.pipeline("import", tiny_model, "--name", "tiny", root=False)
+    assert "recipes can say" in world.pipeline("import", model, "--name", "tiny", root=False)
     return "tiny"
 
 
-def test_what_is_pushed_comes_back_with_its_card(world: World, hub: Hub, checkpoint: str, tiny_model: Path):
+def test_what_is_pushed_comes_back_with_its_card(world: World, hub: Hub, checkpoint: str, model: Path):
     world.patch.setenv("HF_TOKEN", TOKEN)
     world.patch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     said = world.pipeline("push", checkpoint, "me/made", root=False)
@@ -31,7 +44,7 @@ def test_what_is_pushed_comes_back_with_its_card(world: World, hub: Hub, checkpo
     world.recipe("me/made")
     assert "GiB in" in world.prefetch()
     back = world.facts()["folder"]
-    for path in tiny_model.iterdir():
+    for path in model.iterdir():
         assert (back / path.name).read_bytes() == path.read_bytes()
 
 
