@@ -7,10 +7,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from reasoning_pipeline.hardware.addresses import own_address
 
 SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY)", re.IGNORECASE)
 """Names of environment variables whose values are written nowhere."""
@@ -52,6 +53,9 @@ class SlurmProfile(JobRequest):
     nodes: int = Field(1, ge=1)
     trainer_nodes: Literal["all", "others"] = "all"
     """`others`: the first node is the rollout servers' alone, trainers run on the rest."""
+    interface: str | None = Field(None, pattern=r"^[\w.:-]+$")
+    """The network interface by which the nodes reach one another, e.g. ib0: rollout servers listen on its address, NCCL
+    and gloo use it. None takes what a node's own name resolves to, and refuses loopback."""
     rendezvous_port: int | None = Field(None, ge=1024, le=65535)
     """Where trainers on several nodes meet, on the first of them. None takes one that follows from the job's number."""
     signal: str = "USR2"
@@ -101,10 +105,11 @@ class SlurmProfile(JobRequest):
 
 def server_host(slurm: SlurmProfile | None) -> str:
     """Where rollout servers of this job listen: on loopback, unless trainers run on other nodes of the job; then on
-    this node's own address, behind the key that every server of ours has."""
+    this node's own address, behind the key that every server of ours has. Raises PipelineError where that is loopback.
+    """
     if slurm is None or slurm.nodes == 1 or int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) == 1:
         return "127.0.0.1"
-    return socket.gethostbyname(os.environ.get("SLURMD_NODENAME", socket.gethostname()))
+    return own_address(slurm.interface)
 
 
 class Container(BaseModel):

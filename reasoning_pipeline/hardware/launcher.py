@@ -17,6 +17,7 @@ from pathlib import Path
 from reasoning_pipeline.base.files import shipped
 from reasoning_pipeline.base.yaml_files import read_yaml
 from reasoning_pipeline.errors import PipelineError, RecipeError
+from reasoning_pipeline.hardware.addresses import INTERFACE_VARIABLE
 from reasoning_pipeline.hardware.profile import HardwareProfile
 
 ACCELERATE_CONFIGS = shipped("reasoning_pipeline.hardware", "accelerate")
@@ -74,6 +75,8 @@ def _torchrun(profile: HardwareProfile, nodes: int) -> list[str]:
     return [*command, "--master_addr", host, "--master_port", str(port)]
 
 
+_INTERFACE_VARIABLES = (INTERFACE_VARIABLE, "NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME")
+
 _NODE_RANK = "{node}"
 """Stands for the node's number in a command line until srun has placed it."""
 
@@ -91,6 +94,8 @@ def _on_each_node(profile: HardwareProfile, nodes: int, command: list[str]) -> l
         options += [f"--nodelist={','.join(hosts[1:])}"]
     # Slurm gives each task all GPUs of the job on its node; those of a server beside it are not the trainer's.
     own = f"export CUDA_VISIBLE_DEVICES={profile.trainer_devices}; " if profile.trainer_devices is not None else ""
+    if (interface := profile.slurm.interface) is not None:
+        own += "".join(f"export {name}={interface}; " for name in _INTERFACE_VARIABLES)
     return ["srun", *options, "bash", "-c", f"{own}exec {line}"]
 
 

@@ -39,10 +39,10 @@ def save_whole_model(trainer: Any, output: Path) -> None:
     weight push does it. Collective."""
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
     adapted = hasattr(model, "peft_config")
-    if not adapted and not trainer.is_deepspeed_enabled:
+    if not adapted and not trainer.is_deepspeed_enabled and not trainer.is_fsdp_enabled:
         trainer.save_model(str(output))
         return
-    # DeepSpeed's own saving writes a tied head a second time, as a tensor that a single process does not publish.
+    # DeepSpeed and FSDP2 save a tied head a second time, as a tensor that a single process does not publish.
     main = trainer.accelerator.is_main_process
     # Every process gathers; only the first keeps what it sees, on the CPU.
     tensors = {name: tensor.cpu().clone() for name, tensor in whole_tensors(model) if main}

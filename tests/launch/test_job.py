@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +21,8 @@ from reasoning_pipeline.hardware.cluster import SlurmProfile, server_host
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
+from reasoning_pipeline.rollouts.clients.client import RolloutClient
+from reasoning_pipeline.rollouts.weights.vllm_transport import meeting_address
 from reasoning_pipeline.run.context import StageContext
 from reasoning_pipeline.run.process import step_command
 from tests.launch.conftest import Bench
@@ -145,3 +149,36 @@ def test_servers_listen_beyond_loopback_only_for_trainers_on_other_nodes(monkeyp
     assert server_host(None) == server_host(SlurmProfile()) == "127.0.0.1"
     monkeypatch.setenv("SLURM_JOB_NUM_NODES", "1")  # an evaluation of the same profile
     assert server_host(two) == "127.0.0.1"
+
+
+def addresses(monkeypatch, **interfaces: str) -> None:
+    """A node with these interfaces, whose name is loopback's, as Debian installs it."""
+    inet = {name: [SimpleNamespace(family=socket.AF_INET, address=address)] for name, address in interfaces.items()}
+    monkeypatch.setattr("psutil.net_if_addrs", lambda: inet)
+    monkeypatch.setattr("socket.gethostbyname", lambda name: "127.0.1.1")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    monkeypatch.setenv("SLURMD_NODENAME", "node7")
+
+
+def test_a_name_that_is_loopback_is_refused_where_other_nodes_have_to_come(monkeypatch) -> None:
+    addresses(monkeypatch, lo="127.0.0.1", eth0="10.0.0.7", ib0="10.1.0.7")
+    with pytest.raises(PipelineError, match=r"node7 resolves to 127\.0\.1\.1, which no other node reaches") as refused:
+        server_host(SlurmProfile(nodes=2))
+    assert "one of: eth0 (10.0.0.7), ib0 (10.1.0.7)" in str(refused.value)
+    assert server_host(SlurmProfile(nodes=2, interface="ib0")) == "10.1.0.7"
+    with pytest.raises(PipelineError, match="no network interface 'ib1'"):
+        server_host(SlurmProfile(nodes=2, interface="ib1"))
+
+
+def test_trainers_on_other_nodes_are_met_by_the_interface_of_the_profile(bench: Bench, monkeypatch) -> None:
+    slurm = {"nodes": 2, "trainer_nodes": "others", "interface": "ib0"}
+    trainer = {"device": "cuda", "processes": 8, "accelerate_config": "fsdp2.yaml", "slurm": slurm}
+    *_, line = command(bench, monkeypatch, job=True, **trainer)
+    assert line.startswith("export REASONING_PIPELINE_INTERFACE=ib0; export NCCL_SOCKET_IFNAME=ib0; export GLOO_SOCKET")
+    addresses(monkeypatch, ib0="10.1.0.9")
+    there, here = RolloutClient("http://10.1.0.7:8000"), RolloutClient("http://127.0.0.1:8000")
+    with pytest.raises(PipelineError, match=r"resolves to 127\.0\.1\.1"):
+        meeting_address([there])
+    assert meeting_address([here]) == "127.0.1.1", "servers of the same machine come by loopback as well"
+    monkeypatch.setenv("REASONING_PIPELINE_INTERFACE", "ib0")
+    assert meeting_address([there]) == "10.1.0.9"

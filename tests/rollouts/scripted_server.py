@@ -20,6 +20,8 @@ class ScriptedServer:
         self.sleeping: set[str] = set()
         self.scores: list[list[float]] = []
         self.workers = 1
+        self.resets_refused = 0
+        """How many more times the prefix cache is in use."""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -70,6 +72,9 @@ class ScriptedServer:
             assert "weights" not in self.sleeping, "weights arrive where there is memory for them"
         elif route.path == "/finish_weight_update":
             self.version = body["weight_version"]
+        elif route.path == "/reset_prefix_cache":
+            self.resets_refused -= 1
+            return {"success": self.resets_refused < 0}
         elif route.path == "/update_weight_version":
             self.version = body["new_version"]
         return {"results": []}

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 
+from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.weights import ipc_handles
 from reasoning_pipeline.rollouts.weights.ipc_handles import handle_from_json, handle_to_json
+from reasoning_pipeline.rollouts.weights.transport import finish_update, forget_prefixes
 from reasoning_pipeline.rollouts.weights.vllm_transport import ServersAsOne, plain_update
 from tests.rollouts.scripted_server import ScriptedServer
 
@@ -78,6 +80,16 @@ def test_each_server_gets_its_own_ranks_and_the_same_updates(scripted: tuple[Scr
             "/reset_prefix_cache",
         ]
         assert server.version == "a:1"
+
+
+def test_a_prefix_cache_in_use_is_asked_again_and_then_refused(scripted: tuple[ScriptedServer, ScriptedServer]) -> None:
+    server, client = scripted[0], RolloutClient(scripted[0].url, key="k")
+    server.resets_refused = 2
+    finish_update(client, "a:1")
+    assert server.asked == ["/finish_weight_update", *["/reset_prefix_cache"] * 3]
+    server.resets_refused = 10_000
+    with pytest.raises(ServerError, match="still holds keys and values of weights it no longer has"):
+        forget_prefixes(client, patience_s=0.3)
 
 
 AGAINST_VLLM = """

@@ -21,6 +21,7 @@ from transformers import TrainerCallback
 from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.rollouts.weights.gathering import described
 from reasoning_pipeline.run.context import StageContext
 from reasoning_pipeline.training.lora import save_whole_model
 from reasoning_pipeline.workflows.reasoning.stages import forward_kl_warmup, sparse_grpo
@@ -173,6 +174,8 @@ def main(job: dict[str, Any]) -> None:
         trainer.add_callback(witness)
         trainer.train()
         save_whole_model(trainer, folder / f"{case}-published")
+        model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+        witness.seen["pushed"] = [info.name for info in described(model)]
         rank = int(os.environ.get("RANK", "0"))
         witness.seen["models_read"] = len(read)
         (folder / f"{case}-{rank}.json").write_text(json.dumps(witness.seen))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.prompts import PromptRenderer
@@ -204,6 +205,15 @@ def test_between_passes_a_process_holds_its_share_and_the_heads(in_bfloat16: Div
 @pytest.mark.parametrize("case", CASES)
 def test_one_process_reads_the_weights_and_hands_out_shares(in_bfloat16: Divided, case: str) -> None:
     assert [seen["models_read"] for seen in in_bfloat16.seen(case)] == [2, 0]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_tied_head_is_pushed_and_published_once(in_float32: Divided, case: str) -> None:
+    held = set(load_file(in_float32.policy / "model.safetensors"))
+    assert "lm_head.weight" not in held
+    assert set(load_file(in_float32.folder / f"{case}-published" / "model.safetensors")) == held
+    for seen in in_float32.seen(case):
+        assert sorted(seen["pushed"]) == sorted(held)
 
 
 def test_memory_of_an_unread_model_is_never_touched(tmp_path: Path) -> None:

@@ -33,7 +33,13 @@ from reasoning_pipeline.rollouts.weights.proof import (
     server_digests,
 )
 from reasoning_pipeline.rollouts.weights.safetensors_transport import SafetensorsTransport
-from reasoning_pipeline.rollouts.weights.transport import Transport, begin_update, call_workers, travelling
+from reasoning_pipeline.rollouts.weights.transport import (
+    Transport,
+    begin_update,
+    call_workers,
+    forget_prefixes,
+    travelling,
+)
 from reasoning_pipeline.rollouts.weights.vllm_transport import VLLMTransport
 
 if TYPE_CHECKING:
@@ -61,7 +67,7 @@ def load_folder(client: Any, folder: Path, version: str, precision: str) -> floa
         for full in (False, True):
             begin_update(server, version)
             call_workers(server, "load_checkpoint_files", [str(file.resolve()) for file in files], full)
-            server.post("/reset_prefix_cache", {})
+            forget_prefixes(server)
             turn = random.randrange(2**31)  # drawn anew, so that loading a folder again looks at other blocks
             blocks = whole_blocks(tensors.shapes) if full else chosen_blocks(tensors.shapes, turn)
             found = server_digests(server, blocks)

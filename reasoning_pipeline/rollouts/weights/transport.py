@@ -10,11 +10,13 @@ A transport moves bytes and tells each server what to call them. It proves nothi
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 ARRIVING = "{version} (arriving)"
 """What the weights are called until the last of them is there, so that no rollout of a mixture passes for either."""
+
+RESET_PATIENCE_S = 10.0
+"""A request that has just ended may still hold its blocks of the prefix cache."""
 
 
 class Transport(Protocol):
@@ -64,7 +69,25 @@ def begin_update(server: RolloutClient, version: str) -> None:
 
 def finish_update(server: RolloutClient, version: str) -> None:
     server.post("/finish_weight_update", {"weight_version": version})
-    server.post("/reset_prefix_cache", {})  # cached keys and values belong to the old weights
+    forget_prefixes(server)
+
+
+def forget_prefixes(server: RolloutClient, patience_s: float = RESET_PATIENCE_S) -> None:
+    """Drop cached keys and values, which belong to other weights.
+
+    Raises:
+        ServerError: The server went on holding some of them, answering requests of the old weights.
+    """
+    deadline = time.monotonic() + patience_s
+    # vLLM answers 200 and `success: false` while any block is in use, and then drops none at all.
+    while (server.post("/reset_prefix_cache", {}) or {}).get("success") is False:
+        if time.monotonic() > deadline:
+            raise ServerError(
+                f"the rollout server at {server.url} still holds keys and values of weights it no longer has: its "
+                f"prefix cache was in use for {patience_s:.0f} s after new ones had arrived",
+                remedy="nothing else may ask this server while a run trains; a request that hangs keeps its cache",
+            )
+        time.sleep(0.1)
 
 
 def call_workers(server: RolloutClient, method: str, *arguments: Any) -> list[Any]:

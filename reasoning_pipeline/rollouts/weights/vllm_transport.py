@@ -13,8 +13,10 @@ import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from reasoning_pipeline.errors import ServerLost
+from reasoning_pipeline.hardware.addresses import is_loopback, own_address
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.weights.ipc_handles import handle_to_json
 from reasoning_pipeline.rollouts.weights.transport import begin_update, finish_update
@@ -84,18 +86,19 @@ class VLLMTransport:
         self._source.begin(infos, None)
         world = 1 + sum(self._client.worker_counts()) if self.rank == 0 else 1
         self._engine = WeightTransferTrainerFactory.trainer_init(
-            init_info(self.kind, self.rank, world, infos), client=self._client, source=self._source
+            init_info(self.kind, self.rank, world, infos, servers), client=self._client, source=self._source
         )
 
 
-def init_info(kind: str, rank: int, world_size: int, infos: Sequence[TensorInfo]) -> Any:
+def init_info(
+    kind: str, rank: int, world_size: int, infos: Sequence[TensorInfo], servers: Sequence[RolloutClient] = ()
+) -> Any:
     """vLLM's own description of a trainer's side."""
     if kind == "nccl":
         from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
-        return NCCLTrainerInitInfo(
-            rank=rank, master_address=_own_address(), master_port=_free_port(), world_size=world_size
-        )
+        address = meeting_address(servers) if rank == 0 else "127.0.0.1"  # the others do not meet the servers
+        return NCCLTrainerInitInfo(rank=rank, master_address=address, master_port=_free_port(), world_size=world_size)
     from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 
     # Packed: a staging buffer of constant size, instead of a copy of every parameter at once.
@@ -187,9 +190,12 @@ def _source_class() -> type:
     return GatheredSource
 
 
-def _own_address() -> str:
+def meeting_address(servers: Sequence[RolloutClient]) -> str:
+    """Where the servers' workers reach the first trainer process. Raises PipelineError where it is known to nobody."""
     if (given := os.environ.get(ADDRESS_VARIABLE)) is not None:
         return given
+    if any(not is_loopback(urlsplit(server.url).hostname or "") for server in servers):
+        return own_address()
     try:
         return socket.gethostbyname(socket.gethostname())
     except OSError:
