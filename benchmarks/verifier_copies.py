@@ -1,6 +1,6 @@
 r"""Searches for answers that pay without work: what stands in a question, offered as the answer to it.
 
-    python -m benchmarks.verifier_copies PROBLEMS.jsonl [--limit 7500] [--show 40] [--save]
+    python -m benchmarks.verifier_copies PROBLEMS.jsonl [--limit 7500] [--show 40]
 
 Of every question (columns `problem` and `answer`) the formula spans that are worth the reference are looked for, by the
 lenient profile. Each, plain and under the rewrites below, is then judged by the strict profile with the question beside
@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measured import Found, add_option, save
+from benchmarks.shared import where
 from reasoning_pipeline.verifier import Verifier
 from reasoning_pipeline.verifier.grading import squeezed
 from reasoning_pipeline.verifier.questions import is_reference
@@ -111,7 +111,6 @@ def main() -> int:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--show", type=int, default=40)
-    add_option(parser)
     options = parser.parse_args()
     rows = [json.loads(line) for line in options.problems.read_text(encoding="utf-8").split("\n") if line.strip()]
     rows = [row for row in rows if row["answer"].strip()][: options.limit]
@@ -137,11 +136,7 @@ def main() -> int:
         f"{len(rows):,} questions, {questions:,} with a formula worth the reference: {offered:,} copies offered "
         f"in {time.perf_counter() - started:.0f} s, {len(paid)} problems pay ({share:.2%}, at most {BUDGET:.2%})"
     )
-    found = [
-        Found(name="verifier.copies.paid_share", value=share),
-        Found(name="verifier.copies.offered", value=offered),
-    ]
-    save(options.save, found)
+    print(where())
     return 1 if share > BUDGET else 0
 
 
