@@ -32,6 +32,13 @@ ZERO_LIVE_PARAMETERS = 1_000_000_000
 ZERO_BUCKET = 500_000_000
 """DeepSpeed's `reduce_bucket_size` and `allgather_bucket_size`, in parameters."""
 
+COMPARED_TOKENS, COMPARED_TILE = 2**14, 2**25
+"""Tokens of a pass and logits of a tile where two models are compared (training/distance.py)."""
+
+COMPARED_COPIES = 8
+"""float32 values for each logit of such a tile: both models' logits and log-probabilities, their gap, two products, and
+what marks the likeliest words."""
+
 GPU_RESERVE = int(2.0 * 2**30)
 """CUDA context, NCCL buffers, and what the allocator loses to fragmentation."""
 
@@ -98,6 +105,22 @@ def trainer_parts(task: TrainingTask, place: Placement) -> dict[str, int]:
         # Read as the policy is, in float32; divided by FSDP2 it is held in the precision of its passes (sharding.py).
         whole = 4 * task.policy.parameters // place.shards
         parts["reference"] = _frozen(task.policy, place) if place.sharding == "fsdp2" else whole
+    if place.gpu:
+        parts["reserve"] = GPU_RESERVE
+    return parts
+
+
+def comparing_parts(policy: ModelShape, teacher: ModelShape, tokens: int, place: Placement) -> dict[str, int]:
+    """Bytes of each part of a device on which two frozen models score rollouts of at most so many tokens."""
+    rows = max(COMPARED_TOKENS, tokens)
+    layers = max(_layer_activations(shape, place) for shape in (policy, teacher))
+    parts = {
+        "policy": _frozen(policy, place),
+        "teacher": _frozen(teacher, place),
+        "a layer at work": rows * layers,  # no gradients: one layer of one model at a time
+        "hidden states": 4 * rows * (policy.hidden + teacher.hidden),
+        "logits tiles": COMPARED_COPIES * 4 * COMPARED_TILE,
+    }
     if place.gpu:
         parts["reserve"] = GPU_RESERVE
     return parts

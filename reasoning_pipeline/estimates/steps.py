@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from reasoning_pipeline.data.suites.spec import suite_rows
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.estimates.layout import Layout, layout_of
-from reasoning_pipeline.estimates.memory import Placement, ServerMemory, TrainingTask, resident, trainer_parts
+from reasoning_pipeline.estimates.memory import (
+    Placement,
+    ServerMemory,
+    TrainingTask,
+    comparing_parts,
+    resident,
+    trainer_parts,
+)
 from reasoning_pipeline.estimates.shapes import ModelShape, lora_parameters, shape_of_input
 from reasoning_pipeline.estimates.work import forward_flops, training_flops
 from reasoning_pipeline.hardware.profile import HardwareProfile, accumulation
@@ -124,10 +131,15 @@ def _estimate(
     rollouts = work.rows * work.steps
     problems: list[str] = []
     trainer = _trainer(task, profile, layout, problems) if work.trains else {}
+    if work.compares:
+        trainer = _compared(task, layout, problems)
     server = _server(task, layout, problems) if work.generates else None
     written = rollouts * mean if work.generates else 0.0
     trained = rollouts * (prompt + mean) if work.trains else 0.0
     flops = _flops(task, trained, prompt + mean, profile) if work.trains else 0.0
+    if work.compares and task.teacher is not None:
+        scored = rollouts * (prompt + mean)
+        flops = sum(forward_flops(shape, scored, prompt + mean) for shape in (task.policy, task.teacher))
     return StepEstimate(
         step=step.name,
         evaluation=scores,
@@ -167,6 +179,7 @@ def work_of(plan: Plan, step: PlannedStep) -> Work | None:
         Known(
             labels=sum(spend.labels for spend in step.spends),
             prompts=step.prompts,
+            measured=sum(asked.measured for asked in step.asks),
             made_by=made_by,
             suite_rows=lambda suite: suite_rows(suite, None),
         )
@@ -194,6 +207,22 @@ def _trainer(of: _Task, profile: HardwareProfile, layout: Layout, problems: list
     )
     parts = trainer_parts(task, layout.placement)
     problems += _trainer_problems(task, parts, layout)
+    return parts
+
+
+def _compared(of: _Task, layout: Layout, problems: list[str]) -> dict[str, int]:
+    """The two models of a measurement on a trainer's device, beside a server where one shares it."""
+    if of.teacher is None:
+        return {}
+    parts = comparing_parts(of.policy, of.teacher, of.work.prompt_limit + of.work.completion_limit, layout.placement)
+    # No trainer is there whose optimizer works: the server beside it does not sleep.
+    room = (layout.device_bytes or 0) - (layout.server_share if layout.colocated else 0)
+    total = sum(parts.values())
+    if layout.device_bytes is not None and total > room:
+        problems.append(
+            f"a device that compares two models would hold {total / GIB:.1f} GiB and has {room / GIB:.1f}: more "
+            "processes with accelerate_config: fsdp2.yaml divide both, or lower max_completion_tokens"
+        )
     return parts
 
 

@@ -38,6 +38,8 @@ class Work:
     reference: bool = False
     """Whether a frozen copy of the policy is held beside it."""
     generates: bool = False
+    compares: bool = False
+    """Whether policy and teacher, both frozen, score the rollouts side by side."""
     trains: bool = False
     batch: str = ""
     """The fields that make the global batch, for messages."""
@@ -54,6 +56,8 @@ class Known:
     """Labels that it spends."""
     prompts: int
     """Problems that it reads without their answers."""
+    measured: int
+    """Problems whose labels it only scores with."""
     made_by: Callable[[str], Work | None]
     """The work of the step that a field of it refers to; None where no step of the recipe makes that."""
     suite_rows: Callable[[str], int]

@@ -6,8 +6,9 @@ no [tokens, vocabulary] tensor exists. Used by the C2 measurement and by a warmu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,26 @@ def rollout_distances(
     return found
 
 
+def distances_over_processes(
+    student: Any, teacher: Any, rollouts: Sequence[tuple[list[int], list[int]]], accelerator: Any, **options: Any
+) -> list[RolloutDistance]:
+    """`rollout_distances`, its passes divided over the processes. Collective: all pass the same, and all get all.
+
+    Models that are divided gather in every pass, so each process makes equally many: one that has none left repeats
+    the first, and nobody counts it.
+    """
+    parts, processes = list(_passes(rollouts)), accelerator.num_processes
+    mine = range(accelerator.process_index, len(parts), processes)
+    found = {number: rollout_distances(student, teacher, parts[number], **options) for number in mine}
+    if len(mine) < -(-len(parts) // processes):
+        rollout_distances(student, teacher, parts[0], **options)
+    if processes > 1:
+        from accelerate.utils import gather_object
+
+        found = dict(gather_object(list(found.items())))
+    return [distance for number in range(len(parts)) for distance in found[number]]
+
+
 def per_token(distances: Sequence[RolloutDistance], field: str) -> float | None:
     """The mean of a sum over all tokens; None where no token was written."""
     tokens = sum(distance.tokens for distance in distances)
@@ -160,9 +181,22 @@ def _padded(
 
 def _hidden(model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     """[B, L, H], before the head."""
-    output = model.base_model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
-    hidden: torch.Tensor = output.last_hidden_state
+    inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": False}
+    backbone = _backbone_of_divided(model) if hasattr(model, "unshard") else model.base_model
+    hidden: torch.Tensor = backbone(**inputs).last_hidden_state
     return hidden
+
+
+def _backbone_of_divided(model: Any) -> Callable[..., Any]:
+    """The same of a model that FSDP2 divides: its root has to know of a pass, to wait for the optimizer and to say
+    which unit is the root."""
+    from torch.distributed.fsdp import register_fsdp_forward_method
+
+    if not hasattr(model, "_backbone_alone"):
+        model._backbone_alone = partial(model.base_model)
+        register_fsdp_forward_method(model, "_backbone_alone")
+    alone: Callable[..., Any] = model._backbone_alone
+    return alone
 
 
 def _head(model: Any) -> Any:

@@ -50,6 +50,12 @@ def _unread(folder: Path, dtype: torch.dtype) -> Any:
     return model.eval()
 
 
+def frozen_for_scoring(folder: Path, accelerator: Any, *, dtype: str) -> Any:
+    """A model that only scores: its share on this process's device where FSDP2 divides, all of it elsewhere."""
+    model = shard_frozen(load_for_training(folder, dtype=dtype), accelerator)
+    return model if accelerator.is_fsdp2 else model.to(accelerator.device)
+
+
 def shard_frozen(model: Any, accelerator: Any) -> Any:
     """Divide a model that is not trained, layer by layer like the policy; itself where nothing is divided by FSDP2.
 

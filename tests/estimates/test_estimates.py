@@ -392,7 +392,7 @@ def test_a_profile_says_its_memory_arithmetic(profile: str, tmp_path: Path):
     recipe = MADE_FOR[profile]
     text = (PROFILES_FOLDER / f"{profile}.yaml").read_text()
     assert f"# GiB at their fullest, as `plan recipes/{recipe}.yaml` estimates them" in text
-    stated = dict(re.findall(r"^#   (\w+) +trainer device (.*)$", text, flags=re.MULTILINE))
+    stated = dict(re.findall(r"^#   ([\w.]+) +trainer device (.*)$", text, flags=re.MULTILINE))
     estimates = estimate_plan(sketched(recipe, tmp_path).of_arms(["main"]), load_profile(profile))
     assert stated == {estimate.step: parts_line(estimate) for estimate in estimates if estimate.trainer}
     assert what_cannot_fit(estimates) == []
@@ -405,6 +405,21 @@ def test_sharding_is_read_from_the_accelerate_configuration():
     }
     assert found == {name: name for name in found}
     assert sharding(HardwareProfile()) == "none"
+
+
+def test_a_measurement_of_two_models_has_memory_and_hours_and_is_refused_where_both_are_whole(tmp_path: Path):
+    plan, profile = sketched("llama3_8b_from_70b", tmp_path).of_arms(["main"]), load_profile("llama_70b")
+    divided = by_step(plan, profile)["warmup.c2"]
+    student, teacher = known("meta-llama/Llama-3.1-8B-Instruct"), known("meta-llama/Llama-3.3-70B-Instruct")
+    gathered = 2 * teacher.layer_parameters + teacher.embedding
+    assert divided.trainer["teacher"] == 2 * teacher.parameters // 16 + 2 * gathered
+    assert (
+        divided.hours
+        and divided.hours > 0
+        and divided.flops > 2 * 256 * 200 * (student.parameters + teacher.parameters)
+    )
+    whole = by_step(plan, profile.model_copy(update={"accelerate_config": "ddp.yaml"}))["warmup.c2"]
+    assert "a device that compares two models would hold" in whole.problems[0]  # 147 GiB of weights alone
 
 
 # Recipes without their data

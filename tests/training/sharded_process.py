@@ -23,10 +23,12 @@ from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.weights.gathering import described
 from reasoning_pipeline.run.context import StageContext
+from reasoning_pipeline.training import distance
 from reasoning_pipeline.training.lora import save_whole_model
-from reasoning_pipeline.workflows.reasoning.stages import forward_kl_warmup, sparse_grpo
+from reasoning_pipeline.workflows.reasoning.stages import forward_kl_warmup, measure_divergence, sparse_grpo
 
 PROBLEMS, GROUP, KL = 4, 4, 0.04
+MEASURED, LENGTHS = 7, {"max_prompt_tokens": 64, "max_completion_tokens": 12}
 NOISE = 0.02
 """How far the policy is moved from the start before the first step, so that a KL penalty has a gradient."""
 
@@ -134,6 +136,22 @@ def trainer_of(case: str, job: dict[str, Any], work: Path) -> Any:
     return trainer
 
 
+def measure(job: dict[str, Any], work: Path) -> dict[str, Any]:
+    """C2 of policy and teacher, in passes of a few rollouts each."""
+    distance.PASS_TOKENS = 128
+    work.mkdir(exist_ok=True)
+    context = StageContext(
+        config=(config := measure_divergence.Config(policy="p", teacher="t", prompts="x", seed=3, **LENGTHS)),
+        label="test-step",
+        problems=arithmetic.problems("pool", MEASURED),
+        inputs={name: Path(job[name]) for name in ("policy", "teacher")},
+        prompt=PromptConfig(),
+        profile=HardwareProfile.model_validate(job["profile"]).model_copy(update={"engine": "transformers"}),
+        work=work,
+    )
+    return measure_divergence.run(config, context).result
+
+
 class Scripted:
     """Writes each prompt's rollouts in their order."""
 
@@ -179,8 +197,14 @@ def main(job: dict[str, Any]) -> None:
         rank = int(os.environ.get("RANK", "0"))
         witness.seen["models_read"] = len(read)
         (folder / f"{case}-{rank}.json").write_text(json.dumps(witness.seen))
-        del trainer, witness
+        del trainer, witness, model
         gc.collect()
+    read.clear()
+    measured = measure(job, folder / "work-measured")
+    if measured:
+        (folder / "measured.json").write_text(json.dumps(measured))
+    elif read:
+        raise AssertionError(f"only the first process reads: {read}")
 
 
 if __name__ == "__main__":

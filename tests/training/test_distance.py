@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reasoning_pipeline.estimates import memory
 from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.training import distance
 from reasoning_pipeline.training.distance import (
@@ -27,6 +28,10 @@ ROLLOUTS = [([5, 6, 7], [8, 9, 10, 2]), ([5, 6], [11, 2]), ([9], [3, 4, 5, 6, 7,
 
 def logits(*probabilities: float) -> torch.Tensor:
     return torch.tensor([probabilities]).log()
+
+
+def test_the_estimate_knows_the_sizes_of_a_pass_and_a_tile() -> None:
+    assert (memory.COMPARED_TOKENS, memory.COMPARED_TILE) == (distance.PASS_TOKENS, distance.TILE_ELEMENTS)
 
 
 def test_three_words_by_hand() -> None:

@@ -22,8 +22,9 @@ from reasoning_pipeline.hardware.environment import own_environment
 from reasoning_pipeline.hardware.launcher import launch_command
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.models.loading import load_model
+from reasoning_pipeline.training.distance import rollout_distances
 from tests.fsdp2 import ENVIRONMENT, PROJECT
-from tests.training.sharded_process import GROUP, KL, NOISE, PROBLEMS
+from tests.training.sharded_process import GROUP, KL, MEASURED, NOISE, PROBLEMS
 
 pytestmark = pytest.mark.slow
 
@@ -214,6 +215,24 @@ def test_a_tied_head_is_pushed_and_published_once(in_float32: Divided, case: str
     assert set(load_file(in_float32.folder / f"{case}-published" / "model.safetensors")) == held
     for seen in in_float32.seen(case):
         assert sorted(seen["pushed"]) == sorted(held)
+
+
+def test_two_processes_measure_what_one_measures(in_float32: Divided) -> None:
+    folder = in_float32.folder / "work-measured" / "output"
+    rows = [json.loads(line) for line in (folder / "rollouts.jsonl").read_text().splitlines()]
+    assert len(rows) == MEASURED and len({row["problem_id"] for row in rows}) == MEASURED
+    whole = rollout_distances(
+        load_model(in_float32.policy),
+        load_model(in_float32.teacher),
+        [(row["prompt_ids"], row["completion_ids"]) for row in rows],
+        top_k=16,
+    )
+    for row, one in zip(rows, whole, strict=True):
+        assert row["reverse_kl"] == pytest.approx(one.reverse_kl, rel=1e-4)
+        assert row["forward_kl"] == pytest.approx(one.forward_kl, rel=1e-4)
+        assert row["tokens"] == one.tokens
+    measured = json.loads((in_float32.folder / "measured.json").read_text())
+    assert measured["tokens"] == sum(one.tokens for one in whole)
 
 
 def test_memory_of_an_unread_model_is_never_touched(tmp_path: Path) -> None:

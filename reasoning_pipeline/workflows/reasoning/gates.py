@@ -29,6 +29,8 @@ from reasoning_pipeline.recipe.stage import (
     SpendsLabels,
     StageConfig,
 )
+from reasoning_pipeline.recipe.work import Known, Work
+from reasoning_pipeline.workflows.reasoning.evaluation import PROMPT_LIMIT
 from reasoning_pipeline.workflows.reasoning.fields import Until
 from reasoning_pipeline.workflows.reasoning.stages import measure_divergence
 
@@ -106,6 +108,15 @@ class MeasureGain(StageConfig):
     samples: int
     temperature: float
     max_completion_tokens: int
+
+    def work(self, known: Known) -> Work:
+        problems = min(known.measured, self.limit or known.measured)
+        return Work(
+            rows=2 * problems * self.samples,  # of the policy and of its start, which are of one size
+            prompt_limit=PROMPT_LIMIT,
+            completion_limit=self.max_completion_tokens,
+            generates=True,
+        )
 
 
 def gates_of(recipe: Recipe) -> GatesConfig | None:

@@ -17,6 +17,7 @@ from reasoning_pipeline.rollouts.weights.push import WeightPush
 from reasoning_pipeline.training.batches import read_rollouts
 from reasoning_pipeline.training.companions import Companion
 from reasoning_pipeline.training.distance import per_token, rollout_distances
+from reasoning_pipeline.training.processes import from_main
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext
@@ -71,7 +72,7 @@ class DistanceWatch(Companion):
             "reverse_kl": per_token(distances, "reverse_kl") or 0.0,
             "top_k_overlap": per_token(distances, "overlap") or 0.0,
         }
-        self.checks.append(_from_main(accelerator, check))  # one answer, should processes differ in the last bit
+        self.checks.append(from_main(accelerator, check))  # one answer, should processes differ in the last bit
         return self.near
 
     @property
@@ -112,12 +113,4 @@ class DistanceWatch(Companion):
             decoding = Decoding(temperature=self.temperature, max_tokens=self._longest, seed=self.seed)
             groups = self._sampler.generate(requests, decoding, stop_ids=self._stop_ids)
             written = [group[0].token_ids for group in groups]
-        return list(zip(self._prompts, _from_main(accelerator, written), strict=True))
-
-
-def _from_main(accelerator: Any, value: Any) -> Any:
-    if accelerator.num_processes == 1:
-        return value
-    from accelerate.utils import broadcast_object_list
-
-    return broadcast_object_list([value])[0]
+        return list(zip(self._prompts, from_main(accelerator, written), strict=True))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasoning_pipeline.errors import RecipeError
+from reasoning_pipeline.estimates.steps import work_of
+from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.plan.graph import Plan
 from reasoning_pipeline.plan.judging import GateFailed, enforce, judgements, overtakes
 from reasoning_pipeline.plan.selection import selected
+from reasoning_pipeline.run.process import launched, step_command
 from tests.bench import Bench, Change
 
 BOTH = {"c1": {"problems": "second"}, "c2": {"prompts": "first", "rollouts": 8}}
@@ -177,3 +181,19 @@ def test_an_arm_whose_teacher_spends_the_measuring_pool_is_named(bench: Bench) -
     with pytest.raises(RecipeError) as failure:
         bench.plan(with_gates({"problems": "second"}), upstream)
     assert "arms.upstream.gates.c1.problems: the pool 'second' is spent by 'teacher_rl'" in str(failure.value)
+
+
+def test_c2_starts_like_a_training_and_c1_only_talks_to_servers(bench: Bench) -> None:
+    plan = bench.plan(with_gates())
+    profile = HardwareProfile(device="cuda", processes=2, accelerate_config="fsdp2.yaml")
+    started = {name: step_command(plan.step(name), profile, Path("context.json")) for name in ("warmup.c2", "warmup")}
+    # two models would otherwise meet on one device, where a server may hold nine tenths
+    assert started["warmup.c2"] == started["warmup"] and "accelerate.commands.launch" in started["warmup.c2"]
+    assert not launched(plan.step("teacher_rl.c1"), profile)
+
+
+def test_a_plan_counts_what_gates_write(bench: Bench) -> None:
+    plan = bench.plan(with_gates(c1={"samples": 3, "limit": 3}))
+    distance, gain = (work_of(plan, plan.step(name)) for name in ("warmup.c2", "teacher_rl.c1"))
+    assert distance is not None and distance.compares and (distance.rows, distance.teacher) == (8, "teacher")
+    assert gain is not None and gain.rows == 2 * 3 * 3, "the teacher and its start answer three problems three times"

@@ -2,8 +2,9 @@
 
 Mean over completion tokens of KL(student || teacher), of KL(teacher || student), both exact over the vocabulary and in
 nats, and of the share of the teacher's top-k tokens that are among the student's; 95 % intervals with prompts drawn.
-No label is used and nothing is trained. A recipe asks for it under `gates.c2` (docs/gates_and_resume.md), which puts
-such steps where the bridge begins and behind each of its stages.
+No label is used and nothing is trained. It starts behind the profile's launcher like a training: the processes share
+the passes, and where the configuration divides models (FSDP2) both are divided. A recipe asks for it under `gates.c2`
+(docs/gates_and_resume.md), which puts such steps where the bridge begins and behind each of its stages.
 Try it: python -m reasoning_pipeline run recipes/smoke/measure_divergence.yaml
 """
 
@@ -21,9 +22,11 @@ from reasoning_pipeline.data.sources import stable_hash
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.recipe.fields import Sampling
 from reasoning_pipeline.recipe.stage import ModelRef, UsesPrompts
+from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.records import Decoding
 
 if TYPE_CHECKING:
+    from reasoning_pipeline.rollouts.clients.completions import Completion
     from reasoning_pipeline.run.context import StageContext, StageOutcome
     from reasoning_pipeline.training.distance import RolloutDistance
 
@@ -31,8 +34,6 @@ if TYPE_CHECKING:
 class Config(UsesPrompts, Sampling):
     publishes: ClassVar[str] = "measurement"
     generates_with: ClassVar[str | None] = "policy"
-    heavy: ClassVar[bool] = False
-
     stage: Literal["measure_divergence"] = "measure_divergence"
     policy: ModelRef
     teacher: ModelRef
@@ -40,20 +41,32 @@ class Config(UsesPrompts, Sampling):
     """At most this many questions of the pools, by stable hash; one rollout each."""
     top_k: int = Field(16, ge=1)
 
+    def work(self, known: Known) -> Work:
+        return Work(
+            rows=min(self.rollouts, known.prompts),
+            prompt_limit=self.max_prompt_tokens,
+            completion_limit=self.max_completion_tokens,
+            teacher="teacher",
+            generates=True,
+            compares=True,
+        )
+
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the student's rollouts, each with its sums. Not resumed inside: a few hundred rollouts are written in
     one go, from seeds, so a killed step starts over."""
     from reasoning_pipeline.models.compatible import check_compatible
-    from reasoning_pipeline.models.loading import load_model
     from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
     from reasoning_pipeline.run.context import StageOutcome
-    from reasoning_pipeline.training.distance import rollout_distances
+    from reasoning_pipeline.training.distance import distances_over_processes
+    from reasoning_pipeline.training.processes import from_main, join
+    from reasoning_pipeline.training.sharding import check_placement, frozen_for_scoring
 
+    accelerator = join(context)
     check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
     # Which questions: the first of the pools by a stable hash, so that every measurement asks the same.
     renderer = context.renderer("policy")
-    metrics = context.start_metrics(total_steps=None)
+    metrics = context.start_metrics(total_steps=None) if accelerator.is_main_process else None
     asked = [
         (problem, ids)
         for problem in sorted(context.problems, key=lambda problem: stable_hash(f"measure/{problem.id}"))
@@ -68,22 +81,29 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         GenerationRequest(prompt_ids=ids, seed=seed_from(f"measure/{context.seed}/{problem.id}"))
         for problem, ids in asked
     ]
-    groups = context.sampler("policy").generate(requests, decoding, stop_ids=renderer.stop_ids)
-    context.stop_if_asked()
-    completions = [group[0] for group in groups]
+    completions: list[Completion] = []
+    if accelerator.is_main_process:
+        groups = context.sampler("policy").generate(requests, decoding, stop_ids=renderer.stop_ids)
+        context.stop_if_asked()
+        completions = [group[0] for group in groups]
+    completions = from_main(accelerator, completions)
 
     # Both models are asked for their whole distributions at every token of it.
     student, teacher = (
-        load_model(context.inputs[name], dtype=context.profile.precision).to(context.profile.device)  # type: ignore[arg-type]
+        frozen_for_scoring(context.inputs[name], accelerator, dtype=context.profile.precision)
         for name in ("policy", "teacher")
     )
-    distances = rollout_distances(
+    check_placement({"student": student, "teacher": teacher}, accelerator)
+    distances = distances_over_processes(
         student,
         teacher,
         [(ids, completion.token_ids) for (_, ids), completion in zip(asked, completions, strict=True)],
+        accelerator,
         top_k=config.top_k,
         temperature=config.temperature,
     )
+    if metrics is None:
+        return StageOutcome(context.work / "output", {})
     metrics.close()
 
     # Published: the rollouts with the sums of each, so that any figure can be made again.
