@@ -51,7 +51,9 @@ def _finite(subject: Subject, folder: Path) -> Finding | None:
     if size > PROBE_BYTES and not subject.with_models:
         return None
     name = not_finite(folder)
-    return name and Finding(
+    if name is None:
+        return None
+    return Finding(
         level="error",
         check="models",
         message=f"{folder}: {name} holds a NaN or an infinity",

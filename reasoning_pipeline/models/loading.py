@@ -26,7 +26,7 @@ def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
     _without_dropout(config)
     for name in config._get_generation_parameters():  # of old models, a repetition penalty say; neither read nor saved
         setattr(config, name, None)
-    model, report = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         folder,
         config=config,
         dtype=getattr(torch, dtype),
@@ -35,13 +35,15 @@ def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
         local_files_only=True,
         output_loading_info=True,
     )
+    model: PreTrainedModel = loaded[0]
+    report: dict[str, Any] = loaded[1]
     if missing := sorted(report["missing_keys"]):
         raise IncompatibleModels(
             f"{folder}: {len(missing)} weights are in no file, the first {missing[0]}; they would be made up at random",
             remedy=f"{CONFIG} and weights do not belong together; copy the folder again",
         )
     model.generation_config = _plain_generation(declared_ends(folder))
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def _without_dropout(config: Any) -> None:
