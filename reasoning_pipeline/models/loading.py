@@ -35,15 +35,15 @@ def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
         local_files_only=True,
         output_loading_info=True,
     )
-    model, report = loaded
+    model: PreTrainedModel = loaded[0]
+    report: dict[str, Any] = loaded[1]
     if missing := sorted(report["missing_keys"]):
         raise IncompatibleModels(
             f"{folder}: {len(missing)} weights are in no file, the first {missing[0]}; they would be made up at random",
             remedy=f"{CONFIG} and weights do not belong together; copy the folder again",
         )
     model.generation_config = _plain_generation(declared_ends(folder))
-    result: PreTrainedModel = model
-    return result
+    return model
 
 
 def _without_dropout(config: Any) -> None:

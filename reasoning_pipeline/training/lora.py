@@ -45,7 +45,7 @@ def save_whole_model(trainer: Any, output: Path) -> None:
     # DeepSpeed and FSDP2 save a tied head a second time, as a tensor that a single process does not publish.
     main = trainer.accelerator.is_main_process
     # Every process gathers; only the first keeps what it sees, on the CPU.
-    tensors = {name: tensor.cpu().clone() for name, tensor in whole_tensors(model) if main}
+    tensors = {name: tensor.cpu().clone() for name, tensor in whole_tensors(model, masters=True) if main}
     if not main:
         return
     from huggingface_hub import save_torch_state_dict
