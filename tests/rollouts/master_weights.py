@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.rollouts.weights.gathering import whole_tensors
 
 accelerator = Accelerator(mixed_precision="bf16")
-sizes = {"train_micro_batch_size_per_gpu": 1, "train_batch_size": accelerator.num_processes}
+sizes = {"train_micro_batch_size_per_gpu": 1, "train_batch_size": int(os.environ["WORLD_SIZE"])}
 accelerator.state.deepspeed_plugin.deepspeed_config.update(sizes)
 model = load_model(Path(sys.argv[1]))
 model, optimizer = accelerator.prepare(model, torch.optim.AdamW(model.parameters(), lr=1e-5))
