@@ -6,13 +6,14 @@ trainer runs this; the first one publishes. Exit statuses are those of errors.py
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict
 
@@ -180,5 +181,16 @@ def _rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def leave(status: int) -> NoReturn:
+    """End this process. Behind a launcher without what C++ libraries do on their way out: their threads have been seen
+    to abort a process whose work was done and published ("terminate called without an active exception")."""
+    if "RANK" in os.environ:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -21,7 +21,7 @@ from reasoning_pipeline.doctor.subject import Check, Finding, Subject
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.hardware.profile import HardwareProfile, ServerProfile
 from reasoning_pipeline.plan.planner import make_plan
-from tests.bench import Bench, Change
+from tests.bench import Bench, Change, made_up_weights
 from tests.plan.test_compatibility import edit, model
 
 GIB = 2**30
@@ -253,7 +253,7 @@ def test_distances_between_models(
     level, message = only(contents.distances, subject(bench, outside(bench, teacher="same")))
     assert level == "warning" and "KL(small, same) 0 nats" in message
     monkeypatch.setattr(run, "run", in_a_process)
-    (bench.folder / "large" / "model.safetensors").write_text("damaged")
+    (bench.folder / "large" / "model.safetensors").write_text(made_up_weights("damaged"))
     level, message = only(contents.distances, subject(bench, outside(bench)))
     assert level == "error" and "cannot be compared" in message
 

@@ -23,6 +23,7 @@ from reasoning_pipeline.hardware.launcher import has_launcher, launch_command
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.recipe.workflows import stage_module
 from reasoning_pipeline.run.context import StageContext
+from reasoning_pipeline.run.program import leave
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -101,4 +102,5 @@ if __name__ == "__main__":
         run(Job(**json.loads(Path(sys.argv[1]).read_text())))
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(error.exit_status)
+        leave(error.exit_status)
+    leave(0)
