@@ -16,8 +16,9 @@ import psutil
 
 from reasoning_pipeline.base.text import amount
 from reasoning_pipeline.doctor.subject import Finding, Subject
+from reasoning_pipeline.estimates.layout import GIB
 from reasoning_pipeline.estimates.shapes import shape_of_input
-from reasoning_pipeline.estimates.steps import GIB, estimate_plan, what_cannot_fit
+from reasoning_pipeline.estimates.steps import estimate_plan, what_cannot_fit
 
 PROGRAM_TIMEOUT_S = 10
 SHARED_MEMORY = Path("/dev/shm")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reasoning_pipeline.data.suites.spec import suite_rows
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.estimates.layout import Layout, layout_of
+from reasoning_pipeline.estimates.layout import GIB, Layout, layout_of
 from reasoning_pipeline.estimates.memory import (
     Placement,
     ServerMemory,
@@ -26,7 +26,6 @@ from reasoning_pipeline.recipe.work import Known, Work
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-GIB = 2**30
 ASSUMED_PROMPT_TOKENS = 200
 """Mean length of a prompt where only its limit is known; competition problems have 50 to 300 tokens."""
 ASSUMED_COMPLETION_SHARE = 0.25

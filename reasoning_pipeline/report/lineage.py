@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.report.results import Role, evaluation_of, roles
+from reasoning_pipeline.report.results import Role, roles
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan, PlannedStep
@@ -88,7 +88,7 @@ def lineage_graph(plan: Plan) -> Graph:
     rows = []
     for position, step in enumerate(steps):
         lane, lines = _draw(step, position, readers, lanes, chain)
-        evaluation = evaluation_of(plan, step.name)
+        evaluation = plan.evaluation_of(step.name)
         rows.append(
             GraphRow(
                 step=step.name,

@@ -113,11 +113,6 @@ def suites(plan: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys(suite for suites in scored for suite in suites))
 
 
-def evaluation_of(plan: Plan, checkpoint: str) -> PlannedStep | None:
-    """The step that evaluates a checkpoint; None where the recipe does not ask for it."""
-    return plan.evaluation_of(checkpoint)
-
-
 def roles(plan: Plan) -> dict[str, Role]:
     """Step -> chain, from the graph alone: whoever is asked as a teacher, and what it came from, is the teacher's
     chain; whoever learned from one, and what it came from, the student's; the rest is the baseline. Without any
@@ -182,7 +177,7 @@ def seconds_of(record: Record) -> float | None:
 
 
 def _accuracies(plan: Plan, checkpoint: str) -> dict[str, Accuracy]:
-    evaluation = evaluation_of(plan, checkpoint)
+    evaluation = plan.evaluation_of(checkpoint)
     if evaluation is None or evaluation.artifact is None:
         return {}
     entries = evaluation.artifact.record.result.get("suites", {})

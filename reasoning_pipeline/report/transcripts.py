@@ -26,7 +26,6 @@ from reasoning_pipeline.report.results import (
     Role,
     StageResult,
     checkpoints,
-    evaluation_of,
     roles,
     suites,
 )
@@ -72,7 +71,7 @@ def all_answers(plan: Plan) -> AllAnswers:
     """Read once; gains, findings and transcripts all draw on it."""
     found = {}
     for step in checkpoints(plan):
-        evaluation = evaluation_of(plan, step.name)
+        evaluation = plan.evaluation_of(step.name)
         if evaluation is not None and evaluation.artifact is not None:
             for suite in suites(plan):
                 found[step.name, suite] = read_answers(evaluation.artifact.folder / suite)
@@ -108,7 +107,7 @@ def _answered(result: StageResult, answers: Answers, problem: str) -> Answered:
 def _questions(plan: Plan, suite: str, evaluated: list[StageResult]) -> dict[str, tuple[str, str]]:
     """Problem -> (question, reference answer), as stored beside the samples."""
     for result in evaluated:
-        evaluation = evaluation_of(plan, result.step)
+        evaluation = plan.evaluation_of(result.step)
         if evaluation is not None and evaluation.artifact is not None:
             rows = read_rows(evaluation.artifact.folder / suite / "problems.jsonl")
             found = {str(r.get("id")): (str(r.get("question", r.get("id"))), str(r.get("answer", ""))) for r in rows}
