@@ -39,6 +39,8 @@ class Job:
 def main(argv: Sequence[str]) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if (status := _other_artifacts(arguments)) is not None:
+        return status
     files = local_files(arguments.data, arguments.suite)
 
     from evals.sessions import Sessions
@@ -60,6 +62,26 @@ def main(argv: Sequence[str]) -> int:
             for job in groups:
                 print(table(_evaluate(model, out, job, arguments, sessions)))
             print(f"{out / 'report.html'}")
+    return 0
+
+
+def _other_artifacts(arguments: argparse.Namespace) -> int | None:
+    """Artifacts that are no models, on the suites that a workflow has for them; None where a suite is none of those."""
+    from reasoning_pipeline.hardware.profile import load_profile
+    from reasoning_pipeline.recipe.workflows import contributed
+    from reasoning_pipeline.registry.resolve import DEFAULT_ROOT
+    from reasoning_pipeline.registry.serving import served
+
+    if not set(arguments.suite) <= {suite for one in contributed("in_serving") for suite in one.suites}:
+        return None
+    outs = _folders(arguments.out, arguments.checkpoint)
+    for reference, out in zip(arguments.checkpoint, outs, strict=True):
+        found = served(reference, arguments.registry or DEFAULT_ROOT)
+        if found is None:
+            raise DataError(f"{reference!r} is nothing that {arguments.suite[0]} scores", remedy="`show` lists what is")
+        artifact, how = found
+        profile = load_profile(arguments.hardware)
+        print(how.evaluate(artifact, profile, out, limit=arguments.limit, seed=arguments.seed))
     return 0
 
 

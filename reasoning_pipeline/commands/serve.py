@@ -52,10 +52,22 @@ def _serve(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.hardware.profile import load_profile
     from reasoning_pipeline.models.architecture import bounded_length
     from reasoning_pipeline.registry.resolve import resolve_model
+    from reasoning_pipeline.registry.serving import served
     from reasoning_pipeline.rollouts.servers import register
     from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service
 
     profile = load_profile(arguments.hardware)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if (found := served(arguments.checkpoint, arguments.root)) is not None:
+        key, source = find_key(arguments.key_file, host=arguments.host)
+        if key is None:  # a router of ours makes none
+            raise PipelineError("no key is given", remedy="put one into a file for --key-file; `openssl rand -hex 24`")
+        artifact, how = found
+        try:
+            how.serve(artifact, profile, arguments.root, host=arguments.host, port=arguments.port or 0, key=key)
+        except KeyboardInterrupt:
+            print("stopping", flush=True)
+        return 0
     model = resolve_model(arguments.checkpoint, arguments.root)
     key, source = find_key(arguments.key_file, host=arguments.host)
     service = Service(
@@ -76,7 +88,6 @@ def _serve(arguments: argparse.Namespace) -> int:
         devices=profile.server.devices_of(0),
         register=folder,
     )
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         print(f"starting {model.name} in {profile.precision}; its log: {server.log}", flush=True)
         server.start()

@@ -22,7 +22,7 @@ from reasoning_pipeline.base.yaml_files import merged
 from reasoning_pipeline.recipe.checks import searched_problems, step_problems
 from reasoning_pipeline.recipe.model import MAIN, STEP, Arm, ArmEdit, Recipe, World
 from reasoning_pipeline.recipe.sections import read_sections, sections
-from reasoning_pipeline.recipe.stage import Input, StageConfig, fields_marked
+from reasoning_pipeline.recipe.stage import Input, StageConfig, can_answer, fields_marked
 
 ALL = "all"
 """What `--arm` takes for every arm."""
@@ -156,7 +156,8 @@ class _Derivation:
             if named not in kept:
                 where = "is dropped" if named in starts else f"is no step{suggestion(named, kept)}"
                 self.problems.append(f"{self.place}.outcome: {named!r} {where}")
-            elif (publishes := type(kept[named]).publishes) != "checkpoint":
+            elif not can_answer(kept[named]):
+                publishes = type(kept[named]).publishes
                 self.problems.append(f"{self.place}.outcome: {named!r} publishes {publishes}, not a checkpoint")
             return named
         name = self.recipe.main_outcome
@@ -205,7 +206,7 @@ class _Derivation:
 def _targets(config: StageConfig) -> set[str]:
     """Names of the steps that a step reads."""
     references = (getattr(config, field) for field in fields_marked(type(config), Input))
-    return {reference.removeprefix(STEP) for reference in references if reference.startswith(STEP)}
+    return {reference.removeprefix(STEP) for reference in references if reference and reference.startswith(STEP)}
 
 
 def _followed(reference: str, starts: dict[str, str | None]) -> str:
@@ -220,6 +221,6 @@ def _rewired(config: StageConfig, starts: dict[str, str | None]) -> StageConfig:
     changes = {}
     for field in fields_marked(type(config), Input):
         reference = getattr(config, field)
-        if (followed := _followed(reference, starts)) != reference:
+        if reference is not None and (followed := _followed(reference, starts)) != reference:
             changes[field] = followed
     return config.model_copy(update=changes) if changes else config

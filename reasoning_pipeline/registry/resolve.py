@@ -45,7 +45,7 @@ def resolve_model(reference: str, root: Path | None = None) -> ResolvedModel:
     path = Path(reference).expanduser()
     if path.is_dir():
         return _from_folder(path, root)
-    matches = [a for a in registry.artifacts() if a.record.kind == "checkpoint" and _fits(a, reference)]
+    matches = [a for a in registry.artifacts() if a.record.kind == "checkpoint" and fits(a, reference)]
     if len(matches) == 1:
         return _from_artifact(matches[0])
     if matches:
@@ -60,7 +60,8 @@ def resolve_model(reference: str, root: Path | None = None) -> ResolvedModel:
     )
 
 
-def _fits(artifact: Artifact, reference: str) -> bool:
+def fits(artifact: Artifact, reference: str) -> bool:
+    """Whether a person who types this may mean it: its step's name, RECIPE/STEP, or the beginning of its own name."""
     return reference in (artifact.record.step, f"{artifact.record.recipe}/{artifact.record.step}") or (
         len(reference) > len(artifact.record.stage) and artifact.name.startswith(reference)
     )
