@@ -14,7 +14,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from launch.script import REQUEUE_STATUS
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.errors import PipelineError, Stopped
 from reasoning_pipeline.hardware.profile import HardwareProfile
@@ -23,6 +22,8 @@ from reasoning_pipeline.plan.selection import selected
 from reasoning_pipeline.recipe.reading import Recipe
 from reasoning_pipeline.run.runner import Runner
 from reasoning_pipeline.training.resume import COMPLETE, step_of
+
+from .script import REQUEUE_STATUS
 
 STARTS = "starts.json"
 """In a step's work folder: how far it was each time a job began with it. Goes when the step is published."""

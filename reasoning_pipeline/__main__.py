@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from reasoning_pipeline import __version__
 from reasoning_pipeline.base.command_line import exit_status
+from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.commands import (
     artifacts,
     compare_paper,
@@ -14,6 +16,7 @@ from reasoning_pipeline.commands import (
     gc,
     labels,
     plan,
+    recipes,
     report,
     run,
     serve,
@@ -32,11 +35,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m reasoning_pipeline", description=DESCRIPTION)
+    parser = argparse.ArgumentParser(prog=PIPELINE, description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     registry_and_servers = (artifacts, gc, exchange, stages, serve, status)
-    for module in (plan, run, report, doctor, why, labels, compare_paper, *registry_and_servers):
+    for module in (recipes, plan, run, report, doctor, why, labels, compare_paper, *registry_and_servers):
         module.add(commands)
     return parser
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reasoning_pipeline.base.text import ABSENT, amount, counted
+from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.commands.options import command
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def find_artifact(registry: Registry, name: str) -> Artifact:
         known = [word for a in artifacts for word in (a.name, a.record.step)]
         raise RegistryError(
             f"{name!r} fits {found}{'' if matches else suggestion(name, known)}",
-            remedy="`python -m reasoning_pipeline show` lists what there is",
+            remedy=f"`{PIPELINE} show` lists what there is",
         )
     return matches[0]
 

@@ -29,7 +29,7 @@ def recipe_command(
 ) -> argparse.ArgumentParser:
     """A command whose first argument is a recipe, with the options that all of them share."""
     parser = command(commands, name, text, function)
-    parser.add_argument("recipe", type=Path, help="YAML file, e.g. recipes/arithmetic.yaml")
+    parser.add_argument("recipe", type=Path, help="YAML file, or the name of a recipe that ships")
     add_hardware_option(parser)
     parser.add_argument(
         "--set",

@@ -15,6 +15,7 @@ from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.base.logs import new_attempt
 from reasoning_pipeline.base.ownership import kill_with_children, owner_environment
 from reasoning_pipeline.base.text import clock
+from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.errors import Stopped
 from reasoning_pipeline.hardware.environment import devices_of_ours, own_environment
 from reasoning_pipeline.hardware.launcher import has_launcher, launch_command
@@ -149,7 +150,7 @@ class StepProcess:
         return True
 
     def _how_to_continue(self) -> str:
-        return f"continue with `python -m reasoning_pipeline run {self.recipe.path}`"
+        return f"continue with `{PIPELINE} run {self.recipe.path}`"
 
     def _context(
         self, plan: Plan, step: PlannedStep, work: Path, server: Servers | None, teacher: Servers | None
