@@ -1,4 +1,4 @@
-"""Folders that lie elsewhere in a wheel than in a checkout, which pyproject.toml cannot say: reasoning_pipeline/beside."""
+"""Folders that lie elsewhere in a wheel than in a checkout; see reasoning_pipeline/beside."""
 
 from setuptools import find_packages, setup
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reasoning_pipeline import __version__
 from reasoning_pipeline.base.command_line import exit_status
 from reasoning_pipeline.beside import LAUNCH, PIPELINE
-from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seed_list, seeds_of
+from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seed_list, seeds_of, store_of
 from reasoning_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -28,20 +28,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=LAUNCH, description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    slurm = recipe_command(commands, "slurm", "submit what is neither complete nor queued, one job a step", _slurm)
+    slurm = recipe_command(commands, "slurm", _slurm, "submit what is neither complete nor queued, one job a step")
     slurm.add_argument("--only", metavar="STEP", help="this step alone; what it reads must be complete or queued")
     slurm.add_argument("--until", metavar="STEP", help="up to this step: it and everything it needs")
     slurm.add_argument("--dry-run", action="store_true", help="print the scripts; submit and write nothing")
     for name in ("partition", "account", "qos"):
         slurm.add_argument(f"--{name}", help=f"instead of the profile's slurm.{name}")
     slurm.add_argument("--time-limit", metavar="LIMIT", help="instead of the profile's slurm.time_limit")
-    status = recipe_command(commands, "status", "each step: complete, running, waiting for what, failed why", _status)
-    cancel = recipe_command(commands, "cancel", "end a recipe's jobs; their resume points are kept", _cancel)
+    status = recipe_command(commands, "status", _status, "each step: complete, running, waiting for what, failed why")
+    cancel = recipe_command(commands, "cancel", _cancel, "end a recipe's jobs; their resume points are kept")
     cancel.add_argument("--only", metavar="STEP", help="the job of this step (what waits for it goes too)")
-    job = recipe_command(commands, "job", "inside a job: run one step (called by the scripts)", _job)
+    job = recipe_command(commands, "job", _job, "inside a job: run one step (called by the scripts)")
     job.add_argument("--step", required=True, metavar="STEP")
     job.add_argument("--expect", required=True, metavar="OUTPUT", help="what the step's folder was called")
-    prefetch = recipe_command(commands, "prefetch", "fetch models and data from the hub into HF_HOME", _prefetch)
+    prefetch = recipe_command(commands, "prefetch", _prefetch, "fetch models and data from the hub into HF_HOME")
     prefetch.add_argument("--dry-run", action="store_true", help="list them; fetch nothing")
     for command, without in ((slurm, "main"), (status, "as submitted"), (cancel, "as submitted")):
         add_arm_options(command, without=without)
@@ -66,7 +66,7 @@ def _slurm(arguments: argparse.Namespace) -> int:
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     seeds = seeds_of(arguments, recipe)
     pools = SketchedPools if arguments.dry_run else Pools  # a dry run downloads nothing
-    plan = make_plan(recipe, arguments.root, seeds, pools).of_arms(arguments.arms or (MAIN,))
+    plan = make_plan(recipe, arguments.root, seeds, pools, store=store_of(arguments)).of_arms(arguments.arms or (MAIN,))
     target = make_target(plan, profile_path(arguments.hardware), arguments.overrides, seeds)
     which = {"only": arguments.only, "until": arguments.until}
     if arguments.dry_run:
@@ -154,6 +154,7 @@ def _job(arguments: argparse.Namespace) -> int:
         step=arguments.step,
         expect=arguments.expect,
         seeds=seeds_of(arguments, recipe),
+        store=store_of(arguments),
     )
 
 

@@ -34,6 +34,8 @@ class Target:
     recipe: Path
     hardware: Path
     root: Path
+    store: Path
+    """Holds the registry: `root`, or a folder of its own."""
     overrides: tuple[str, ...]
     seeds: tuple[int, ...]
     folder: Path
@@ -132,6 +134,8 @@ def _program(profile: HardwareProfile, target: Target) -> list[str]:
         str(target.recipe),
     ]
     words += ["--hardware", str(target.hardware), "--root", str(target.root)]
+    if target.store != target.root:
+        words += ["--registry", str(target.store)]
     for override in target.overrides:
         words += ["--set", override]
     if target.seeds:
@@ -142,7 +146,7 @@ def _program(profile: HardwareProfile, target: Target) -> list[str]:
 def _container(container: Container | None, target: Target) -> list[str]:
     if container is None:
         return []
-    own = (PROJECT, target.root, target.recipe.parent, target.hardware.parent)
+    own = (PROJECT, target.root, target.store, target.recipe.parent, target.hardware.parent)
     mounts = [*container.mounts, *(f"{path}:{path}" for path in dict.fromkeys(own) if path is not None)]
     start = PROJECT or target.root
     if container.runtime == "pyxis":

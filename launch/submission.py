@@ -162,11 +162,12 @@ def _check_secrets(profile: HardwareProfile) -> None:
 
 def make_target(plan: Plan, hardware: Path, overrides: Sequence[str], seeds: Sequence[int]) -> Target:
     """Everything absolute: a job starts elsewhere."""
-    root = plan.registry.root.resolve()
+    root = plan.root.resolve()
     return Target(
         recipe=Path(plan.recipe.path).resolve(),
         hardware=hardware.resolve(),
         root=root,
+        store=plan.registry.root.resolve(),
         overrides=tuple(overrides),
         seeds=tuple(seeds),
         folder=root / plan.recipe.name,

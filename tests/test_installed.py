@@ -125,7 +125,11 @@ def test_init_copies_a_recipe_with_what_it_extends_and_never_over_a_file(install
 
 @pytest.mark.slow
 def test_a_recipe_that_ships_runs_by_its_name(installed: Path, tmp_path: Path) -> None:
-    words = ["run", "smoke/sparse_grpo", "--hardware", "cpu_transformers", "--set", "evaluate.limit=4"]
-    done = run(installed, tmp_path, "reasoning-pipeline", *words)
+    """The demo's first step and its evaluation, made short: both programs, from an empty folder."""
+    short = ("steps.teacher_base.clean_steps=5", "steps.teacher_base.noisy_steps=2", "evaluate.limit=4")
+    changes = [word for value in (*short, "evaluate.samples=1") for word in ("--set", value)]
+    words = ["arithmetic", "--hardware", "cpu_transformers", "--until", "teacher_base.evaluate", *changes]
+    done = run(installed, tmp_path, "reasoning-pipeline", "run", *words)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "runs" / "smoke" / "report.html").is_file()
+    assert "[2/2] teacher_base.evaluate" in done.stdout
+    assert (tmp_path / "runs" / "arithmetic" / "report.html").is_file()

@@ -4,9 +4,13 @@ names so general have no place at the top of site-packages. By `reasoning_pipeli
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from typing import Any
 
 _INSIDE = Path(__file__).resolve().parent
+_PACKAGES = (f"{__name__}.evals", f"{__name__}.launch")
 
 INSTALLED = (_INSIDE / "recipes").is_dir()
 """Whether this is an installed package, and no checkout."""
@@ -14,9 +18,19 @@ INSTALLED = (_INSIDE / "recipes").is_dir()
 FOLDER = _INSIDE if INSTALLED else _INSIDE.parents[1]
 """Where the three are."""
 
-__path__ = [str(FOLDER)]
-
 PIPELINE = "reasoning-pipeline" if INSTALLED else "python -m reasoning_pipeline"
 EVALS = "reasoning-evals" if INSTALLED else "python -m evals"
 LAUNCH = "reasoning-launch" if INSTALLED else "python -m launch"
 """What a person types; for messages."""
+
+
+class _InTheCheckout:
+    """Finds the two packages there, and nothing else of what lies beside them."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        return PathFinder.find_spec(name, [str(FOLDER)]) if name in _PACKAGES else None
+
+
+if not INSTALLED:
+    sys.meta_path.append(_InTheCheckout)  # type: ignore[arg-type]

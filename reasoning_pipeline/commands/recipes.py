@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasoning_pipeline.beside import PIPELINE
+from reasoning_pipeline.commands import COMMANDS
 
 if TYPE_CHECKING:
     from reasoning_pipeline.recipe.model import Recipe
@@ -17,11 +18,11 @@ INDENT = "    "
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    text = "the recipes that ship: what each is, where it runs, what it needs"
+    text = COMMANDS["recipes"].text
     listing = commands.add_parser("recipes", help=text, description=text)
     listing.set_defaults(command=_recipes)
 
-    text = "copy a recipe that ships, with the files it names, to change it"
+    text = COMMANDS["init"].text
     init = commands.add_parser("init", help=text, description=text)
     init.add_argument("name", help=f"as `{PIPELINE} recipes` lists it")
     init.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="DIR", help="default: this folder")

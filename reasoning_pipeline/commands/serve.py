@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.commands.options import add_hardware_option, command
+from reasoning_pipeline.commands.options import add_hardware_option, command, store_of
 from reasoning_pipeline.errors import PipelineError, ServerError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ SHORTEST_KEY = 16
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = command(commands, "serve", "serve a checkpoint: OpenAI-compatible, until Ctrl-C", _serve)
+    parser = command(commands, "serve", _serve)
     parser.add_argument("checkpoint", help="artifact, step's name, model folder or hub name")
     add_hardware_option(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
@@ -56,7 +56,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service
 
     profile = load_profile(arguments.hardware)
-    model = resolve_model(arguments.checkpoint, arguments.root)
+    model = resolve_model(arguments.checkpoint, store_of(arguments))
     key, source = find_key(arguments.key_file, host=arguments.host)
     service = Service(
         host=arguments.host,
