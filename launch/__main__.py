@@ -136,7 +136,8 @@ def _submitted(arguments: argparse.Namespace) -> tuple[Plan, Submitted]:
     submitted = Submitted.read(arguments.root / recipe.name)
     if not arguments.overrides and submitted.overrides:
         recipe = load_recipe(arguments.recipe, submitted.overrides)
-    plan = make_plan(recipe, arguments.root, seeds_of(arguments, recipe) or submitted.seeds)
+    seeds = seeds_of(arguments, recipe) or submitted.seeds
+    plan = make_plan(recipe, arguments.root, seeds, store=store_of(arguments))
     return plan.of_arms(arguments.arms or submitted.arms), submitted
 
 
