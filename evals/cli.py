@@ -167,6 +167,7 @@ def table(result: EvaluationResult) -> str:
     for name, pooled in result.pooled.items():
         interval = f"[{percent(pooled.low)}, {percent(pooled.high)}]"
         lines.append(f"{name} pooled  {percent(pooled.mean)} %  {interval}  {pooled.problems} × {pooled.samples}")
+    lines += [f"{name} not pooled: {why}" for name, why in result.not_pooled.items()]
     return "\n".join(lines)
 
 
@@ -181,6 +182,8 @@ def _line(summary: Summary) -> str:
         f"[{percent(score.low)}, {percent(score.high)}]",
         asked,
     ]
+    if (sound := summary.score_without_known_issues) is not None:
+        parts.append(f"{percent(sound.mean)} % without {len(summary.known_issues)} known to be published wrong")
     if summary.samples > 1:
         curves = {"pass": summary.pass_at, "maj": summary.maj_at}
         parts += [f"{name}@{max(curve)} {percent(curve[max(curve)])}" for name, curve in curves.items() if curve]
