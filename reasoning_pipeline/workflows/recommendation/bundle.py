@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.workflows.recommendation.histories import Histories
-from reasoning_pipeline.workflows.recommendation.ranking import Scorer, popularity, title_cosine
+from reasoning_pipeline.workflows.recommendation.ranking import Scorer
 
 ARCHITECTURE = "CrossDomainRecommender"
 Kind = Literal["popularity", "title_cosine", "sasrec"]
@@ -88,16 +88,6 @@ class Bundle:
             centroids_KX=own["centroids"],
             weights=tensors,
         )
-
-    def scorer(self) -> Scorer:
-        """What its rankings come from."""
-        if self.about.kind == "popularity":
-            return popularity(self.counts_N)
-        if self.about.kind == "title_cosine":
-            return title_cosine(self.text_NX)
-        from reasoning_pipeline.workflows.recommendation.trained import Trained
-
-        return Trained.of(self).scorer()
 
     def top(self, history: Sequence[int], domain: int, count: int, scorer: Scorer) -> list[tuple[int, float]]:
         """The best items of a domain that are not in the history, with their scores, best first."""

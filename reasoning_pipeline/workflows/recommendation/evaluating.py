@@ -30,6 +30,7 @@ from reasoning_pipeline.workflows.recommendation.ranking import (
     ranks,
     title_cosine,
 )
+from reasoning_pipeline.workflows.recommendation.scoring import scorer_of
 
 BESIDE = ("popularity", "title_cosine", "chance")
 FIVE = 5
@@ -60,7 +61,11 @@ def evaluate(
         "title_cosine": title_cosine(bundle.text_NX),
         "chance": random_scores(len(domain_N), seed),
     }
-    masks, scorer, suites = groups(cases, bundle.histories.domains, bundle.counts_N), bundle.scorer(), dict[str, Any]()
+    masks, scorer, suites = (
+        groups(cases, bundle.histories.domains, bundle.counts_N),
+        scorer_of(bundle),
+        dict[str, Any](),
+    )
     for ranking in rankings:
         between()
         found = ranks(scorer, cases, drawn, ranking, domain_N)

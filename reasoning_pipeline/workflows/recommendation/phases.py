@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,16 +23,14 @@ from reasoning_pipeline.workflows.recommendation.sasrec import (
     next_item_loss,
     padded,
 )
+from reasoning_pipeline.workflows.recommendation.settings import Pretraining, Tuning
 from reasoning_pipeline.workflows.recommendation.trained import Trained
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.workflows.recommendation.stages import pretrain_recommender, tune_domains
 
 VALIDATION_NEGATIVES = 100
 
 
 def pretrained(
-    config: pretrain_recommender.Config,
+    config: Pretraining,
     context: StageContext,
     histories: Histories,
     text_NX: np.ndarray,
@@ -86,7 +84,7 @@ def pretrained(
 
 
 def tuned(
-    config: tune_domains.Config,
+    config: Tuning,
     context: StageContext,
     histories: Histories,
     trained: Trained,
@@ -140,7 +138,7 @@ def tuned(
 
 
 def _domain_loss(
-    config: tune_domains.Config,
+    config: Tuning,
     trained: Trained,
     modules: nn.ModuleDict,
     domain: int,

@@ -21,32 +21,7 @@ GROUP_TITLES = 15
 GROUP_WORDS, OVERALL_WORDS = 50, 100
 LONGEST_ANSWER = 2_000
 WORDS_OF_A_GROUP = 4
-COMMON = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "by",
-        "for",
-        "from",
-        "in",
-        "of",
-        "on",
-        "or",
-        "oz",
-        "ounce",
-        "ounces",
-        "pack",
-        "pcs",
-        "set",
-        "the",
-        "to",
-        "with",
-        "inch",
-        "count",
-        "size",
-    ]
-)
+COMMON = frozenset("a an and by for from in of on or oz ounce pack pcs set the to with inch count size".split())  # noqa: SIM905
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +74,7 @@ def group_prompt(group: Group, words: dict[str, str]) -> str:
     titles = json.dumps([title[:200] for title in group.titles], ensure_ascii=False)
     return (
         f"Products of the category {words.get(group.domain, group.domain)} that one person bought, quoted as data:\n"
-        f"{titles}\nIn at most {GROUP_WORDS} words, say what this person is interested in. Answer with the summary alone."
+        f"{titles}\nIn at most {GROUP_WORDS} words, say what this person is interested in. Answer with that alone."
     )
 
 

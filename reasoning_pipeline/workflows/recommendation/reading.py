@@ -15,6 +15,7 @@ from typing import Any
 
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.workflows.recommendation.histories import Histories, History, Item, Split
+from reasoning_pipeline.workflows.recommendation.section import TITLED
 
 LONGEST_TITLE, LONGEST_LINE, MOST_EVENTS = 1_000, 1_000_000, 10_000
 """Characters, characters, events of one user: more is a damaged file."""
@@ -52,15 +53,6 @@ class Found:
             self.set_aside["users with one event, which foretells nothing"] += 1
         else:
             self.users.append((user, items, split))
-
-
-TITLED = {
-    "overlap": "train_overlap.txt",
-    "A": "train_A.txt",
-    "B": "train_B.txt",
-    "valid": "valid.txt",
-    "test": "test.txt",
-}
 
 
 def read_titled(files: dict[str, str], *, split: str, single_domain: bool) -> Found:

@@ -154,12 +154,13 @@ def next_item_loss(
 
 
 def alignment_loss(users_BD: Tensor, profiles_BD: Tensor, *, tau: float, normalise: bool) -> Tensor:
-    """Symmetric contrastive loss with soft targets, in nats: logits U P^T / tau against softmax((U U^T + P P^T) tau / 2),
-    over rows and over columns, the mean of both cross-entropies (as in the released code). Targets are constants."""
+    """Symmetric contrastive loss with soft targets, in nats: logits U P^T / tau against softmax((U U^T + P P^T) / 2 /
+    tau) over rows and over columns, the mean of both cross-entropies; targets are constants. The released code multiplies
+    the targets by tau: the same at its tau of 1, and the more uniform the sharper the logits are below it."""
     if normalise:
         users_BD, profiles_BD = F.normalize(users_BD, dim=-1), F.normalize(profiles_BD, dim=-1)
     logits = users_BD @ profiles_BD.T / tau
-    alike = ((users_BD @ users_BD.T + profiles_BD @ profiles_BD.T) / 2 * tau).detach()
+    alike = ((users_BD @ users_BD.T + profiles_BD @ profiles_BD.T) / (2 * tau)).detach()
     rows = -(alike.softmax(-1) * logits.log_softmax(-1)).sum(-1).mean()
     columns = -(alike.softmax(-1) * logits.T.log_softmax(-1)).sum(-1).mean()
     return (rows + columns) / 2

@@ -13,8 +13,14 @@ from reasoning_pipeline.recipe.model import MAIN, STEP, Recipe, World
 from reasoning_pipeline.recipe.sections import Section
 from reasoning_pipeline.recipe.stage import StageConfig
 from reasoning_pipeline.recipe.workflows import stage_module
-from reasoning_pipeline.workflows.recommendation.reading import TITLED
 
+TITLED = {
+    "overlap": "train_overlap.txt",
+    "A": "train_A.txt",
+    "B": "train_B.txt",
+    "valid": "valid.txt",
+    "test": "test.txt",
+}
 NAMES = {
     "titled": {"items": "items.jsonl", **TITLED},
     "timed": {"items": "items.jsonl", "histories": "histories.jsonl"},

@@ -130,7 +130,7 @@ def written(
     if useful < LEAST_MATCHED * total or not useful:
         example = next((text for text in texts if text), ["nothing that is a list"])[0]
         raise PipelineError(
-            f"the generator named an item of the catalogue in {useful:,} of {total:,} answers; it wrote, say, {example!r}",
+            f"the generator named an item of the catalogue in {useful:,} of {total:,} answers; one says {example!r}",
             remedy="use a model that follows instructions, or lower least_match",
         )
     counts = {"answers_unparsed": sum(not text for text in texts), "proposals_written": sum(map(len, texts))}

@@ -8,16 +8,15 @@ Try it: python -m reasoning_pipeline run recipes/smoke/pretrain_recommender.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from reasoning_pipeline.errors import IncompatibleModels
-from reasoning_pipeline.recipe.stage import Input, StageConfig
+from reasoning_pipeline.recipe.stage import Input
 from reasoning_pipeline.workflows.recommendation.bundle import Bundle
 from reasoning_pipeline.workflows.recommendation.clustering import centroids_of
 from reasoning_pipeline.workflows.recommendation.embedding import ItemTable
 from reasoning_pipeline.workflows.recommendation.histories import Histories
+from reasoning_pipeline.workflows.recommendation.settings import Pretraining
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,48 +24,11 @@ if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
-class Alignment(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    weight: float = Field(0.5, ge=0)
-    """The released value for Food-Kitchen (0.7 and 1.0 for the other pairs)."""
-    tau: float = Field(0.1, gt=0)
-    """Ours. With the released 1.0 and vectors of length 1 the targets are almost uniform and nothing is learned."""
-    normalise: bool = True
-
-
-class Training(StageConfig):
-    """Fields of both phases."""
-
-    heavy: ClassVar[bool] = False
-    metric_titles: ClassVar[dict[str, str]] = {"validation_ndcg": "NDCG@10 on validation targets, uniform negatives"}
-
-    learning_rate: float = Field(1e-3, gt=0)
-    batch: int = Field(256, ge=2)
-    epochs: int = Field(40, ge=0)
-    patience: int = Field(4, ge=1)
-    """Epochs without a better validation before training ends."""
-    clip: float = Field(1.0, gt=0)
-    align: Alignment = Alignment()
-    """Read where profiles are given."""
-    validation_users: int = Field(2000, ge=1)
-    """At most so many are asked after every epoch."""
-
-
-class Config(Training):
+class Config(Pretraining):
     stage: Literal["pretrain_recommender"] = "pretrain_recommender"
     histories: Annotated[str, Input("histories")]
     items: Annotated[str, Input("item_table")]
     profiles: Annotated[str | None, Input("profiles")] = None
-    sees: Literal["text+id", "text", "id"] = "text+id"
-    """What an item's vector comes from; the released code has `text`."""
-    width: int = Field(64, ge=4)
-    blocks: int = Field(2, ge=1)
-    heads: int = Field(2, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
-    max_length: int = Field(50, ge=2)
-    causal: bool = True
-    """False is the released behaviour: each position sees the item that it is asked for."""
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:

@@ -1,8 +1,8 @@
 """Asks a recommender where each user's next item stands among others: uniform, popularity-weighted and full ranking.
 
 Candidates follow from user and seed alone, so every checkpoint answers the same; ties count against the target.
-Popularity, untrained title cosine and chance are ranked beside it. It publishes an evaluation: one problem a user, right where
-the target is among the first k. `ranking:` in a recipe puts it behind the checkpoints; no label is spent.
+Popularity, untrained title cosine and chance are ranked beside. It publishes an evaluation: one problem a user, right
+where the target is among the first k. `ranking:` in a recipe puts it behind the checkpoints; no label is spent.
 Try it: python -m reasoning_pipeline run recipes/smoke/rank_items.yaml
 """
 

@@ -10,24 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
-
 from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.recipe.stage import Input, ModelRef
 from reasoning_pipeline.workflows.recommendation.bundle import Bundle
 from reasoning_pipeline.workflows.recommendation.embedding import ItemTable
 from reasoning_pipeline.workflows.recommendation.histories import Histories
-from reasoning_pipeline.workflows.recommendation.stages.pretrain_recommender import (
-    Alignment,
-    Training,
-    read_profiles,
-)
+from reasoning_pipeline.workflows.recommendation.settings import Tuning
+from reasoning_pipeline.workflows.recommendation.stages.pretrain_recommender import read_profiles
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
-class Config(Training):
+class Config(Tuning):
     stage: Literal["tune_domains"] = "tune_domains"
     policy: ModelRef
     """Phase 1."""
@@ -35,15 +30,6 @@ class Config(Training):
     items: Annotated[str, Input("item_table")]
     profiles: Annotated[str | None, Input("profiles")] = None
     """Given, the alignment stands in this phase's loss too, as released."""
-    learning_rate: float = Field(1e-3, gt=0)
-    """The released 1e-4 is made for up to 300 epochs."""
-    weight_decay: float = Field(0.01, ge=0)
-    clip: float = Field(0.1, gt=0)
-    align: Alignment = Alignment()
-    adapter: int = Field(64, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
-    train_positions: bool = True
-    """False is the released behaviour, except that the tables then keep the global ones instead of chance."""
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:
