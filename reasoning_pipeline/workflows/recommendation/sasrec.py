@@ -154,9 +154,9 @@ def next_item_loss(
 
 
 def alignment_loss(users_BD: Tensor, profiles_BD: Tensor, *, tau: float, normalise: bool) -> Tensor:
-    """Symmetric contrastive loss with soft targets, in nats: logits U P^T / tau against softmax((U U^T + P P^T) / 2 /
-    tau) over rows and over columns, the mean of both cross-entropies; targets are constants. The released code multiplies
-    the targets by tau: the same at its tau of 1, and the more uniform the sharper the logits are below it."""
+    """Symmetric contrastive loss with soft targets, in nats: logits U P^T / tau against softmax((U U^T + P P^T) /
+    (2 tau)) over rows and over columns, the mean of both cross-entropies; targets are constants. The released code
+    multiplies the targets by tau: the same at its tau of 1, and the more uniform the sharper the logits below it."""
     if normalise:
         users_BD, profiles_BD = F.normalize(users_BD, dim=-1), F.normalize(profiles_BD, dim=-1)
     logits = users_BD @ profiles_BD.T / tau
