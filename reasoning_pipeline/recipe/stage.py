@@ -127,6 +127,7 @@ class Evaluation(StageConfig):
     program: ClassVar[tuple[str, ...]] = EVALUATION_PROGRAM
 
     checkpoint: ModelRef
+    """What is scored."""
     suites: tuple[str, ...]
     samples: int
     """Per problem."""

@@ -79,10 +79,15 @@ class RankingConfig(BaseModel):
     suites: tuple[Literal["uniform", "popularity", "full"], ...] = Field(
         ("uniform", "popularity", "full"), min_length=1
     )
+    """Rankings to make."""
     part: Literal["valid", "test"] = "test"
+    """Which targets are asked for; `valid` while settings are being chosen."""
     negatives: int = Field(100, ge=1)
+    """Items of its domain that the target stands among."""
     k: int = Field(10, ge=1)
+    """What counts as right: the target among the first k."""
     shown: int = Field(6, ge=0)
+    """Users whose lists stand on the page."""
     seed: int = 0
     """Of the candidates: not the recipe's, so that all seeds are asked the same."""
     of: tuple[str, ...] | None = None

@@ -23,8 +23,11 @@ class World(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     users: int = Field(1200, ge=20)
+    """Who take 6 to 16 items each."""
     items_A: int = Field(200, ge=40)
+    """Of the domain that is used most."""
     items_B: int = Field(120, ge=40)
+    """Of the other one."""
     share_B: float = Field(0.11, gt=0, lt=1)
     """Of events that are in domain B; 0.11 as in the published Cloth-Sport."""
     noise: float = Field(0.25, ge=0, le=1)

@@ -34,7 +34,9 @@ class Config(StageConfig):
 
     stage: Literal["augment_histories"] = "augment_histories"
     histories: Annotated[str, Input("histories")]
+    """What is augmented."""
     items: Annotated[str, Input("item_table")]
+    """Vectors of the same catalogue."""
     proposes: Literal["llm", "retrieval", "table"] = "llm"
     """Who names items: a language model, or one of two stand-ins."""
     writer: Annotated[str | None, Input("checkpoint")] = None
@@ -50,8 +52,11 @@ class Config(StageConfig):
     quantile: float = Field(0.7, ge=0, lt=1)
     """Share of the proposals, the least similar, that the filter removes; 0 keeps all. Ours."""
     temperature: float = Field(0.5, gt=0)
+    """Of the language model."""
     max_prompt_tokens: int = Field(768, ge=1)
+    """A server is prepared for so many."""
     max_completion_tokens: int = Field(256, ge=1)
+    """Of one answer."""
 
     @model_validator(mode="after")
     def _writer(self) -> Self:

@@ -25,6 +25,7 @@ class Embeds(StageConfig):
     """Fields of a stage that turns text into vectors."""
 
     by: Literal["words", "model"] = "model"
+    """Means of a model's last hidden states, or static vectors of words."""
     per_domain: bool = False
     """`words` alone: word vectors of each domain's own, unrelated to the other's."""
     model: Annotated[str | None, Input("checkpoint")] = None
@@ -43,6 +44,7 @@ class Config(Embeds):
 
     stage: Literal["embed_items"] = "embed_items"
     histories: Annotated[str, Input("histories")]
+    """Whose catalogue is embedded."""
     width: int = Field(128, ge=2)
     """Principal components kept; the released code keeps 1,024 of a hosted embedder's 1,536."""
 

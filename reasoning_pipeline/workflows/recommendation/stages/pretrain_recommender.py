@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 class Config(Pretraining):
     stage: Literal["pretrain_recommender"] = "pretrain_recommender"
     histories: Annotated[str, Input("histories")]
+    """What is learned from, augmented or not."""
     items: Annotated[str, Input("item_table")]
+    """Vectors of the same catalogue."""
     profiles: Annotated[str | None, Input("profiles")] = None
+    """Of the same users, to be aligned with; without them there is no alignment."""
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:

@@ -30,8 +30,11 @@ class Config(Embeds):
 
     stage: Literal["profile_users"] = "profile_users"
     histories: Annotated[str, Input("histories")]
+    """Whose learned part is summed up."""
     items: Annotated[str, Input("item_table")]
+    """Vectors of the same catalogue, by the same embedder."""
     summariser: Literal["llm", "words"] = "llm"
+    """A language model, or the words that titles share: a stand-in."""
     writer: Annotated[str | None, Input("checkpoint")] = None
     """The language model that `llm` asks."""
     domains: dict[str, str] = Field({})
@@ -41,8 +44,11 @@ class Config(Embeds):
     groups: int = Field(5, ge=1)
     """The largest so many of a user's groups are summed up. Ours."""
     temperature: float = Field(0.5, gt=0)
+    """Of the language model."""
     max_prompt_tokens: int = Field(1536, ge=1)
+    """A server is prepared for so many."""
     max_completion_tokens: int = Field(160, ge=1)
+    """Of one answer."""
 
     @model_validator(mode="after")
     def _writer(self) -> Self:

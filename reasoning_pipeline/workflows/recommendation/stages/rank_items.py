@@ -24,9 +24,13 @@ class Config(Evaluation):
 
     stage: Literal["rank_items"] = "rank_items"
     suites: tuple[Literal["uniform", "popularity", "full"], ...] = ("uniform", "popularity", "full")
+    """Rankings to make."""
     samples: Literal[1] = 1
+    """One question a user."""
     part: Literal["valid", "test"] = "test"
+    """Which targets are asked for."""
     negatives: int = Field(100, ge=1)
+    """Items of its domain that the target stands among."""
     k: int = Field(10, ge=1)
     """What counts as right: the target among the first k."""
     shown: int = Field(6, ge=0)

@@ -29,13 +29,17 @@ class Config(StageConfig):
 
     stage: Literal["read_histories"] = "read_histories"
     source: Literal["world", "titled", "timed", "recbole"]
+    """Which kind of files, or a small world that is made here."""
     files: Annotated[dict[str, str], File()] = Field({})
     """What is read, by the names that `source` has for it (reading.py); `data.path` of the recipe fills it in."""
     world: World = World()
+    """Of the source `world`."""
     split: Literal["leave_one_out", "held_out"] = "leave_one_out"
+    """What is held back: the last two items of every user, or the users that the files name."""
     single_domain: bool = False
     """`titled` alone: learn from users of one domain too."""
     user_core: int = Field(0, ge=0)
+    """Users with fewer events are dropped; 0 is off."""
     item_core: int = Field(0, ge=0)
     """0 keeps every item of the catalogue as a candidate."""
 

@@ -27,7 +27,9 @@ class Config(Tuning):
     policy: ModelRef
     """Phase 1."""
     histories: Annotated[str, Input("histories")]
+    """What is learned from, domain by domain."""
     items: Annotated[str, Input("item_table")]
+    """Vectors of the same catalogue."""
     profiles: Annotated[str | None, Input("profiles")] = None
     """Given, the alignment stands in this phase's loss too, as released."""
 

@@ -24,8 +24,11 @@ class Config(StageConfig):
 
     stage: Literal["untrained_recommender"] = "untrained_recommender"
     histories: Annotated[str, Input("histories")]
+    """Whose catalogue and counts it scores with."""
     items: Annotated[str, Input("item_table")]
+    """Vectors of the same catalogue."""
     scores: Literal["popularity", "title_cosine"]
+    """How often an item was taken, or the cosine of its title to the history."""
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:
