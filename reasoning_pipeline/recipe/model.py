@@ -131,7 +131,8 @@ class Recipe(BaseModel):
         config = self.steps[step]
         for field, mark in fields_marked(type(config), Input).items():
             assert isinstance(mark, Input)
-            yield field, getattr(config, field), mark.kind
+            if (reference := getattr(config, field)) is not None:
+                yield field, reference, mark.kind
 
     def parents(self, step: str) -> list[str]:
         """Names of the steps whose output this step reads."""
