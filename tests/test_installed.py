@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -52,6 +53,12 @@ def run(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProce
     command = [installed / "bin" / words[0], *words[1:]]
     environment = clean() | {"COLUMNS": "160"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("package", ["evals", "launch"])
+def test_what_is_installed_under_another_name_imports_its_own_modules_relatively(package: str) -> None:
+    absolute = re.compile(rf"^\s*(from|import) {package}\b", re.MULTILINE)
+    assert [file.name for file in (PROJECT / package).glob("*.py") if absolute.search(file.read_text())] == []
 
 
 @pytest.mark.slow
