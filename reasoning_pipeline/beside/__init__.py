@@ -33,4 +33,4 @@ class _InTheCheckout:
 
 
 if not INSTALLED:
-    sys.meta_path.append(_InTheCheckout)  # type: ignore[arg-type]
+    sys.meta_path.append(_InTheCheckout)
