@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from reasoning_pipeline.base.text import ABSENT, amount, counted
-from reasoning_pipeline.commands.options import command
+from reasoning_pipeline.beside import PIPELINE
+from reasoning_pipeline.commands.options import command, store_of
 
 if TYPE_CHECKING:
     from reasoning_pipeline.registry.store import Artifact, Registry
@@ -22,16 +23,16 @@ NOT_COMPARED = {"files", "record_digest", "created", "fingerprint", "identity"}
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    show = command(commands, "show", "artifacts of the registry, or one with its lineage", _show)
+    show = command(commands, "show", _show)
     show.add_argument("artifact", nargs="?", help=ARTIFACT)
     show.add_argument("other", nargs="?", help="a second one: what differs between their records")
     show.add_argument("--verify", action="store_true", help="hash every file again and compare with the records")
 
-    diff = command(commands, "diff", "what differs between two artifacts' records, field by field", _diff)
+    diff = command(commands, "diff", _diff)
     diff.add_argument("artifact", help=ARTIFACT)
     diff.add_argument("other", help=ARTIFACT)
 
-    verify = command(commands, "verify", "hash every file again; a line for each difference", _verify)
+    verify = command(commands, "verify", _verify)
     verify.add_argument("artifacts", nargs="*", metavar="ARTIFACT", help=f"{ARTIFACT} (default: all)")
 
 
@@ -40,7 +41,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
     if arguments.other is not None:
         return _diff(arguments)
-    registry = Registry(arguments.root)
+    registry = Registry(store_of(arguments))
     if arguments.artifact is None:
         return _print_artifacts(registry, verify=arguments.verify)
     return _print_artifact(registry, find_artifact(registry, arguments.artifact), verify=arguments.verify)
@@ -59,7 +60,7 @@ def find_artifact(registry: Registry, name: str) -> Artifact:
         known = [word for a in artifacts for word in (a.name, a.record.step)]
         raise RegistryError(
             f"{name!r} fits {found}{'' if matches else suggestion(name, known)}",
-            remedy="`python -m reasoning_pipeline show` lists what there is",
+            remedy=f"`{PIPELINE} show` lists what there is",
         )
     return matches[0]
 
@@ -112,7 +113,7 @@ def _diff(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.registry.differences import differences
     from reasoning_pipeline.registry.store import Registry
 
-    console, registry = Console(highlight=False), Registry(arguments.root)
+    console, registry = Console(highlight=False), Registry(store_of(arguments))
     one, other = (find_artifact(registry, name) for name in (arguments.artifact, arguments.other))
     found = list(
         differences(
@@ -143,7 +144,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.registry.record import read_record
     from reasoning_pipeline.registry.store import Artifact, Registry
 
-    registry = Registry(arguments.root)
+    registry = Registry(store_of(arguments))
     problems, artifacts = [], [find_artifact(registry, name) for name in arguments.artifacts]
     for folder in registry.folders() if not arguments.artifacts else ():
         try:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
-from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seeds_of
+from reasoning_pipeline.beside import PIPELINE
+from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seeds_of, store_of
 from reasoning_pipeline.commands.report import write_report
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    run = recipe_command(commands, "run", "run what is not complete; writes the report at the end", _run)
+    run = recipe_command(commands, "run", _run)
     add_arm_options(run, without="main, the recipe's own steps")
     run.add_argument("--only", metavar="STEP", help="this step alone; what it reads must be complete")
     run.add_argument("--until", metavar="STEP", help="up to this step: it and everything it needs")
@@ -24,7 +26,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
     console = Console()
     recipe = load_recipe(arguments.recipe, arguments.overrides)
-    runner = Runner(recipe, load_profile(arguments.hardware), arguments.root, console)
+    again = f"{PIPELINE} {shlex.join(arguments.words)}"
+    runner = Runner(
+        recipe, load_profile(arguments.hardware), arguments.root, console, store=store_of(arguments), again=again
+    )
     plan, ran = runner.run(
         arms=arguments.arms or (MAIN,),
         seeds=seeds_of(arguments, recipe),

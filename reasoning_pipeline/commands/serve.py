@@ -5,25 +5,27 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import os
+import secrets
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.commands.options import add_hardware_option, command
+from reasoning_pipeline.commands.options import add_hardware_option, command, store_of
 from reasoning_pipeline.errors import PipelineError, ServerError
 
 if TYPE_CHECKING:
     from reasoning_pipeline.hardware.profile import HardwareProfile
     from reasoning_pipeline.registry.resolve import ResolvedModel
     from reasoning_pipeline.rollouts.servers.process import RolloutServer
+    from reasoning_pipeline.run.uses import Use
 
 SHORTEST_KEY = 16
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = command(commands, "serve", "serve a checkpoint: OpenAI-compatible, until Ctrl-C", _serve)
+    parser = command(commands, "serve", _serve)
     parser.add_argument("checkpoint", help="artifact, step's name, model folder or hub name")
     add_hardware_option(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
@@ -52,24 +54,15 @@ def _serve(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.hardware.profile import load_profile
     from reasoning_pipeline.models.architecture import bounded_length
     from reasoning_pipeline.registry.resolve import resolve_model
-    from reasoning_pipeline.registry.serving import served
     from reasoning_pipeline.rollouts.servers import register
     from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service
+    from reasoning_pipeline.run.uses import kinds, use_of
 
     profile = load_profile(arguments.hardware)
-    signal.signal(signal.SIGTERM, _interrupt)
-    if (found := served(arguments.checkpoint, arguments.root)) is not None:
-        key, source = find_key(arguments.key_file, host=arguments.host)
-        if key is None:  # a router of ours makes none
-            raise PipelineError("no key is given", remedy="put one into a file for --key-file; `openssl rand -hex 24`")
-        artifact, how = found
-        try:
-            how.serve(artifact, profile, arguments.root, host=arguments.host, port=arguments.port or 0, key=key)
-        except KeyboardInterrupt:
-            print("stopping", flush=True)
-        return 0
-    model = resolve_model(arguments.checkpoint, arguments.root)
+    model = resolve_model(arguments.checkpoint, store_of(arguments), kinds=kinds())
     key, source = find_key(arguments.key_file, host=arguments.host)
+    if (use := use_of(model.folder)) is not None:
+        return _serve_own(use, model, profile, arguments, key)
     service = Service(
         host=arguments.host,
         port=arguments.port,
@@ -88,6 +81,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         devices=profile.server.devices_of(0),
         register=folder,
     )
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         print(f"starting {model.name} in {profile.precision}; its log: {server.log}", flush=True)
         server.start()
@@ -101,6 +95,23 @@ def _serve(arguments: argparse.Namespace) -> int:
         return 0
     finally:
         server.stop()
+
+
+def _serve_own(
+    use: Use, model: ResolvedModel, profile: HardwareProfile, arguments: argparse.Namespace, key: str | None
+) -> int:
+    """A checkpoint that is no language model, in its workflow's own way; the same key, the same end."""
+    from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
+
+    if key is None:
+        key = secrets.token_hex(24)
+        print(f"its key, shown this once:\n\n    export {KEY_VARIABLE}={key}\n", flush=True)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        use.serve(model, profile=profile, host=arguments.host, port=arguments.port, key=key)
+    except KeyboardInterrupt:
+        print("stopping", flush=True)
+    return 0
 
 
 def find_key(file: Path | None, *, host: str) -> tuple[str | None, str | None]:

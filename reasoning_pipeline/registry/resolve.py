@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.base.validation import suggestion
-from reasoning_pipeline.data.prompts import PromptConfig
+from reasoning_pipeline.beside import PIPELINE
+from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.models.outside import folder_digests, hub_folder, require_weights
 from reasoning_pipeline.registry.record import IMPORTED, RECORD, read_record, require_unedited
@@ -33,7 +35,7 @@ class ResolvedModel:
     """Of a model from outside: what its fingerprint was computed from (files' digests, or hub name and commit)."""
 
 
-def resolve_model(reference: str, root: Path | None = None) -> ResolvedModel:
+def resolve_model(reference: str, root: Path | None = None, *, kinds: Sequence[str] = ("checkpoint",)) -> ResolvedModel:
     """Find a model by artifact name or unique prefix (`extra_rl-9c1b`), by step name (`polish`, where one checkpoint
     of the registry comes from a step so named), by folder, or by hub name (`Qwen/Qwen3-1.7B`, `…@revision`).
 
@@ -44,8 +46,8 @@ def resolve_model(reference: str, root: Path | None = None) -> ResolvedModel:
     registry = Registry(root)
     path = Path(reference).expanduser()
     if path.is_dir():
-        return _from_folder(path, root)
-    matches = [a for a in registry.artifacts() if a.record.kind == "checkpoint" and fits(a, reference)]
+        return _from_folder(path, root, kinds)
+    matches = [a for a in registry.artifacts() if a.record.kind in kinds and _fits(a, reference)]
     if len(matches) == 1:
         return _from_artifact(matches[0])
     if matches:
@@ -56,19 +58,19 @@ def resolve_model(reference: str, root: Path | None = None) -> ResolvedModel:
     known = [name for a in registry.artifacts() if a.record.kind == "checkpoint" for name in (a.name, a.record.step)]
     raise RegistryError(
         f"{reference!r} is no checkpoint in {registry.folder}, no folder and no hub name{suggestion(reference, known)}",
-        remedy="`python -m reasoning_pipeline show` lists what there is",
+        remedy=f"`{PIPELINE} show` lists what there is",
     )
 
 
-def fits(artifact: Artifact, reference: str) -> bool:
-    """Whether a person who types this may mean it: its step's name, RECIPE/STEP, or the beginning of its own name."""
+def _fits(artifact: Artifact, reference: str) -> bool:
     return reference in (artifact.record.step, f"{artifact.record.recipe}/{artifact.record.step}") or (
         len(reference) > len(artifact.record.stage) and artifact.name.startswith(reference)
     )
 
 
 def _from_artifact(artifact: Artifact) -> ResolvedModel:
-    require_weights(artifact.folder)
+    if artifact.record.kind == "checkpoint":  # of other kinds whoever knows them says what they need
+        require_weights(artifact.folder)
     require_unedited(artifact.folder)
     return ResolvedModel(
         folder=artifact.folder,
@@ -78,10 +80,10 @@ def _from_artifact(artifact: Artifact) -> ResolvedModel:
     )
 
 
-def _from_folder(folder: Path, root: Path) -> ResolvedModel:
+def _from_folder(folder: Path, root: Path, kinds: Sequence[str]) -> ResolvedModel:
     if (folder / RECORD).is_file():
         artifact = Artifact(folder, read_record(folder))
-        if artifact.record.kind != "checkpoint":
+        if artifact.record.kind not in kinds:
             raise RegistryError(f"{folder}: holds {artifact.record.kind}, not a checkpoint", remedy="name a checkpoint")
         return _from_artifact(artifact)
     require_weights(folder)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
+from reasoning_pipeline.data.config import PromptConfig
+from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.adapted import AdaptedModel
 from reasoning_pipeline.workflows.user_logs.speaking import Speaker
@@ -13,7 +14,7 @@ from reasoning_pipeline.workflows.user_logs.system import System
 
 
 def open_system(
-    folder: Path, profile: HardwareProfile, prompt: PromptConfig, *, between: Callable[[], None] = lambda: None
+    folder: Path, profile: HardwareProfile, prompt: PromptConfig | None, *, between: Callable[[], None] = lambda: None
 ) -> tuple[System, Speaker]:
     """The system, and its base model with the adapters beside it."""
     system = System.load(folder)

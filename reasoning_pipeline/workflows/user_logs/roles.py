@@ -87,7 +87,8 @@ def coverage(folder: Path | None, *, max_tokens: int, device: str, dtype: str) -
         return lambda asked: [small_world.covers(rule, prior) for rule, prior in asked]
 
     def by_model(asked: Sequence[tuple[str, Sequence[str]]]) -> list[float]:
-        from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
+        from reasoning_pipeline.data.config import PromptConfig
+        from reasoning_pipeline.data.prompts import PromptRenderer
         from reasoning_pipeline.models.reading import probability_of_yes
 
         renderer = PromptRenderer.from_folder(folder, PromptConfig(system=prompts.COVERAGE_SYSTEM))

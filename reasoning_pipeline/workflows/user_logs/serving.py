@@ -19,7 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
+from reasoning_pipeline.data.config import PromptConfig
+from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.models.description import read_json
@@ -35,10 +36,10 @@ Answering = Callable[[str, str, int], Answer]
 
 
 def serve(
-    folder: Path, profile: HardwareProfile, prompt: PromptConfig, root: Path, *, host: str, port: int, key: str
+    folder: Path, profile: HardwareProfile, prompt: PromptConfig | None, *, host: str, port: int, key: str
 ) -> None:
     """Answer until KeyboardInterrupt."""
-    with opened(folder, profile, prompt, root) as (system, speaker):
+    with opened(folder, profile, prompt) as (system, speaker):
         check(system)
         router = make_router(answering(system, speaker, profile.engine), folder.name, host=host, port=port, key=key)
         paths = ", ".join(f"{cluster}: {system.paths[cluster]}" for cluster in sorted(system.paths))
@@ -51,9 +52,7 @@ def serve(
 
 
 @contextmanager
-def opened(
-    folder: Path, profile: HardwareProfile, prompt: PromptConfig, root: Path
-) -> Iterator[tuple[System, Speaker]]:
+def opened(folder: Path, profile: HardwareProfile, prompt: PromptConfig | None) -> Iterator[tuple[System, Speaker]]:
     """The system with whoever writes for it: a server of our own, or this process."""
     if profile.engine == "transformers":
         yield open_system(folder, profile, prompt)
@@ -61,6 +60,7 @@ def opened(
     from reasoning_pipeline.rollouts.servers import register
     from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service
 
+    root = folder.resolve().parent.parent
     system = System.load(folder)
     system.device, system.dtype = profile.device, profile.precision
     configs = [read_json(path) for path in folder.glob("adapters/*/adapter_config.json")]

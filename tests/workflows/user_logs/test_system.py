@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from reasoning_pipeline.data.prompts import PromptConfig
+from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import DataError, IncompatibleModels, RegistryError
 from reasoning_pipeline.hardware.profile import load_profile
 from reasoning_pipeline.records import Decoding
