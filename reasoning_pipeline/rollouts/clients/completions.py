@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from reasoning_pipeline.records import Decoding, FinishReason
 
@@ -18,11 +18,8 @@ class GenerationRequest:
     prompt_ids: list[int]
     n: int = 1
     seed: int = 0
-    json_schema: dict[str, Any] | None = None
-    """A server writes nothing but JSON of this schema. Transformers write freely: whoever asks must be ready for any
-    text, since a completion may also be cut at its length."""
     adapter: Path | None = None
-    """The folder of a low-rank adapter over the weights that are held; a server must have been started for them."""
+    """The folder of a low-rank adapter over the weights that are held; rollouts/adapted.py alone takes one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,7 +148,6 @@ class Dispatch:
                         "prompt_ids": self.requests[index].prompt_ids,
                         "seeds": [chunk.rollouts[index, sample].seed for sample in samples],
                     }
-                    | _more(self.requests[index])
                     for index, samples in zip(chunk.indices, chunk.samples, strict=True)
                 ],
                 "sampling": self.sampling,
@@ -231,12 +230,6 @@ class Dispatch:
             self.asked.drop(chunk.server, error)
         else:
             print(f"{chunk.server.url}: already dropped ({error.message})", file=sys.stderr)
-
-
-def _more(request: GenerationRequest) -> dict[str, Any]:
-    """What few requests ask for."""
-    more = {"json_schema": request.json_schema, "adapter": request.adapter and str(request.adapter)}
-    return {name: value for name, value in more.items() if value is not None}
 
 
 def _refusal(url: str, reason: str, request: GenerationRequest) -> ServerError:

@@ -4,8 +4,7 @@ vLLM finds `RolloutEndpoint` through the entry-point group `vllm.endpoint_plugin
 request per prompt this saves the parsing, detokenising and formatting of each, lets every rollout have a seed of its
 own, and streams each rollout as it finishes, so that it can be judged while others are still being written.
 
-    POST /v1/rollouts   {"requests": [{"prompt_ids": […], "seeds": […]}, …], "sampling": {…}}; of a request also
-                        "json_schema", and "adapter", a folder below those that may be read
+    POST /v1/rollouts   {"requests": [{"prompt_ids": […], "seeds": […]}, …], "sampling": {…}}
       -> one JSON line a rollout: {"index", "sample", "token_ids", "logprobs", "finish", "version"}, or {"error"} in
          place of the last five; before the first, after the last and in every pause of 5 s: {"version", "running"}
     POST /v1/score      {"sequences": [[…], …]}  ->  {"logprobs": [[…], …], "version"}
@@ -21,15 +20,13 @@ import contextlib
 import os
 import secrets
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from vllm import SamplingParams
-from vllm.lora.request import LoRARequest
-from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+from vllm.sampling_params import RequestOutputKind
 
 from reasoning_pipeline.rollouts.clients.scoring import ROUTE as SCORING_ROUTE
 from reasoning_pipeline.rollouts.vllm.guard import BodyLimit, KeyForEveryRoute
@@ -44,8 +41,6 @@ HEARTBEAT_SECONDS = 5.0
 class _Group(msgspec.Struct):
     prompt_ids: list[int]
     seeds: list[int]
-    json_schema: dict[str, Any] | None = None
-    adapter: str | None = None
 
 
 class _Body(msgspec.Struct):
@@ -72,7 +67,6 @@ class RolloutEndpoint:
     async def init_state(self, engine_client: Any, state: Any, args: Any) -> None:
         self.engine = engine_client
         self.teacher_scoring = TeacherScoring(engine_client)
-        self.adapters: dict[str, int] = {}
         config = engine_client.vllm_config
         self.context = config.model_config.max_model_len
         self.vocabulary = config.model_config.get_vocab_size()
@@ -88,10 +82,6 @@ class RolloutEndpoint:
             _params(body.sampling, seed=0)
         except (msgspec.DecodeError, TypeError, ValueError) as error:
             return JSONResponse({"error": f"{type(error).__name__}: {str(error)[:300]}"}, 400)
-        readable = [Path(folder) for folder in readable_folders()]
-        for adapter in {group.adapter for group in body.requests if group.adapter is not None}:
-            if not any(Path(adapter).resolve().is_relative_to(folder) for folder in readable):
-                return JSONResponse({"error": f"{adapter}: adapters may not be read from there"}, 400)
         if refusal := self._refusal([group.prompt_ids for group in body.requests]):
             return JSONResponse({"error": refusal}, 400)
         return StreamingResponse(self._lines(body), media_type="application/x-ndjson")
@@ -119,16 +109,15 @@ class RolloutEndpoint:
         finished: asyncio.Queue[bytes] = asyncio.Queue()
         left = sum(len(group.seeds) for group in body.requests)
         asked = (
-            (index, sample, group, seed)
+            (index, sample, group.prompt_ids, seed)
             for index, group in enumerate(body.requests)
             for sample, seed in enumerate(group.seeds)
         )
 
         async def write() -> None:
-            for index, sample, group, seed in asked:
+            for index, sample, prompt_ids, seed in asked:
                 async with self.slots:
-                    params = _params(body.sampling, seed, group.json_schema)
-                    line = await self._rollout(group.prompt_ids, params, self._adapter(group.adapter))
+                    line = await self._rollout(prompt_ids, _params(body.sampling, seed))
                 await finished.put(_line({"index": index, "sample": sample, "version": version, **line}))
 
         writers = [asyncio.create_task(write()) for _ in range(min(left, self.at_once))]
@@ -150,18 +139,9 @@ class RolloutEndpoint:
             for writer in writers:  # the client hung up: vLLM aborts what is cancelled
                 writer.cancel()
 
-    def _adapter(self, folder: str | None) -> LoRARequest | None:
-        """vLLM reads an adapter when a request first names it, and knows it by a number from then on."""
-        if folder is None:
-            return None
-        number = self.adapters.setdefault(folder, len(self.adapters) + 1)
-        return LoRARequest(f"adapter-{number}", number, folder)
-
-    async def _rollout(
-        self, prompt_ids: list[int], params: SamplingParams, adapter: LoRARequest | None
-    ) -> dict[str, Any]:
+    async def _rollout(self, prompt_ids: list[int], params: SamplingParams) -> dict[str, Any]:
         try:
-            output = (await self._request_output(prompt_ids, params, adapter)).outputs[0]
+            output = (await self._request_output(prompt_ids, params)).outputs[0]
         except Exception as error:  # a refusal belongs to this rollout alone
             return {"error": f"{type(error).__name__}: {error}"}
         return {
@@ -193,13 +173,11 @@ class RolloutEndpoint:
             {"transfer_folder": folders[0] if folders else None, "readable": folders, "development": development}
         )
 
-    async def _request_output(
-        self, prompt_ids: list[int], params: SamplingParams, adapter: LoRARequest | None = None
-    ) -> Any:
+    async def _request_output(self, prompt_ids: list[int], params: SamplingParams) -> Any:
         final = None
         name = f"rollout-{secrets.token_hex(8)}"
         prompt = cast(Any, {"prompt_token_ids": prompt_ids})
-        async with contextlib.aclosing(self.engine.generate(prompt, params, name, lora_request=adapter)) as outputs:
+        async with contextlib.aclosing(self.engine.generate(prompt, params, name)) as outputs:
             async for output in outputs:
                 final = output
         if final is None:
@@ -207,7 +185,7 @@ class RolloutEndpoint:
         return final
 
 
-def _params(sampling: dict[str, Any], seed: int, schema: dict[str, Any] | None = None) -> SamplingParams:
+def _params(sampling: dict[str, Any], seed: int) -> SamplingParams:
     """One token's log-probability a position, in flat lists: an object for each would cost more than sending it."""
     return SamplingParams(
         seed=seed,
@@ -215,7 +193,6 @@ def _params(sampling: dict[str, Any], seed: int, schema: dict[str, Any] | None =
         flat_logprobs=True,
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
-        structured_outputs=StructuredOutputsParams(json=schema) if schema is not None else None,
         **sampling,
     )
 

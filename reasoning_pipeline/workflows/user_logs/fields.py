@@ -19,6 +19,7 @@ class AdapterTraining(Optimization):
     """The paper's settings of both adapters, as its released code has them."""
 
     learning_rate: float = Field(5e-4, gt=0)
+    """At its highest."""
     schedule: str = "cosine"  # type: ignore[assignment]
     final_learning_rate_ratio: float = Field(0.0, ge=0, le=1)
     weight_decay: float = Field(1e-4, ge=0)
@@ -33,6 +34,7 @@ class AdapterTraining(Optimization):
     train_share: float = Field(0.8, gt=0, lt=1)
     """Of a cluster's logs; the rest is held out."""
     split_seed: int = 42
+    """Which logs of a cluster are held out."""
     least_logs: int = Field(10, ge=3)
     """A cluster with fewer gets no adapter: nothing could be said about it."""
 
@@ -41,8 +43,11 @@ class Writing(AdapterTraining):
     """How the policy answers while adapters are compared, and later when it serves."""
 
     temperature: float = Field(0.1, ge=0)
+    """Of sampling."""
     max_prompt_tokens: int = Field(8192, ge=1)
+    """A longer prompt ends the step."""
     max_completion_tokens: int = Field(2048, ge=1)
+    """Of one answer."""
 
     def decoding(self) -> Decoding:
         return Decoding(temperature=self.temperature, max_tokens=self.max_completion_tokens, seed=self.split_seed)

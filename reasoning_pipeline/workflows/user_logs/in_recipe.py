@@ -21,7 +21,9 @@ class ScoreSystems(BaseModel):
     file: str | None = None
     """JSONL of queries with checks; the small world's own where none is given."""
     count: int = Field(300, ge=1)
+    """How many."""
     seed: int = 0
+    """Of the answers."""
 
 
 class ScoreSystemsSection(Section):

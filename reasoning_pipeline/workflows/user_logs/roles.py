@@ -21,7 +21,7 @@ from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.workflows.user_logs import prompts, small_world
 from reasoning_pipeline.workflows.user_logs.gap import Coverage
 from reasoning_pipeline.workflows.user_logs.logs import Log
-from reasoning_pipeline.workflows.user_logs.rules import JUDGE_SCHEMA, SCHEMA, parse_score
+from reasoning_pipeline.workflows.user_logs.rules import parse_score
 from reasoning_pipeline.workflows.user_logs.speaking import Speaker
 
 Player = Literal["model", "small_world"]
@@ -37,9 +37,11 @@ class Judging(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     by: Player = "model"
+    """A model, or the small world's program in its place."""
     samples: int = Field(3, ge=1)
     """Scores of one answer, averaged. One is drawn greedily."""
     max_tokens: int = Field(1024, ge=8)
+    """Of one text, or of one reply."""
 
 
 class Embedding(BaseModel):
@@ -50,7 +52,9 @@ class Embedding(BaseModel):
     by: Literal["model", "words"] = "model"
     """`words` is a program: a random direction for each word, summed."""
     pooling: Literal["last", "mean"] = "last"
+    """Which of the model's states stand for a text: that of its last token, or the mean."""
     max_tokens: int = Field(8192, ge=8)
+    """Of one text, or of one reply."""
 
 
 def extract(speaker: Speaker | None, logs: Sequence[Log], decoding: Decoding) -> list[tuple[str, str]]:
@@ -58,7 +62,7 @@ def extract(speaker: Speaker | None, logs: Sequence[Log], decoding: Decoding) ->
     if speaker is None:
         return [(small_world.extract(log), small_world.guess(log)) for log in logs]
     shown = [prompts.rules_from_feedback(log) for log in logs] + [prompts.rules_from_query(log) for log in logs]
-    replies = [found[0] for found in speaker.ask(shown, decoding, schema=SCHEMA)]
+    replies = [found[0] for found in speaker.ask(shown, decoding)]
     return list(zip(replies[: len(logs)], replies[len(logs) :], strict=True))
 
 
@@ -70,10 +74,10 @@ def judge(speaker: Speaker | None, config: Judging, seed: int) -> Judge:
     def by_model(asked: Sequence[tuple[str, Sequence[str], str, str]]) -> list[float | None]:
         shown = [prompts.judge(*parts) for parts in asked]
         greedy = Decoding(temperature=0.0, max_tokens=config.max_tokens, seed=seed)
-        replies = speaker.ask(shown, greedy, schema=JUDGE_SCHEMA)
+        replies = speaker.ask(shown, greedy)
         if config.samples > 1:
             drawn = Decoding(temperature=1.0, top_p=0.9, max_tokens=config.max_tokens, seed=seed)
-            more = speaker.ask(shown, drawn, n=config.samples - 1, schema=JUDGE_SCHEMA)
+            more = speaker.ask(shown, drawn, n=config.samples - 1)
             replies = [first + others for first, others in zip(replies, more, strict=True)]
         scores = [[score for reply in group if (score := parse_score(reply)) is not None] for group in replies]
         return [mean(group) if group else None for group in scores]

@@ -14,22 +14,6 @@ from typing import Any
 
 MAX_RULES, MAX_RULE_CHARACTERS = 5, 400
 MAX_REPLY_CHARACTERS = 20_000
-SCHEMA: dict[str, Any] = {
-    "type": "array",
-    "items": {"type": "string", "minLength": 1, "maxLength": MAX_RULE_CHARACTERS},
-    "maxItems": MAX_RULES,
-}
-"""What a server that decodes under a schema is given."""
-
-JUDGE_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "reason": {"type": "string", "maxLength": 600},
-        "score": {"type": "integer", "minimum": 1, "maximum": 10},
-    },
-    "required": ["reason", "score"],
-    "additionalProperties": False,
-}
 _NUMBERED = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.):])\s*")
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
 

@@ -9,28 +9,23 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.data.config import PromptConfig
-from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.hardware.profile import HardwareProfile
-from reasoning_pipeline.models.description import read_json
 from reasoning_pipeline.workflows.user_logs.logs import Log
 from reasoning_pipeline.workflows.user_logs.opening import open_system
 from reasoning_pipeline.workflows.user_logs.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs.system import Answer, System
 
 MAX_BODY_BYTES = 1_000_000
-ADAPTERS_AT_ONCE = 8
 Answering = Callable[[str, str, int], Answer]
 """(query, language, seed) -> answer."""
 
@@ -39,59 +34,21 @@ def serve(
     folder: Path, profile: HardwareProfile, prompt: PromptConfig | None, *, host: str, port: int, key: str
 ) -> None:
     """Answer until KeyboardInterrupt."""
-    with opened(folder, profile, prompt) as (system, speaker):
-        check(system)
-        router = make_router(answering(system, speaker, profile.engine), folder.name, host=host, port=port, key=key)
-        paths = ", ".join(f"{cluster}: {system.paths[cluster]}" for cluster in sorted(system.paths))
-        print(f"{folder.name} answers at http://{host}:{router.server_port}/v1/chat/completions", flush=True)
-        print(f"clusters {paths}; Ctrl-C stops it", flush=True)
-        try:
-            router.serve_forever()
-        finally:
-            router.server_close()
-
-
-@contextmanager
-def opened(folder: Path, profile: HardwareProfile, prompt: PromptConfig | None) -> Iterator[tuple[System, Speaker]]:
-    """The system with whoever writes for it: a server of our own, or this process."""
-    if profile.engine == "transformers":
-        yield open_system(folder, profile, prompt)
-        return
-    from reasoning_pipeline.rollouts.servers import register
-    from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service
-
-    root = folder.resolve().parent.parent
-    system = System.load(folder)
-    system.device, system.dtype = profile.device, profile.precision
-    configs = [read_json(path) for path in folder.glob("adapters/*/adapter_config.json")]
-    rank = max((config["r"] for config in configs), default=8)
-    loras = ("--enable-lora", "--max-lora-rank", str(max(8, 1 << (rank - 1).bit_length())))
-    arguments = (*profile.server.arguments, *loras, "--max-loras", str(min(ADAPTERS_AT_ONCE, max(1, len(configs)))))
-    limits = system.thresholds
-    server = RolloutServer(
-        system.base.resolve(),
-        profile.model_copy(update={"server": profile.server.model_copy(update={"arguments": arguments})}),
-        root / register.FOLDER / f"serve-{os.getpid()}.log",
-        readable=(system.base, folder),
-        max_model_len=bounded(system.base, limits.max_prompt_tokens + limits.max_completion_tokens),
-        service=Service(name=system.base.name, development=False),
-        devices=profile.server.devices_of(0),
-        register=root / register.FOLDER,
-    )
+    if profile.engine != "transformers":
+        raise PipelineError(
+            f"the profile {profile.name!r} writes with vLLM; a system is served by `engine: transformers` alone",
+            remedy="serve with --hardware cpu_transformers, or a profile of your own with that engine",
+        )
+    system, speaker = open_system(folder, profile, prompt)
+    check(system)
+    router = make_router(answering(system, speaker), folder.name, host=host, port=port, key=key)
+    paths = ", ".join(f"{cluster}: {system.paths[cluster]}" for cluster in sorted(system.paths))
+    print(f"{folder.name} answers at http://{host}:{router.server_port}/v1/chat/completions", flush=True)
+    print(f"clusters {paths}; Ctrl-C stops it", flush=True)
     try:
-        server.start()
-        server.wait_ready()
-        renderer = PromptRenderer.from_folder(system.base, prompt)
-        version, limit = system.base.name, limits.max_prompt_tokens
-        yield system, Speaker(server.client, renderer, version=version, max_prompt_tokens=limit)
+        router.serve_forever()
     finally:
-        server.stop()
-
-
-def bounded(folder: Path, tokens: int) -> int | None:
-    from reasoning_pipeline.models.architecture import bounded_length
-
-    return bounded_length(folder, tokens)
+        router.server_close()
 
 
 def check(system: System) -> None:
@@ -103,9 +60,9 @@ def check(system: System) -> None:
     system.route(["hello"])
 
 
-def answering(system: System, speaker: Speaker, engine: str) -> Answering:
-    """One query at a time where the model is in this process; a server takes as many as come."""
-    lock = threading.Lock() if engine == "transformers" else nullcontext()
+def answering(system: System, speaker: Speaker) -> Answering:
+    """One query at a time: the model is in this process."""
+    lock = threading.Lock()
 
     def answer(query: str, language: str, seed: int) -> Answer:
         with lock:

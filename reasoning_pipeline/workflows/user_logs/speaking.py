@@ -64,14 +64,13 @@ class Speaker:
         decoding: Decoding,
         *,
         n: int = 1,
-        schema: dict[str, Any] | None = None,
         adapter: Path | None = None,
     ) -> list[list[str]]:
         """`n` replies to each question. Equal questions get equal replies.
 
         Raises PipelineError for a prompt of more than `max_prompt_tokens` tokens.
         """
-        manner = {"decoding": asdict(decoding), "n": n, "schema": schema, "model": self.version}
+        manner: dict[str, Any] = {"decoding": asdict(decoding), "n": n, "model": self.version}
         if adapter is not None:  # by its name in its step's folder, which does not move between two tries
             manner["adapter"] = "/".join(adapter.parts[-3:])
         keys = [digest({"question": question, **manner}) for question in questions]
@@ -84,7 +83,6 @@ class Speaker:
                 prompt_ids=self._prompt(missing[key]),
                 n=n,
                 seed=seed_from(f"{decoding.seed}/{key}"),
-                json_schema=schema,
                 adapter=adapter,
             )
             for key in order

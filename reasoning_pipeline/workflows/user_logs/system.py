@@ -39,11 +39,15 @@ class Thresholds(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     mode: Mode = "uno"
+    """`uno`, or what another arm of the paper would do with the same pieces."""
     unseen_distance: float = Field(1.2, gt=0)
     """Beyond it the base answers. Normalised queries are at most 2 apart from one another."""
     temperature: float = Field(0.1, ge=0)
+    """Of sampling."""
     max_prompt_tokens: int = Field(8192, ge=1)
+    """A longer prompt ends the step."""
     max_completion_tokens: int = Field(2048, ge=1)
+    """Of one answer."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,7 +152,7 @@ def test_an_embedder_of_another_dimension_is_refused(opened, published: Path):
 
 @pytest.fixture
 def router(opened) -> Iterator[httpx.Client]:
-    server = make_router(answering(*opened, "transformers"), "uno", host="127.0.0.1", port=0, key=KEY)
+    server = make_router(answering(*opened), "uno", host="127.0.0.1", port=0, key=KEY)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     with httpx.Client(

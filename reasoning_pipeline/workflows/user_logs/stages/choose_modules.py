@@ -37,20 +37,29 @@ class Config(StageConfig):
 
     stage: Literal["choose_modules"] = "choose_modules"
     policy: ModelRef
+    """The base model: what answers, what adapters are for."""
     rules: Annotated[str, Input("rules")]
+    """Logs with their rules."""
     clusters: Annotated[str, Input("clusters")]
+    """Which log is in which cluster."""
     embedder: Annotated[str | None, Input("checkpoint")] = None
     """The model that the clusters were made with, where it was one."""
     gap: Annotated[str | None, Input("cognitive_gap")] = None
+    """The cognitive gap of each cluster; without it every gap counts as low."""
     experts: Annotated[str | None, Input("experts")] = None
+    """Experts with what their epochs won."""
     critics: Annotated[str | None, Input("critics")] = None
+    """Critics."""
     gap_threshold: float = Field(GAP, ge=0, le=1)
+    """A gap above it is high."""
     accept: float = Field(WIN_RATE, ge=0, le=1)
     """Strictly more wins than this."""
     epoch: EpochRule = "best"
+    """`last` takes each expert's last epoch, unseen: an ablation."""
     verify: bool = True
     """Off, an expert is taken without being asked what it won."""
     serving: Thresholds = Thresholds()
+    """How the system answers."""
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:

@@ -40,7 +40,9 @@ class Config(StageConfig):
 
     stage: Literal["cluster_logs"] = "cluster_logs"
     rules: Annotated[str, Input("rules")]
+    """Logs with their rules."""
     embedding: Embedding = Embedding()
+    """How texts become vectors."""
     embedder: Annotated[str | None, Input("checkpoint")] = None
     """The model that embeds, where `embedding.by: model`."""
     method: Literal["ward", "none"] = "ward"
@@ -48,6 +50,7 @@ class Config(StageConfig):
     ward_increment: float | None = Field(None, gt=0)
     """4.0, of 600 logs, where neither it nor `ward_height` is given."""
     ward_height: float | None = Field(None, gt=0)
+    """The same as a height in the dendrogram: height² / 2 = increment."""
     of_logs: int | None = Field(600, ge=1)
     """The number of logs that the increment is meant for (the paper's groups have 570 to 903); None does not scale."""
 

@@ -25,6 +25,7 @@ class Config(Evaluation):
     stage: Literal["evaluate_system"] = "evaluate_system"
     checkpoint: Annotated[str, Input("system")]
     suites: tuple[str, ...] = (SUITE,)
+    """Always the one of this workflow."""
     samples: int = Field(1, ge=1, le=1)
     file: Annotated[str | None, File()] = None
     """JSONL of queries with checks (scoring.py), relative to the recipe; the small world's own where none is given."""

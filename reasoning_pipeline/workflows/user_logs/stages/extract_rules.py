@@ -1,6 +1,6 @@
 """Rules out of logs, twice: from what the user said, and from the query alone, as anybody might have guessed.
 
-A model writes each as a JSON list, under a schema where a server decodes; what cannot be read is counted and the log
+A model writes each as a JSON list; what cannot be read is counted and the log
 set aside. Logs whose feedback holds no rule are dropped (`drop_empty`), as the paper says and its released code does
 not. The small world's extractor is a program that reads the same feedback. No label is spent.
 Try it: python -m reasoning_pipeline run recipes/smoke/extract_rules.yaml
@@ -33,13 +33,19 @@ class Config(StageConfig):
 
     stage: Literal["extract_rules"] = "extract_rules"
     logs: Annotated[str, Input("logs")]
+    """Checked logs."""
     by: Player = "model"
+    """A model, or the small world's program in its place."""
     extractor: Annotated[str | None, Input("checkpoint")] = None
     """The model that writes them, where `by: model`."""
     drop_empty: bool = True
+    """Leave logs out whose feedback holds no rule; off, they are kept and make no pair."""
     temperature: float = Field(0.1, ge=0)
+    """Of sampling."""
     max_prompt_tokens: int = Field(12_000, ge=16)
+    """A longer prompt ends the step."""
     max_completion_tokens: int = Field(1024, ge=16)
+    """Of one answer."""
 
     @property
     def generator(self) -> str | None:

@@ -33,9 +33,13 @@ class Config(StageConfig):
 
     stage: Literal["make_small_world"] = "make_small_world"
     architecture: Architecture = Architecture()
+    """Of the model."""
     learning_rate: float = Field(3e-3, gt=0)
+    """At its highest."""
     batch: int = Field(64, ge=1)
+    """Lessons of one optimizer step."""
     steps: int = Field(1500, ge=1)
+    """Optimizer steps."""
     save_every: int = Field(200, ge=1)
     """Optimizer steps between resume points."""
 

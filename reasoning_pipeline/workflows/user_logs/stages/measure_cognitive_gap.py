@@ -33,13 +33,17 @@ class Config(StageConfig):
 
     stage: Literal["measure_cognitive_gap"] = "measure_cognitive_gap"
     rules: Annotated[str, Input("rules")]
+    """Logs with their rules."""
     clusters: Annotated[str, Input("clusters")]
+    """Which log is in which cluster."""
     by: Player = "model"
+    """A model, or the small world's program in its place."""
     scorer: Annotated[str | None, Input("checkpoint")] = None
     """A model that says yes or no, where `by: model`: a reranker."""
     enabled: bool = True
     """False measures nothing: every cluster may then have an expert, if the judge agrees."""
     max_tokens: int = Field(8192, ge=64)
+    """Of one text, or of one reply."""
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:

@@ -30,7 +30,9 @@ class Config(StageConfig):
     file: Annotated[str | None, File()] = None
     """JSONL, relative to the recipe. Exactly one of `file` and `sessions`."""
     sessions: Annotated[str | None, Input("sessions")] = None
+    """Simulated ones, in the place of a file."""
     redactor: Literal["patterns", "presidio", "none"] = "patterns"
+    """What masks personal data: the form of addresses and keys, presidio, or nothing."""
     source: str = ""
     """Where the sessions come from, for those that do not say."""
     expected: int = Field(0, ge=0)

@@ -28,7 +28,9 @@ class Config(StageConfig):
 
     stage: Literal["simulate_logs"] = "simulate_logs"
     policy: ModelRef
+    """The base model: what answers, what adapters are for."""
     count: int = Field(400, ge=5)
+    """How many."""
     batch: int = Field(0, ge=0)
     """Another batch of the same users: other queries, other remarks."""
     thanks: float = Field(0.15, ge=0, le=1)

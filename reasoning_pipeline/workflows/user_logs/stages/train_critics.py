@@ -34,12 +34,19 @@ class Config(StageConfig, AdapterTraining):
 
     stage: Literal["train_critics"] = "train_critics"
     policy: ModelRef
+    """The base model: what answers, what adapters are for."""
     rules: Annotated[str, Input("rules")]
+    """Logs with their rules."""
     clusters: Annotated[str, Input("clusters")]
+    """Which log is in which cluster."""
     gap: Annotated[str | None, Input("cognitive_gap")] = None
+    """The cognitive gap of each cluster; without it every gap counts as low."""
     experts: Annotated[str | None, Input("experts")] = None
+    """Experts with what their epochs won."""
     gap_threshold: float = Field(GAP, ge=0, le=1)
+    """A gap above it is high."""
     accept: float = Field(WIN_RATE, ge=0, le=1)
+    """An expert is accepted that won strictly more than this share."""
     max_length: int = Field(8_000, ge=16)
 
     def work(self, known: Known) -> Work | None:

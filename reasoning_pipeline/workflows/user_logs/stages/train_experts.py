@@ -39,19 +39,27 @@ class Config(StageConfig, Writing):
 
     stage: Literal["train_experts"] = "train_experts"
     policy: ModelRef
+    """The base model: what answers, what adapters are for."""
     rules: Annotated[str, Input("rules")]
+    """Logs with their rules."""
     pairs: Annotated[str, Input("pairs")]
+    """Preference pairs of these logs."""
     clusters: Annotated[str, Input("clusters")]
+    """Which log is in which cluster."""
     gap: Annotated[str | None, Input("cognitive_gap")] = None
     """Clusters above `gap_threshold` start no job; without it all may."""
     gap_threshold: float = Field(GAP, ge=0, le=1)
+    """A gap above it is high."""
     judge: Annotated[str | None, Input("checkpoint")] = None
     """The model that compares, where `judging.by: model`; the policy where it is not given."""
     judging: Judging = Judging()
+    """How the judge is asked."""
     beta: float = Field(0.1, gt=0)
+    """Of DPO: how dear it is to move from the reference."""
     losses: tuple[str, ...] = ("sigmoid", "sft")
     """TRL's `loss_type` list."""
     loss_weights: tuple[float, ...] = (0.5, 0.5)
+    """One for each of `losses`."""
     separate_acceptance: bool = True
     """Half of the held-out logs choose the epoch, the other half accept it; off, all do both, as in the paper."""
 

@@ -32,18 +32,27 @@ class Config(StageConfig):
 
     stage: Literal["write_pairs"] = "write_pairs"
     policy: ModelRef
+    """The base model: what answers, what adapters are for."""
     rules: Annotated[str, Input("rules")]
+    """Logs with their rules."""
     judge: Annotated[str | None, Input("checkpoint")] = None
     """The model that judges, where `judging.by: model`; the policy where it is not given."""
     judging: Judging = Judging(samples=1)
+    """How the judge is asked."""
     styles: tuple[Literal["feedback", "rules"], ...] = Field(("feedback", "rules"), min_length=1)
+    """Contexts to rewrite from: the user's words, the rules with the draft."""
     samples: int = Field(3, ge=1)
     """Rewrites of each style."""
     temperature: float = Field(1.0, gt=0)
+    """Of sampling."""
     top_p: float = Field(0.9, gt=0, le=1)
+    """Of the rewrites."""
     require_improvement: bool = True
+    """The chosen answer must score above the logged one."""
     max_prompt_tokens: int = Field(12_000, ge=16)
+    """A longer prompt ends the step."""
     max_completion_tokens: int = Field(2048, ge=1)
+    """Of one answer."""
 
     def work(self, known: Known) -> Work | None:
         rules = known.made_by("rules")
