@@ -1,8 +1,7 @@
 """An OpenAI endpoint that routes: each query goes to an expert, to the critic's path, or to the base, and says so.
 
-In front a small router; behind it one vLLM server that holds the base and reads an adapter when it is first asked
-for, or, with `engine: transformers`, the model in this process. `routing` in the answer has path, cluster, distance,
-generations, adapter and advice.
+The base is in this process and reads an adapter when it is first asked for. `routing` in the answer has path, cluster,
+distance, generations, adapter and advice.
 """
 
 from __future__ import annotations
