@@ -22,7 +22,7 @@ from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.clients.fleet import RolloutFleet
 from reasoning_pipeline.rollouts.weights.deadline import TransferStalled, Watch
-from reasoning_pipeline.rollouts.weights.gathering import TensorInfo
+from reasoning_pipeline.rollouts.weights.gathering import TensorInfo, whole_tensors
 from reasoning_pipeline.rollouts.weights.proof import local_probe
 from reasoning_pipeline.rollouts.weights.push import WeightPush
 from reasoning_pipeline.rollouts.weights.vllm_transport import ServersAsOne, VLLMTransport
@@ -231,7 +231,9 @@ def test_a_server_whose_trainer_was_killed_in_the_middle_takes_the_next_push(pee
     assert peer.client.policy_version() == "b:1"
 
 
-def test_a_fleet_that_loses_a_server_in_a_push_pushes_again_to_the_one_left(tiny_model: Path) -> None:
+def test_a_fleet_that_loses_a_server_in_a_push_pushes_again_to_the_one_left(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scripted = ScriptedServer(), ScriptedServer()
     model = load_model(tiny_model)
     for server in scripted:
@@ -240,11 +242,23 @@ def test_a_fleet_that_loses_a_server_in_a_push_pushes_again_to_the_one_left(tiny
     fleet = RolloutFleet([lost, left])
     push = WeightPush(fleet, single_process(), Path("/dev/shm"), "float32")
     fulls: list[bool] = []
+    passed: list[int] = []
+    gathered: list[str] = []
+
+    def gather(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+        for name, tensor in whole_tensors(model):
+            gathered.append(name)
+            yield name, tensor
+
+    monkeypatch.setattr("reasoning_pipeline.rollouts.weights.push.whole_tensors", gather)
 
     def send(servers: Any, infos: Any, tensors: Any, version: str, *, full: bool) -> dict[Any, Future[None]]:
         fulls.append(full)
+        passed.append(0)
         for _ in tensors():
-            pass
+            passed[-1] += 1
+            if not full:
+                break  # other trainer processes go on gathering
         done: dict[Any, Future[None]] = {server: Future() for server in servers}
         for server, future in done.items():
             if server is lost:
@@ -258,5 +272,6 @@ def test_a_fleet_that_loses_a_server_in_a_push_pushes_again_to_the_one_left(tiny
     push.transport = SimpleNamespace(send=send, close=lambda: None)  # type: ignore[assignment]
     push.push(model, "a:1")
     assert fulls == [False, True] and fleet.servers == [left] and push.difference < 1e-4
+    assert passed[0] == 1 and len(gathered) == 2 * passed[1], "the pass that was cut off was gathered to its end"
     for server in scripted:
         server.close()

@@ -194,10 +194,9 @@ class WeightPush:
         def send() -> dict[RolloutClient, Future[None]]:
             try:
                 return self.transport.send(servers, infos, one_pass, version, full=full)
-            except Exception:
-                for _ in passes[-1] if passes else tensors():  # the other ranks are gathering, and wait for this one
+            finally:  # where it ended early the other ranks are still gathering, and wait for this one
+                for _ in passes[-1] if passes else tensors():
                     pass
-                raise
 
         sent = self._together(send)
         written = time.monotonic()
