@@ -185,7 +185,7 @@ def stale(share: float) -> Callable[[Any], Callable[[], None]]:
 def swapped(model: Any) -> Callable[[], None]:
     import torch
 
-    one, other = (model.model.layers[at].self_attn.o_proj.weight for at in (1, 2))
+    one, other = (model.model.layers[at].self_attn.o_proj.weight for at in (0, 1))
     with torch.no_grad():
         kept = one.clone()
         one.copy_(other)
