@@ -93,6 +93,8 @@ class Recipe(BaseModel):
     """Name -> what differs from the recipe's own steps, for comparisons."""
     sections: dict[str, Any] = {}
     """What stands under the keys that workflows add (sections.py), each as its section reads it."""
+    sized_for: tuple[str, ...] = ()
+    """Hardware profiles that its batches and lengths were chosen for, by name: for people, and `recipes` shows it."""
     expectation: str = ""
     """What a reader should expect of the numbers, shown at the top of the report."""
 
@@ -129,7 +131,8 @@ class Recipe(BaseModel):
         config = self.steps[step]
         for field, mark in fields_marked(type(config), Input).items():
             assert isinstance(mark, Input)
-            yield field, getattr(config, field), mark.kind
+            if (reference := getattr(config, field)) is not None:
+                yield field, reference, mark.kind
 
     def parents(self, step: str) -> list[str]:
         """Names of the steps whose output this step reads."""

@@ -70,7 +70,8 @@ class SuiteSpec(BaseModel):
     digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """`data_digest` of a local file's rows. The hub's rows are pinned by their revision, and may carry other ids."""
     known_issues: dict[str, str] = {}
-    """Id -> what is wrong with the published answer. Told beside the score; the answer stays as it was published."""
+    """Id -> what is wrong with the published answer. The answer stays as it was published; the score without these
+    problems is told beside the score."""
     preset: str = "qwen3-nonthinking"
     """Sampling settings that it is published with (`evals --preset`)."""
     max_tokens: dict[str, int] = {}
@@ -118,6 +119,13 @@ def suite_spec(name: str) -> SuiteSpec:
         return SuiteSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValidationError) as error:
         raise DataError(f"{path}: not a suite\n{error}", remedy="see the files beside it") from None
+
+
+@cache
+def known_issues() -> dict[str, str]:
+    """What is wrong with published answers, over all suites whose ids are made from the questions, so that a row of any
+    file can be recognised."""
+    return {name: what for suite in suite_names() for name, what in suite_spec(suite).known_issues.items()}
 
 
 def spec_or_own(name: str) -> SuiteSpec:
