@@ -65,6 +65,10 @@ class ServerLost(ServerError):
     exit_status = 75
 
 
+class TransferCutOff(ServerError):
+    """A push to this server ended because another one went away in it; the server itself can be pushed to again."""
+
+
 class StaleWeights(ServerError):
     """A weight push that the probe could not prove: the server does not hold the weights it was given."""
 

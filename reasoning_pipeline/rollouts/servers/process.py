@@ -31,7 +31,13 @@ from reasoning_pipeline.hardware.environment import devices_of_ours, own_environ
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.clients.client import POLICY_NAME, RolloutClient
 from reasoning_pipeline.rollouts.servers import register
-from reasoning_pipeline.rollouts.vllm.plugin import BACKENDS, FOLDERS_VARIABLE, TRANSFER_PREFIX, WORKER_EXTENSION
+from reasoning_pipeline.rollouts.vllm.plugin import (
+    BACKENDS,
+    FOLDERS_VARIABLE,
+    SILENCE_VARIABLE,
+    TRANSFER_PREFIX,
+    WORKER_EXTENSION,
+)
 
 LOG_LINES_SHOWN = 15
 SHARED_MEMORY = Path("/dev/shm")
@@ -246,6 +252,7 @@ class RolloutServer:
             "VLLM_NO_USAGE_STATS": "1",
             "VLLM_LOGGING_LEVEL": "INFO",
             FOLDERS_VARIABLE: json.dumps([str(folder.resolve()) for folder in self._readable]),
+            SILENCE_VARIABLE: str(server.silence_timeout_s),
             **owner_environment(),
         }
         if self.profile.device == "cpu":
