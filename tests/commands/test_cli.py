@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -127,6 +128,16 @@ def test_a_plan_shows_order_inputs_labels_and_what_is_done(bench: Bench, capsys:
     )
     assert "2 of 13 steps complete, evaluations included; 11 would run" in lines
     assert lines[-1] == "labels in play: 16 (first 12, second 4)"
+
+
+def test_a_plan_for_programs_has_every_step_with_its_estimate(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    recipe = str(bench.changed())
+    assert main(["plan", recipe, "--root", str(bench.root), "--hardware", "node_8x80gb", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["recipe"], found["profile"], found["not_read"]) == ("small", "node_8x80gb", {})
+    steps = {step["name"]: step for step in found["steps"]}
+    assert set(steps) == set(bench.plan().names())
+    assert steps["distill"]["complete"] is False and steps["distill"]["estimate"]["tokens_trained"] > 0
 
 
 def test_no_name_is_cut_where_the_output_is_narrow(
