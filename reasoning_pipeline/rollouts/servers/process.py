@@ -53,6 +53,8 @@ class Service:
     key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     name: str | None = None
     """Model name it answers to besides POLICY_NAME; the folder's where it is not given."""
+    also: tuple[str, ...] = ()
+    """Further names."""
     development: bool = True
     """Whether weights may be pushed. Off, it is a plain OpenAI-compatible server with our two routes."""
 
@@ -208,7 +210,7 @@ class RolloutServer:
         profile, server = self.profile, self.profile.server
         command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(self.folder)]
         command += ["--disable-uvicorn-access-log"]
-        command += ["--served-model-name", self.name, POLICY_NAME]
+        command += ["--served-model-name", self.name, *self.service.also, POLICY_NAME]
         options: dict[str, str | int | float] = {
             "host": self.service.host,
             "port": port,
