@@ -31,6 +31,7 @@ from reasoning_pipeline.recipe.stage import (
     Reads,
     Spends,
     StageConfig,
+    each_file,
     fields_marked,
 )
 from reasoning_pipeline.records import Problem
@@ -235,7 +236,7 @@ class Planner:
         identity |= {"brings": brings} if (brings := config.brings()) else {}
         for field, mark in fields_marked(type(config), File).items():
             if named := getattr(config, field):
-                digests = self._files(f"{config.stage}.{field}", named)
+                digests = each_file(named, self._file, f"{config.stage}.{field}")
                 if mark.part is not None:
                     identity[mark.part] = digests
                 else:
@@ -244,19 +245,16 @@ class Planner:
         found = self._known[key][1]
         return found
 
-    def _files(self, place: str, named: str | Sequence[str] | dict[str, str]) -> Any:
-        """Digests of the files that a field names, in the field's own form."""
-        if isinstance(named, dict):
-            return {name: self._files(f"{place}.{name}", path) for name, path in named.items()}
-        if not isinstance(named, str):
-            return [self._files(place, path) for path in named]
-        path = self.recipe.folder / Path(named).expanduser()
+    def _file(self, named: str, place: str) -> str:
+        """The digest of a file that a field names."""
+        path = self.recipe.file(named)
         if ("file", path) not in self._known:
             if not path.is_file():
                 expected = "(a relative path starts at the recipe's folder)"
                 raise RecipeError(str(self.recipe.path), [f"{place}: no file {named!r} {expected}"])
             self._known["file", path] = file_digest(path)
-        return self._known["file", path]
+        found: str = self._known["file", path]
+        return found
 
     # Inputs
 

@@ -1,4 +1,5 @@
-"""TODO"""
+"""Fields that the Configs of several stages share: how weights are updated, how rollouts are written, how large a new
+model is."""
 
 from __future__ import annotations
 

@@ -109,6 +109,10 @@ class Recipe(BaseModel):
         """Where relative paths in it start."""
         return Path(self.path).resolve().parent
 
+    def file(self, named: str) -> Path:
+        """A file as the recipe names it."""
+        return self.folder / Path(named).expanduser()
+
     @property
     def main_outcome(self) -> str | None:
         """The step that stands for the recipe's own steps; None where none of them makes a checkpoint."""

@@ -8,8 +8,9 @@ work it is; there is no registration. `run` and `StageContext` live on the heavy
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -153,6 +154,15 @@ class UsesPrompts(StageConfig):
     """Pools whose questions this step uses; no label is spent."""
 
     _one_or_many = field_validator("prompts", mode="before")(_as_tuple)
+
+
+def each_file(named: Any, change: Callable[[str, str], Any], place: str) -> Any:
+    """`change(path, place)` of every path that a field marked `File` holds, in its own form: one, a list, by name."""
+    if isinstance(named, dict):
+        return {name: each_file(path, change, f"{place}.{name}") for name, path in named.items()}
+    if isinstance(named, list | tuple):
+        return [each_file(path, change, place) for path in named]
+    return change(named, place) if named is not None else None
 
 
 def fields_marked(config: type[BaseModel], mark: type[Mark]) -> dict[str, Mark]:
