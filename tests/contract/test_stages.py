@@ -74,6 +74,7 @@ RECORDED = ("reward", "groups_mixed", "frac_reward_zero_std", "importance_ratio"
 def test_what_group_relative_learning_promises_is_in_its_metrics(
     kind: str, also: tuple[str, ...], smoke_root: Path
 ) -> None:
+    assert main(["run", str(SMOKE / f"{kind}.yaml"), "--root", str(smoke_root)]) == 0
     (folder,) = (smoke_root / "registry").glob(f"{kind}-*")
     for row in (rows := read_metrics(folder / "metrics.jsonl")):
         assert {*RECORDED, *also} <= row.keys()
