@@ -12,29 +12,22 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from reasoning_pipeline.base.fingerprint import digest, file_digest
 from reasoning_pipeline.data.pools import Pools
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.models.outside import hub_contents, hub_fingerprint, outside_folder, require_weights
 from reasoning_pipeline.models.pins import Pins
 from reasoning_pipeline.plan.graph import Plan, PlannedArm, PlannedInput, PlannedStep
+from reasoning_pipeline.plan.identity import Identities
 from reasoning_pipeline.plan.ledger import Ledger
 from reasoning_pipeline.recipe.arms import worlds
 from reasoning_pipeline.recipe.model import MAIN, STEP, Recipe, World
 from reasoning_pipeline.recipe.sections import data_source, sections
 from reasoning_pipeline.recipe.stage import (
     Evaluation,
-    File,
     Input,
-    Measures,
-    Prompts,
-    Reads,
-    Spends,
     StageConfig,
-    each_file,
     fields_marked,
 )
-from reasoning_pipeline.records import Problem
 from reasoning_pipeline.registry.record import RECORD, Spend, read_record
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import Registry
@@ -66,7 +59,7 @@ class Planner:
         source = data_source(recipe)
         data = {name: self.pins.data(config) for name, config in source.data.items()}
         self.pools = pools(replace(source, data=data), recipe.seed)
-        self.prompt = recipe.prompt.model_dump(mode="json")
+        self._identities = Identities(recipe)
         self._nodes: dict[str, PlannedStep] = {}
         self._users: dict[str, dict[tuple[str, int], None]] = {}
         self._by_fingerprint: dict[str, list[str]] = {}
@@ -76,6 +69,8 @@ class Planner:
         """Node -> suffix -> what is made of its output."""
         self._arms: list[PlannedArm] = []
         self._known: dict[Any, Any] = {}
+        self._contents: dict[str, Any] = {}
+        """Model from outside -> what is in its folder, or its name and commit."""
 
     def add_seed(self, seed: int) -> None:
         """Plan every arm under this seed."""
@@ -130,7 +125,7 @@ class Planner:
     def _place(self, world: World, ledger: Ledger, name: str, config: StageConfig, inside: dict[str, str]) -> str:
         """The node of a step: one that another arm has, or a new one."""
         inputs = tuple(self._inputs(world.recipe, config, inside))
-        identity, fingerprint = self._identity(world.recipe, ledger, config, inputs)
+        identity, fingerprint = self._identities.of(world.recipe.seed, ledger, config, inputs, self._contents)
         mine = set(inside.values())  # twins within an arm keep a name each; the runner does them once
         same = [node for node in self._by_fingerprint.get(fingerprint, ()) if node not in mine]
         if same:
@@ -149,7 +144,7 @@ class Planner:
         if suffix not in beside:
             config = config.model_copy(update=dict.fromkeys(fields_marked(type(config), Input), STEP + node))
             inputs = tuple(self._inputs(self.recipe, config, {node: node}))
-            identity, fingerprint = self._identity(self.recipe, ledger, config, inputs)
+            identity, fingerprint = self._identities.of(self.recipe.seed, ledger, config, inputs, self._contents)
             beside[suffix] = self._planned(f"{node}.{suffix}", config, inputs, identity, fingerprint, ledger)
         return beside[suffix]
 
@@ -202,60 +197,6 @@ class Planner:
                         ],
                     )
 
-    # Identity
-
-    def _identity(
-        self, recipe: Recipe, ledger: Ledger, config: StageConfig, inputs: tuple[PlannedInput, ...]
-    ) -> tuple[dict[str, Any], str]:
-        fingerprints = tuple(entry.fingerprint for entry in inputs)
-        # Arms share the objects of the steps that they do not change, so most of them are looked up here.
-        key = ("identity", id(config), recipe.seed, fingerprints)
-        if key in self._known:
-            found: tuple[dict[str, Any], str] = self._known[key][1]
-            return found
-        identity: dict[str, Any] = {
-            "stage": config.stage,
-            "stage_version": type(config).version,
-            "config": _experiment(config),
-            "inputs": {entry.field: entry.fingerprint for entry in inputs},
-            "prompt": self.prompt,
-        }
-        problems = {
-            field: {pool: _set_of(ledger.pool(pool), ledger.digest((pool,))) for pool in getattr(config, field)}
-            for mark in (Spends, Prompts, Measures)
-            for field in fields_marked(type(config), mark)
-        }
-        for field in fields_marked(type(config), Reads):
-            if data := getattr(config, field):
-                problems[field] = {data: _set_of(ledger.data(data), ledger.pools.questions_digest(data))}
-        # Parts beyond these are there only where they say something: `why` names each by its field.
-        contents = {entry.field: self._known.get(("contents", entry.reference)) for entry in inputs}
-        outside = {field: found for field, found in contents.items() if found is not None}
-        identity |= {"problems": problems} if problems else {}
-        identity |= {"outside": outside} if outside else {}
-        identity |= {"brings": brings} if (brings := config.brings()) else {}
-        for field, mark in fields_marked(type(config), File).items():
-            if named := getattr(config, field):
-                digests = each_file(named, self._file, f"{config.stage}.{field}")
-                if mark.part is not None:
-                    identity[mark.part] = digests
-                else:
-                    identity.setdefault("files", {})[field] = digests
-        self._known[key] = (config, (identity, digest(identity)))  # the config is kept, so that its id stays its own
-        found = self._known[key][1]
-        return found
-
-    def _file(self, named: str, place: str) -> str:
-        """The digest of a file that a field names."""
-        path = self.recipe.file(named)
-        if ("file", path) not in self._known:
-            if not path.is_file():
-                expected = "(a relative path starts at the recipe's folder)"
-                raise RecipeError(str(self.recipe.path), [f"{place}: no file {named!r} {expected}"])
-            self._known["file", path] = file_digest(path)
-        found: str = self._known["file", path]
-        return found
-
     # Inputs
 
     def _inputs(self, recipe: Recipe, config: StageConfig, inside: dict[str, str]) -> Iterator[PlannedInput]:
@@ -279,11 +220,11 @@ class Planner:
                 folder = local
                 model = resolve_model(str(local), self.registry.root)
                 self._known[key] = (str(model.fingerprint), None)
-                self._known["contents", reference] = model.contents
+                self._contents[reference] = model.contents
             elif reference.count("/") == 1:
                 pinned = self.pins.model(reference)
                 self._known[key] = (hub_fingerprint(pinned), None)
-                self._known["contents", reference] = hub_contents(pinned)
+                self._contents[reference] = hub_contents(pinned)
             else:  # an artifact that another recipe made; a word that names nothing is refused before anything runs
                 model = resolve_model(reference, self.registry.root)
                 self._known[key], folder = (str(model.fingerprint), model.folder.name), model.folder
@@ -301,14 +242,3 @@ def _steps(recipe: Recipe) -> Iterator[tuple[str, StageConfig]]:
         yield name, reduce(lambda changed, section: section.changed(recipe, name, changed), sections(), config)
         for section in sections():
             yield from section.after(recipe, name)
-
-
-def _experiment(config: StageConfig) -> dict[str, Any]:
-    """The config's values that are the experiment: references and paths are replaced by what they point to."""
-    hidden = {"stage", *fields_marked(type(config), Input), *fields_marked(type(config), File), "save_every"}
-    return config.model_dump(mode="json", exclude=hidden)
-
-
-def _set_of(problems: list[Problem], identity: str) -> dict[str, Any]:
-    """A set of problems as an identity holds it; the count is for people."""
-    return {"count": len(problems), "digest": identity}
