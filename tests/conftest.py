@@ -21,13 +21,14 @@ SHARED = ("smoke_root", "server", "cluster")
 """Fixtures that take long to make and serve whole folders."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of two workers, one does all tests that share such a fixture, and these come first: they take longest. All others
     go file by file."""
     ranks: dict[pytest.Item, int] = {}
     for item in items:
         used = [name for name in SHARED if name in getattr(item, "fixturenames", ())]
-        item.add_marker(pytest.mark.xdist_group(used[0] if used else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group(used[0] if used else item.location[0]))
         ranks[item] = SHARED.index(used[0]) if used else len(SHARED)
     items.sort(key=ranks.__getitem__)
 
