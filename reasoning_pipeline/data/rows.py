@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from reasoning_pipeline.base.hub import AWAY, is_commit, prepared_folder, refusal
+from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
 
@@ -41,8 +42,11 @@ class Columns(BaseModel):
     id: str | None = None
     """Without one the id is made from the question, so it survives reordering."""
     question: str | None = None
+    """Without one, the first of the usual names that is there."""
     answer: str | None = None
+    """As `question`."""
     meta: dict[str, str] = {"subject": "subject", "level": "level"}
+    """What tables may group by."""
 
 
 def jsonl_rows(path: Path) -> Iterator[Row]:
@@ -95,7 +99,7 @@ def hub_rows(
             f"data set {name!r} could not be loaded: {what}",
             remedy=remedy
             or advice
-            or "`python -m launch prefetch RECIPE` where there is network, or `source: jsonl` with a local file",
+            or f"`{LAUNCH} prefetch RECIPE` where there is network, or `source: jsonl` with a local file",
         ) from error
     # Where the hub does not answer, `datasets` reads the youngest revision that it finds, whichever was asked for.
     read = {Path(file["filename"]).parent.name for file in getattr(table, "cache_files", [])}
@@ -162,11 +166,16 @@ def read_problem(
         )
     identity = cell("id", columns.id, ID_COLUMNS, missing="")
     return Problem(
-        id=str(identity) or f"q-{hashlib.sha256(question.encode()).hexdigest()[:id_digits]}",
+        id=str(identity) or question_id(question, id_digits),
         question=question,
         answer=answer,
         meta=dict(_meta(row, columns)),
     )
+
+
+def question_id(question: str, digits: int) -> str:
+    """The id of a problem that has none, made from its question."""
+    return f"q-{hashlib.sha256(question.encode()).hexdigest()[:digits]}"
 
 
 def _cell(place: str, row: dict[str, Any], what: str, names: tuple[str, ...], missing: str | None) -> Any:

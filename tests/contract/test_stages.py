@@ -65,6 +65,7 @@ def test_the_smoke_recipes_run_with_a_real_server(smoke_root: Path) -> None:
         assert status == 0, output
 
 
+METRICS_PAGE = SMOKE.parents[1] / "docs" / "metrics.md"
 RECORDED = ("reward", "groups_mixed", "frac_reward_zero_std", "importance_ratio", "sampler_mismatch", "clip_ratio",
             "clip_ratio_low", "clip_ratio_high", "entropy", "grad_norm", "staleness")  # fmt: skip
 
@@ -79,6 +80,13 @@ def test_what_group_relative_learning_promises_is_in_its_metrics(
     for row in (rows := read_metrics(folder / "metrics.jsonl")):
         assert {*RECORDED, *also} <= row.keys()
     assert len(rows) == 2
+
+
+@pytest.mark.slow
+def test_every_column_of_their_metrics_is_documented(smoke_root: Path) -> None:
+    files = list((smoke_root / "registry").glob("*/metrics.jsonl"))
+    columns = {column for path in files for row in read_metrics(path) for column in row}
+    assert files and not {column for column in columns if f"`{column}`" not in METRICS_PAGE.read_text()}
 
 
 @pytest.mark.slow
