@@ -14,7 +14,7 @@ from typing import Any
 
 from reasoning_pipeline.base.fingerprint import digest, file_digest
 from reasoning_pipeline.data.pools import Pools
-from reasoning_pipeline.errors import RecipeError
+from reasoning_pipeline.errors import RecipeError, RegistryError
 from reasoning_pipeline.models.outside import hub_contents, hub_fingerprint, outside_folder, require_weights
 from reasoning_pipeline.models.pins import Pins
 from reasoning_pipeline.plan.graph import Plan, PlannedArm, PlannedInput, PlannedStep
@@ -280,7 +280,12 @@ class Planner:
                 parent = self._nodes[inside[reference.removeprefix(STEP)]]
                 yield PlannedInput(field, reference, parent.fingerprint, parent.name, parent.output)
             else:
-                fingerprint, artifact = self._outside(reference)
+                try:
+                    fingerprint, artifact = self._outside(reference)
+                except RegistryError as error:
+                    step = next((name for name, other in recipe.steps.items() if other is config), config.stage)
+                    place = f"{self.recipe.path}: steps.{step}.{field}"
+                    raise RegistryError(f"{place}: {error.message}", remedy=error.remedy) from error
                 yield PlannedInput(field, reference, fingerprint, None, artifact)
 
     def _outside(self, reference: str) -> tuple[str, str | None]:
