@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -177,7 +177,7 @@ def only_writer(out: Path) -> Iterator[None]:
 def _open_part(suite: Suite, renderer: PromptRenderer, manner: dict[str, Any], out: Path, samples: int) -> _Part:
     """Checks that the folder is new or a run alike, and finds what is still missing."""
     folder = out / suite.name
-    first_prompt = renderer.prompt(suite.problems[0].question)
+    first_prompt = renderer.prompt(suite.problems[0])
     settings = {
         "format": FORMAT,
         "suite": suite.name,
@@ -226,10 +226,14 @@ def _sample_missing(
     asked: list[tuple[_Part, Problem, int]] = [(part, *wanted) for part in parts for wanted in part.missing]
     if not asked:
         return
-    encoded = lru_cache(maxsize=None)(renderer.prompt_ids)  # one list a question, shared by its requests
+    encoded: dict[int, list[int]] = {}
+    """One list a problem, shared by its requests."""
+    for _, problem, _ in asked:
+        if id(problem) not in encoded:
+            encoded[id(problem)] = renderer.prompt_ids(problem)
     requests = [
         GenerationRequest(
-            prompt_ids=encoded(problem.question),
+            prompt_ids=encoded[id(problem)],
             seed=sample_seed(decoding.seed, part.suite.name, problem.id, index),
         )
         for part, problem, index in asked

@@ -8,6 +8,8 @@ further.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -79,12 +81,22 @@ class Pools:
         return [problem for pool in pools for problem in self.pool(pool)]
 
     def digest(self, pools: tuple[str, ...]) -> str:
-        """Identity of the problems in these pools: ids, questions and answers, in order."""
-        return self._once("digest", pools, lambda: digest([[p.id, p.question, p.answer] for p in self.problems(pools)]))
+        """Identity of the problems in these pools: ids, questions, answers and kept columns, in order."""
+
+        def said() -> list[list[str]]:
+            keep = {pool: self.source.data[self._owner[pool]].keep for pool in pools}
+            problems = ((pool, problem) for pool in pools for problem in self.pool(pool))
+            return [[p.id, p.question, p.answer, *_chat(p), *_kept(p, keep[pool])] for pool, p in problems]
+
+        return self._once("digest", pools, lambda: digest(said()))
 
     def questions_digest(self, name: str) -> str:
         """Identity of a data set whose answers nobody reads."""
-        return self._once("questions", name, lambda: digest([[p.id, p.question] for p in self.set(name).problems]))
+
+        def said() -> list[list[str]]:
+            return [[p.id, p.question, *_chat(p)] for p in self.set(name).problems]
+
+        return self._once("questions", name, lambda: digest(said()))
 
     def _once(self, what: str, of: Any, compute: Any) -> str:
         names = [self._owner[pool] for pool in of] if isinstance(of, tuple) else [of]
@@ -94,6 +106,17 @@ class Pools:
             self._kept[key] = compute()
         found: str = self._kept[key]
         return found
+
+
+def _chat(problem: Problem) -> list[str]:
+    """What a conversation adds to an identity; nothing for a plain question."""
+    return [] if problem.messages is None else [json.dumps(problem.messages)]
+
+
+def _kept(problem: Problem, keep: Iterable[str]) -> list[str]:
+    """What columns that rewards are handed add to an identity; nothing where none is kept."""
+    kept = {name: problem.meta.get(name) for name in keep}
+    return [json.dumps(kept, sort_keys=True)] if kept else []
 
 
 def _load(source: DataSource, name: str, seed: int) -> DataSet:
