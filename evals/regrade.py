@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from evals.judging import Finished, judge
 from evals.results import read_json
 from evals.run import only_writer, summarise_folder, write_report
@@ -19,6 +21,7 @@ from evals.samples import Sample, SampleFile, read_problems
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.rewards import Reward, RewardJudge
 from reasoning_pipeline.rollouts.clients.completions import Completion
 
 BATCH = 2_048
@@ -65,6 +68,10 @@ def _regrade_suite(folder: Path, write: bool) -> tuple[int, list[Change]]:
     before = list(file.read().values())
     if orphan := next((s.problem_id for s in before if s.problem_id not in problems), None):
         raise DataError(f"{folder}: samples of {orphan}, which problems.jsonl does not list", remedy="restore the file")
+    reward = None
+    if "reward" in settings:
+        parts = TypeAdapter(Reward).validate_python(settings["reward"]["parts"])
+        reward = RewardJudge(parts, settings.get("reward_files"))
     waiting = [
         Finished(
             file=file,
@@ -77,6 +84,7 @@ def _regrade_suite(folder: Path, write: bool) -> tuple[int, list[Change]]:
                 token_ids=[0] * s.tokens, logprobs=[], finish=s.finish, policy_version=s.policy_version
             ),
             opens_thinking=settings["opens_thinking"],
+            reward=reward,
         )
         for s in before
     ]

@@ -8,6 +8,7 @@ it is never idle while the last long answers of one suite finish.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,18 +18,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evals import results
-from evals.answer_classes import answer_classes
+from evals.answer_classes import SpelledAlike, answer_classes
 from evals.judging import Finished, judging_thread
 from evals.results import EvaluationResult, write_tables
 from evals.samples import Sample, SampleFile, add_problems, sample_seed
 from evals.summary import Summary, summarise
 from reasoning_pipeline.base.behind import Behind
 from reasoning_pipeline.base.files import write_json
+from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.base.locks import Busy, held
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Decoding, Problem
+from reasoning_pipeline.rewards import RewardJudge
 from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, Sampler
 
 Profile = Literal["strict", "lenient"]
@@ -42,7 +45,7 @@ keep that under 5 GB, and each is still several times what an engine has in flig
 
 IDENTITY = (
     *("format", "suite", "checkpoint", "fingerprint", "prompt", "first_prompt", "digests"),
-    *("decoding", "data", "verifier", "profile"),
+    *("decoding", "data", "verifier", "profile", "reward"),
 )
 """Settings that must be the same for a run to be continued."""
 
@@ -57,6 +60,7 @@ class _Part:
     settings: dict[str, Any]
     missing: list[tuple[Problem, int]]
     found: int
+    reward: RewardJudge | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +163,9 @@ def evaluate(
             _sample_missing(parts, renderer, sampler, decoding, judging)
         judge = strict if profile == "strict" else lenient
         summaries = {part.suite.name: _summarise(part, samples, profile, checkpoint, judge) for part in parts}
+        for part in parts:
+            if part.reward is not None:
+                part.reward.close()
         write_report(out)
     return EvaluationResult(checkpoint=checkpoint, folder=out, summaries=summaries)
 
@@ -190,6 +197,10 @@ def _open_part(suite: Suite, renderer: PromptRenderer, manner: dict[str, Any], o
         "set_aside": [list(pair) for pair in suite.set_aside],
         "notes": list(suite.notes),
     }
+    if (reward := suite.judge()) is not None:
+        # Columns that a function is handed are not in the data's digest, which must be that of earlier versions.
+        settings["reward"] = reward.settings() | {"columns": digest([json.dumps(p.meta) for p in suite.problems])}
+        settings["reward_files"] = suite.reward_files
     path = folder / "settings.json"
     if path.is_file():
         _refuse_other_settings(path, results.read_json(path), settings)
@@ -202,7 +213,13 @@ def _open_part(suite: Suite, renderer: PromptRenderer, manner: dict[str, Any], o
     wanted = [(problem, index) for problem in suite.problems for index in range(samples)]
     missing = [(problem, index) for problem, index in wanted if (problem.id, index) not in there]
     return _Part(
-        suite=suite, folder=folder, file=file, settings=settings, missing=missing, found=len(wanted) - len(missing)
+        suite=suite,
+        folder=folder,
+        file=file,
+        settings=settings,
+        missing=missing,
+        found=len(wanted) - len(missing),
+        reward=reward,
     )
 
 
@@ -251,6 +268,7 @@ def _sample_missing(
                 text=renderer.decode(completions[0].token_ids),
                 completion=completions[0],
                 opens_thinking=part.settings["opens_thinking"],
+                reward=part.reward,
             )
         )
 
@@ -287,7 +305,7 @@ def summarise_folder(
             remedy="run the same command again; only they are drawn",
         )
     samples_of = {p.id: [stored[p.id, index] for index in range(samples)] for p in suite.problems}
-    classes = answer_classes(samples_of, profile, judge)
+    classes = answer_classes(samples_of, profile, SpelledAlike() if settings.get("reward") else judge)
     return summarise(
         suite, samples_of, classes, checkpoint=checkpoint, profile=profile, samples=samples, settings=settings
     )

@@ -62,14 +62,20 @@ def without_files(text: str, files: Mapping[str, str]) -> tuple[str, dict[str, s
 
 
 def module_digest(module: str) -> str | None:
-    """sha256 of an installed module's source, read without importing it; None where there is no such module."""
+    """sha256 of an installed module's source; None where there is no such module."""
+    origin = module_file(module)
+    return file_digest(origin) if origin is not None else None
+
+
+def module_file(module: str) -> Path | None:
+    """An installed module's source, found without importing the module itself."""
     try:
         found = importlib.util.find_spec(module)
     except (ImportError, ValueError, AttributeError):
         return None
     if found is None or found.origin is None or not Path(found.origin).is_file():
         return None
-    return file_digest(Path(found.origin))
+    return Path(found.origin)
 
 
 def problems_of(path: Path, function: str) -> Iterator[str]:

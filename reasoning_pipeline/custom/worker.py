@@ -10,31 +10,13 @@ import importlib
 import importlib.util
 import json
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from reasoning_pipeline.base.ownership import leave_with_owner
+from reasoning_pipeline.custom.loading import fault_of, load_file
 from reasoning_pipeline.verifier.worker import serve
-
-
-def load_file(path: Path, name: str | None = None) -> ModuleType:
-    """A Python file as a module; what lies beside it can be imported by it. Whatever it raises comes out."""
-    name = name or path.stem
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None, f"{path} is no Python file"
-    if (folder := str(path.parent.resolve())) not in sys.path:
-        sys.path.insert(0, folder)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 def _load(source: str, function: str) -> Callable[..., Any]:
@@ -45,28 +27,22 @@ def _load(source: str, function: str) -> Callable[..., Any]:
     return found
 
 
-def _where(error: BaseException, source: str) -> str:
-    """`rewards.py:12: ValueError: …`, the innermost line of the code's own file where there is one."""
-    told = f"{type(error).__name__}: {error}"[:500]
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{Path(error.filename).name}:{error.lineno}: {type(error).__name__}: {error.msg}"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
-    own = [frame for frame in frames if Path(frame.filename).name == Path(source).name]
-    frame = next(reversed(own or [f for f in frames if "importlib" not in f.filename]), None)
-    return f"{Path(frame.filename).name}:{frame.lineno}: {told}" if frame is not None else told
-
-
 def main(source: str, function: str, manner: str = "") -> None:
     """Loads the code before it says that it is ready, so that no call's time pays for imports."""
     leave_with_owner()
-    try:
-        call = _load(source, function)
-    except Exception as error:
-        broken = {"fault": _where(error, source)}
-        serve(lambda _: broken)
-        return
+    loaded: list[Callable[..., Any]] = []
+    broken: list[str] = []
+
+    def prepare() -> None:
+        try:
+            loaded.append(_load(source, function))
+        except Exception as error:
+            broken.append(fault_of(error, source))
 
     def handle(request: dict[str, Any]) -> dict[str, Any]:
+        if broken:
+            return {"fault": broken[0]}
+        (call,) = loaded
         done: list[Any] = []
         try:
             if manner == "each":
@@ -78,14 +54,14 @@ def main(source: str, function: str, manner: str = "") -> None:
         except MemoryError:
             raise  # the pool's own reply: this process is spent
         except Exception as error:
-            return {"fault": _where(error, source), "at": len(done)}
+            return {"fault": fault_of(error, source), "at": len(done)}
         try:
             json.dumps(value)
         except (TypeError, ValueError) as error:
             return {"fault": f"returned a value that JSON cannot hold ({error}); plain numbers, texts, lists and dicts"}
         return {"value": value}
 
-    serve(handle)
+    serve(handle, prepare)
 
 
 if __name__ == "__main__":

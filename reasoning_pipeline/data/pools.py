@@ -21,7 +21,7 @@ from reasoning_pipeline.data.config import DataConfig, IdsFile
 from reasoning_pipeline.data.overlap import Overlap, find_overlaps
 from reasoning_pipeline.data.sources import LoadedData, load_data, stable_hash
 from reasoning_pipeline.data.suites.loading import suite_problems
-from reasoning_pipeline.data.suites.spec import spec_or_own
+from reasoning_pipeline.data.suites.spec import located, spec_or_own
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
 
@@ -144,8 +144,7 @@ def _overlaps(
     found: dict[str, list[Overlap]] = {}
     unknown: dict[str, str] = {}
     for suite, file in source.benchmarks.items():
-        spec = spec_or_own(suite)
-        path = None if file is None else source.folder / file
+        spec, path = (spec_or_own(suite), None) if file is None else located(suite, source.folder / file)
         if config.benchmark_overlap == "keep":
             unknown[suite] = "the recipe says `benchmark_overlap: keep`, so nobody looked"
         elif path is not None or (spec.hub is not None and config.source == "hub"):

@@ -73,6 +73,8 @@ class Recipe(BaseModel):
     """What `--seeds all` means: decided here, before anything is run."""
     prompt: PromptConfig = PromptConfig()
     data: dict[str, DataConfig] = {}
+    stages: tuple[str, ...] = ()
+    """Files, or folders of files, with stages of one's own: trusted code, run when the recipe is read."""
     steps: dict[str, StageConfig] = {}
     outcome: str | None = None
     """The step that stands for the main arm in comparisons; its last checkpoint where it is not given."""
@@ -90,6 +92,8 @@ class Recipe(BaseModel):
 
     path: Path
     """Where it was read from; not part of any fingerprint."""
+
+    _one_or_many = field_validator("stages", mode="before")(lambda v: (v,) if isinstance(v, str) else v)
 
     @field_validator("name")
     @classmethod

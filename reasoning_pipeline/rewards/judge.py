@@ -122,7 +122,7 @@ class RewardJudge:
 
     def settings(self) -> dict[str, Any]:
         """What says how it judges, as JSON: an evaluation is continued under equal settings only."""
-        files = {name: {"path": str(path), "digest": file_digest(path)} for name, path in self.files.items()}
+        files = {name: file_digest(path) for name, path in self.files.items()}
         return {"parts": [part.model_dump(mode="json") for part in self.reward], "files": files}
 
     def close(self) -> None:

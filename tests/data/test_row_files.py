@@ -41,9 +41,7 @@ def write(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "name", ["r.jsonl", "r.jsonl.gz", "r.json", "r.json.gz", "r.csv", "r.csv.gz", "r.parquet"]
-)
+@pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz", "r.json", "r.json.gz", "r.csv", "r.csv.gz", "r.parquet"])
 def test_every_format_holds_the_same_problems(tmp_path: Path, name: str) -> None:
     problems = load(write(tmp_path / name), keep=["x"])
     assert [(p.question, p.answer) for p in problems] == [("1+1?", "2"), ("2+2?", "4")]
@@ -169,6 +167,7 @@ def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path: Path, mon
     path.write_bytes(gzip.compress(b"\n" * (2 << 20)))
     with pytest.raises(DataError, match="unpacks to more than"):
         load(path)
+    monkeypatch.setattr(row_files, "MAX_UNPACKED_BYTES", 4 << 20)
     path.write_bytes(gzip.compress(b"x" * (2 << 20)))  # one line without end
     with pytest.raises(DataError, match="a line of more than"):
         load(path)
