@@ -1,4 +1,4 @@
-"""What a recipe says of its data: where the problems come from, and the pools that they are divided into."""
+"""What a recipe says of its data: where the problems come from, the pools they are divided into, how they are put."""
 
 from __future__ import annotations
 
@@ -27,15 +27,18 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Literal["arithmetic", "jsonl", "file", "hub"]
+    """`arithmetic` is the small world made here; `jsonl` and `file` are local rows; `hub` a data set of the hub."""
     path: str | None = None
     """`jsonl`: the file. `file`: a .jsonl, .json, .csv (.gz behind it) or .parquet, or a folder that `datasets` saved.
     Relative paths start at the recipe's folder."""
     id: str | None = None
     """`hub`: data set id."""
     revision: str | None = None
+    """`hub`: branch, tag or commit; the commit that was planned is recorded."""
     split: str = "train"
     """`hub`, and a saved folder: split. `arithmetic`: pool, validation, test or hard."""
     subset: str | None = None
+    """`hub`: configuration of the data set."""
     count: int | None = Field(None, ge=1)
     """`arithmetic`: how many problems. Elsewhere: keep only this many (by stable hash)."""
     unusable_answers: Literal["refuse", "set_aside"] = "refuse"
@@ -113,3 +116,16 @@ class DataConfig(BaseModel):
         if any(share <= 0 for share in shares):
             raise ValueError("a pool's share must be above 0")
         return self
+
+
+class PromptConfig(BaseModel):
+    """How a question is put to a model; part of a recipe, the same for every step and every evaluation of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    suffix: str = ""
+    """Appended to the question: "\\n\\nPlease reason step by step, and put your final answer within \\\\boxed{}."."""
+    system: str | None = None
+    """Message before the question, for templates that take one."""
+    thinking: bool = False
+    """Passed to the template as `enable_thinking`; Qwen3's hybrid models behave as two different models."""

@@ -42,8 +42,11 @@ class Columns(BaseModel):
     id: str | None = None
     """Without one the id is made from the question, so it survives reordering."""
     question: str | None = None
+    """Without one, the first of the usual names that is there."""
     answer: str | None = None
+    """As `question`."""
     meta: dict[str, str] = {"subject": "subject", "level": "level"}
+    """What tables may group by."""
 
 
 def jsonl_rows(path: Path, opened: Callable[[Path], IO[bytes]] = lambda path: path.open("rb")) -> Iterator[Row]:

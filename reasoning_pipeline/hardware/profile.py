@@ -7,9 +7,9 @@ recipe's, and accumulation is derived from it, printed and checked.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from reasoning_pipeline.base.files import shipped
 from reasoning_pipeline.base.validation import readable_validation
@@ -38,9 +38,13 @@ class ServerProfile(BaseModel):
     kv_cache_gib: int = Field(1, ge=1)
     """CPU builds: memory for the key-value cache."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    """GPU builds: share of a GPU that a server takes."""
     tensor_parallel: int = Field(1, ge=1)
+    """GPUs that hold one copy of the model."""
     max_sequences: int = Field(512, ge=1)
+    """Written at the same time by one server."""
     start_timeout_s: float = Field(300, gt=0)
+    """Seconds until a server must answer; then its start has failed."""
     silence_timeout_s: float = Field(120, gt=0)
     """Generation streams, with a sign of life every 5 s unless the engine is inside one forward pass; a server that is
     silent for longer is lost. Longer than the longest prefill (`--max-num-batched-tokens`) takes on slow devices."""
@@ -55,6 +59,7 @@ class ServerProfile(BaseModel):
     sleep: bool = False
     """The server gives its GPU's memory to the trainer while the optimizer works (vLLM's sleep mode, level 2)."""
     environment: dict[str, str] = {}
+    """Of every server's process."""
     arguments: tuple[str, ...] = ()
     """Further arguments of `vllm serve`."""
 
@@ -79,9 +84,11 @@ class HardwareProfile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = "cpu"
+    """Written into every record that is made here."""
     engine: Literal["vllm", "transformers"] = "vllm"
     """Who writes rollouts: a vLLM server, or `transformers` inside the trainer process where vLLM is not installed."""
     device: Literal["cpu", "cuda"] = "cpu"
+    """Where trainers compute."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the server's weights and of the trainer's forward and backward passes; master weights stay float32."""
     processes: int = Field(1, ge=1)
@@ -93,6 +100,7 @@ class HardwareProfile(BaseModel):
     micro_batch: int | None = Field(None, ge=1)
     """Rollouts per device and forward pass; None takes the whole share of the global batch at once."""
     gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more compute."""
     parallel_steps: int = Field(1, ge=1)
     """Steps run side by side where none waits for another; only without rollout servers, which hold one policy each."""
     warm_start: bool = False
@@ -112,15 +120,25 @@ class HardwareProfile(BaseModel):
     """Share of the peak that training and scoring are assumed to reach."""
     memory_bandwidth_gbs: float | None = Field(None, gt=0)
     """GB/s of one device: what bounds decoding."""
+    trackers: dict[Literal["tensorboard", "trackio", "mlflow", "wandb"], dict[str, Any]] = {}
+    """Where metrics and results are mirrored: names, or names with options of their start (docs/trackers.md)."""
     environment: dict[str, str] = {}
     """Of every step's process."""
     environment_without_server: dict[str, str] = {}
     """On top of it, for steps that need no rollout server, while none is starting: the machine is theirs alone."""
     server: ServerProfile = ServerProfile()
+    """How rollout servers are started."""
     stop_grace_s: float = Field(60, gt=0)
     """How long a step may take to save its resume point, beyond the optimizer step under way, once asked to stop."""
     slurm: SlurmProfile | None = None
+    """What a job asks Slurm for; None: this profile is not submitted."""
     setup: Setup = Setup()
+    """What a job does before its command."""
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        return {name: {} for name in value} if isinstance(value, list | tuple) else value
 
     @model_validator(mode="after")
     def _processes_need_a_launcher(self) -> HardwareProfile:

@@ -5,7 +5,7 @@ Beside its `stages/` a workflow may have three small files: `in_recipe.py` lists
 Each has a tuple `CONTRIBUTES`. No other room knows which workflows there are.
 
 Two ways lead in from outside the package. An installed one names a package that is such a folder in the entry-point
-group `reasoning_pipeline.workflows`. And a recipe names files or folders of stages in `stages:`; their contents are then
+group `reasoning_pipeline.workflows`. And a recipe names files or folders of stages in `stages:`; what they hold is then
 part of the identity of the steps that they do.
 """
 
