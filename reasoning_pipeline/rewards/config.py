@@ -38,27 +38,34 @@ class MathReward(_Part):
     """The verifier's strict profile (docs/verifier.md): 1 for an equal answer, 0 for any other."""
 
     kind: Literal["math"] = "math"
+    """Which rule judges."""
 
 
 class ExactReward(_Located):
     """1 where the answer is the reference, letter by letter up to Unicode form and white space."""
 
     kind: Literal["exact"] = "exact"
+    """Which rule judges."""
     ignore_case: bool = False
+    """Whether `paris` is `Paris`."""
 
 
 class ChoiceReward(_Located):
     """1 where the chosen letter is the reference's: `B`, `(b)`, `B. Paris`, `\\text{B}`."""
 
     kind: Literal["choice"] = "choice"
+    """Which rule judges."""
     letters: str = Field("ABCDEFGHIJ", pattern=r"^[A-Z]{2,26}$")
+    """Those that may be chosen."""
 
 
 class NumericReward(_Located):
     """1 where the number is within a tolerance of the reference: `1,204.5`, `-3/4`, `2.5e-3`, `12 %` is 12."""
 
     kind: Literal["numeric"] = "numeric"
+    """Which rule judges."""
     absolute: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """In the answer's own unit."""
     relative: float = Field(1e-9, ge=0, allow_inf_nan=False)
     """Of the reference's size; the larger of the two tolerances counts."""
 
@@ -67,6 +74,7 @@ class FormatReward(_Part):
     r"""1 where the text has the form asked for: it ended by itself and has a final `\boxed{}`; or matches `pattern`."""
 
     kind: Literal["format"] = "format"
+    """Which rule judges."""
     pattern: str | None = None
     """A regular expression for the whole text; `.` takes line ends too."""
 
@@ -84,6 +92,7 @@ class FunctionReward(_Part):
     """A function of one's own (rewards/function.py has its signature)."""
 
     kind: Literal["function"] = "function"
+    """Which rule judges."""
     function: str
     """`NAME:FUNCTION`; NAME is a key of the files beside it, or an importable module."""
     options: dict[str, Any] = {}
