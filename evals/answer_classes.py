@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evals.judging import Judge
-from evals.samples import Sample
 from reasoning_pipeline.records import Verdict
 from reasoning_pipeline.statistics.scores import RIGHT
+
+from .judging import Judge
+from .samples import Sample
 
 MOST_WRONG_SPELLINGS = 8
 """Of one problem, the most frequent first; rarer ones stay classes of their own (28 comparisons at most)."""

@@ -16,6 +16,7 @@ documented fields are part of the API, other modules are not.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,9 +132,9 @@ def evaluate(
         out: One folder a checkpoint below it; called again, it continues.
         options: Any further ones of the command line: `["--limit", "50", "--max-tokens", "1024"]`.
     """
-    from evals import cli, results
-
-    found = []
+    cli = import_module("reasoning_pipeline.beside.evals.cli")
+    results = import_module("reasoning_pipeline.beside.evals.results")
+    found: list[EvaluationResult] = []
     for checkpoint in checkpoints:
         folder = Path(out) / (Path(checkpoint).name or "checkpoint")
         given = [str(checkpoint), *(word for suite in suites for word in ("--suite", str(suite)))]

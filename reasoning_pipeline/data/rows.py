@@ -19,6 +19,7 @@ from typing import IO, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from reasoning_pipeline.base.hub import AWAY, is_commit, prepared_folder, refusal
+from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
 
@@ -99,7 +100,7 @@ def hub_rows(
             f"data set {name!r} could not be loaded: {what}",
             remedy=remedy
             or advice
-            or "`python -m launch prefetch RECIPE` where there is network, or `source: jsonl` with a local file",
+            or f"`{LAUNCH} prefetch RECIPE` where there is network, or `source: jsonl` with a local file",
         ) from error
     # Where the hub does not answer, `datasets` reads the youngest revision that it finds, whichever was asked for.
     read = {Path(file["filename"]).parent.name for file in getattr(table, "cache_files", [])}
@@ -171,7 +172,7 @@ def read_problem(
         messages = None  # one question, however it is written
     hashed = question if messages is None else json.dumps(messages, ensure_ascii=False)
     return Problem(
-        id=str(identity) or f"q-{hashlib.sha256(hashed.encode()).hexdigest()[:id_digits]}",
+        id=str(identity) or question_id(hashed, id_digits),
         question=question,
         answer=answer,
         meta=dict(_meta(row, columns)),
@@ -210,6 +211,11 @@ def value_at(row: dict[str, Any], name: str) -> Any:
         else:
             return None
     return value
+
+
+def question_id(question: str, digits: int) -> str:
+    """The id of a problem that has none, made from its question."""
+    return f"q-{hashlib.sha256(question.encode()).hexdigest()[:digits]}"
 
 
 def _cell(place: str, row: dict[str, Any], what: str, names: tuple[str, ...], missing: str | None) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.row_files import file_rows
 from reasoning_pipeline.data.rows import Row, hub_rows, read_problem
-from reasoning_pipeline.data.suites.spec import SuiteSpec, is_own_file, located, own_name
+from reasoning_pipeline.data.suites.spec import SuiteSpec, is_own_file, located, own_name, suite_names, suite_spec
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.rewards import MATH, RewardJudge, RewardPart
@@ -49,6 +49,8 @@ class Suite:
     preset: str = "qwen3-nonthinking"
     max_tokens: dict[str, int]
     notes: tuple[str, ...] = ()
+    known_issues: Mapping[str, str] = field(default_factory=dict)
+    """By problem id: what is wrong with the published answer."""
     reward: tuple[RewardPart, ...] = MATH
     reward_files: dict[str, str] = field(default_factory=dict)
 
@@ -92,7 +94,8 @@ def load_suite(name: str, *, data: Path | None = None, allow_changed: bool = Fal
     elif spec.digest is not None and spec.generator is not None and data is None and digest != spec.digest:
         objection(f"{source}: the generator no longer makes the {name} that was pinned (digest {digest[:12]})")
     ids = {problem.id for _, problem in rows}
-    notes += [f"known issue: {name}: {what}" for name, what in spec.known_issues.items() if name in ids]
+    known_issues = {issue: what for issue, what in spec.known_issues.items() if issue in ids}
+    notes += [f"known issue: {issue}: {what}" for issue, what in known_issues.items()]
     found = _without_duplicates(rows, objection, refuse=spec.hub is None or data is not None)
     # A function of one's own may judge without a reference; the other kinds set such a row aside themselves.
     needed = not isinstance(spec.reward[0], FunctionReward | FormatReward)
@@ -120,7 +123,16 @@ def load_suite(name: str, *, data: Path | None = None, allow_changed: bool = Fal
         notes=tuple(notes),
         reward=spec.reward,
         reward_files=spec.reward_files,
+        known_issues=known_issues,
     )
+
+
+def is_pinned(name: str, digest: str, source: str) -> bool:
+    """Whether rows with this digest, read from there, are those that the suite of this name was pinned with."""
+    if name not in suite_names():
+        return False
+    spec = suite_spec(name)
+    return digest == spec.digest or (spec.hub is not None and source == _source(name, spec, None))
 
 
 def suite_problems(

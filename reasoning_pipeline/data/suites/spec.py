@@ -81,7 +81,8 @@ class SuiteSpec(BaseModel):
     digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """`data_digest` of a local file's rows. The hub's rows are pinned by their revision, and may carry other ids."""
     known_issues: dict[str, str] = {}
-    """Id -> what is wrong with the published answer. Told beside the score; the answer stays as it was published."""
+    """Id -> what is wrong with the published answer. The answer stays as it was published; the score without these
+    problems is told beside the score."""
     preset: str = "qwen3-nonthinking"
     """Sampling settings that it is published with (`evals --preset`)."""
     max_tokens: dict[str, int] = {}
@@ -179,6 +180,13 @@ def files_of(path: str, folder: Path) -> dict[str, str]:
     found |= {name: str(beside / Path(file).expanduser()) for name, file in spec.reward_files.items()}
     modules = {part.parts[0] for part in spec.reward if isinstance(part, FunctionReward)} - spec.reward_files.keys()
     return found | {name: str(origin) for name in sorted(modules) if (origin := module_file(name)) is not None}
+
+
+@cache
+def known_issues() -> dict[str, str]:
+    """What is wrong with published answers, over all suites whose ids are made from the questions, so that a row of any
+    file can be recognised."""
+    return {name: what for suite in suite_names() for name, what in suite_spec(suite).known_issues.items()}
 
 
 def spec_or_own(name: str) -> SuiteSpec:

@@ -134,7 +134,7 @@ class Evaluate(Section):
         for suite in config.suites:
             if suite not in known and suite not in config.data:
                 hint = suggestion(suite, known)
-                said = f"(suites: {', '.join(known)}, or a file: .jsonl, .json, .csv, .parquet, .yaml)"
+                said = f"(suites: {', '.join(known)}, or a file)"
                 yield f"evaluate.suites: no suite is called {suite!r}{hint} {said}"
         for suite, file in config.data.items():
             yield from _own_problems(suite, recipe.folder / Path(file).expanduser())
