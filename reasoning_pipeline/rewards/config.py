@@ -167,7 +167,11 @@ def named_files(values: Any, reward: str = "reward", files: str = "reward_files"
         return values
     found: dict[str, str] = dict(values.get(files) or {})
     parts = []
-    for part in _listed(values[reward]):
+    try:
+        listed = _listed(values[reward])
+    except ValueError:
+        return values  # the field itself says so, with its place
+    for part in listed:
         given = part.model_dump() if isinstance(part, BaseModel) else dict(part)
         if given["kind"] == "function":
             given["function"], found = without_files(given["function"], found)
