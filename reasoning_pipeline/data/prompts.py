@@ -122,6 +122,19 @@ class PromptRenderer:
             remedy="mend chat_template.jinja; it may refuse the recipe's `prompt.system`",
         )
 
+    def token_behind_an_answer(self) -> int | None:
+        """The token that the template writes behind an assistant's answer: what a model that was trained with it ends
+        with. None where it writes ordinary text there, or takes no such conversation."""
+        mark = "\u2016"
+        turns = [{"role": "user", "content": "1"}, {"role": "assistant", "content": mark}]
+        try:
+            text = self._environment_template.render(messages=turns, tools=None, **self._special_token_texts)
+        except (jinja2.TemplateError, TypeError, ValueError):
+            return None
+        ids = self.tokenizer.encode(text.rpartition(mark)[2], add_special_tokens=False).ids
+        special = {number for number, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
+        return ids[0] if ids and ids[0] in special else None
+
     def prompt(self, asked: str | Problem) -> str:
         """The text a policy continues: the chat template over one user turn, or over a problem's own conversation, with
         the generation prompt. A conversation's own system message goes before the recipe's."""

@@ -271,7 +271,8 @@ def _distance(student: Path, teacher: Path) -> Finding:
     found = json.loads(done.stdout.strip().splitlines()[-1])
     to_itself, to_student = found["teacher"], found["student"]
     message = (
-        f"KL({student.name}, {teacher.name}) {to_student:.3g} nats a token on the probe, "
+        f"KL({student.name}, {teacher.name}) {to_student:.3g} nats a token "
+        f"on three fixed sentences (C2 is of rollouts), "
         f"KL({teacher.name}, itself padded) {to_itself:.1g}"
     )
     if not to_itself < found["tolerance"]:

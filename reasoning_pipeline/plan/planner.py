@@ -303,7 +303,7 @@ class Planner:
                 self._known[key] = (hub_fingerprint(pinned), None)
                 self._known["contents", reference] = hub_contents(pinned)
             else:  # an artifact that another recipe made; a word that names nothing is refused before anything runs
-                model = resolve_model(reference, self.registry.root)
+                model = resolve_model(reference, self.registry.root, newest=False)
                 self._known[key], folder = (str(model.fingerprint), model.folder.name), model.folder
             if folder is not None and (folder / RECORD).is_file():
                 self._known["spent", reference] = tuple(read_record(folder).label_spend)
