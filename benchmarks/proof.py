@@ -3,6 +3,8 @@
     MODEL                 a folder with a trained model (random weights have no probable text)
     --pushes 100          pushes of changed weights, each proved as in a run; every fifth moves ten times as far
     --hardware PROFILE    its server and transport; in bfloat16 whatever it says
+    --without-server      a second implementation in the server's place: weights held in bfloat16, attention written
+                          out, a sequence at a time, where the trainer's passes round as they go and fuse
 
 Each push moves all weights a little, as optimizer steps do. Prints the rates of the rule (root mean square of probable
 tokens against the first push) and of a simpler one (the largest of five random tokens, 0.25 nats), and what faults that
@@ -19,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.shared import where
@@ -29,6 +32,7 @@ def main() -> int:
     parser.add_argument("model", type=Path)
     parser.add_argument("--pushes", type=int, default=100)
     parser.add_argument("--hardware", default="cpu")
+    parser.add_argument("--without-server", action="store_true")
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -41,6 +45,13 @@ def main() -> int:
 
     profile = load_profile(arguments.hardware).model_copy(update={"precision": "bfloat16"})
     print(f"{where()}, {profile.name} in bfloat16, {arguments.model.name}, {arguments.pushes} pushes", flush=True)
+    if arguments.without_server:
+        accelerator = Accelerator(cpu=profile.device == "cpu", mixed_precision="bf16")
+        model = accelerator.prepare_model(load_model(arguments.model).to(accelerator.device))
+        beside = Beside(model, accelerator, arguments.model)
+        sound(beside, model, arguments.pushes)
+        faults(beside, model)
+        return 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.model.resolve()
         server = RolloutServer(folder, profile, Path(temporary) / "log", readable=(folder,), max_model_len=64)
@@ -57,6 +68,45 @@ def main() -> int:
         finally:
             server.stop()
     return 0
+
+
+class Beside:
+    """What `sound` and `faults` ask of a WeightPush and its server, answered by a copy in this process."""
+
+    def __init__(self, model: Any, accelerator: Any, folder: Path) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        from reasoning_pipeline.rollouts.weights.proof import sequences_for
+
+        self.accelerator, self.full_pushes, self.difference = accelerator, 0, 0.0
+        self.copy = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.bfloat16, attn_implementation="eager", local_files_only=True
+        ).eval()
+        self.copy.to(accelerator.device)
+        self._sequences = sequences_for(model, accelerator, "bfloat16")
+        self._usual: float | None = None
+        self.client = SimpleNamespace(servers=[self])
+
+    def push(self, model: Any, version: str) -> None:
+        from reasoning_pipeline.rollouts.weights.probe import typical_difference
+        from reasoning_pipeline.rollouts.weights.proof import local_probe
+
+        self.copy.load_state_dict(self.accelerator.unwrap_model(model).state_dict())  # rounds to bfloat16
+        ours = local_probe(model, self.accelerator, self._sequences)
+        self.difference = typical_difference(ours.logprobs, self.score(self._sequences))
+        self._usual = self.difference if self._usual is None else self._usual
+
+    def score(self, sequences: list[list[int]]) -> list[list[float]]:
+        import torch
+
+        scores = []
+        with torch.no_grad():
+            for row in sequences:
+                ids_BT = torch.tensor([row], device=self.accelerator.device)
+                logprobs_TV = self.copy(ids_BT).logits[0, :-1].float().log_softmax(-1)
+                scores.append(logprobs_TV.gather(-1, ids_BT[0, 1:, None]).squeeze(-1).tolist())
+        return scores
 
 
 def sound(push: Any, model: Any, pushes: int) -> None:
@@ -135,7 +185,7 @@ def stale(share: float) -> Callable[[Any], Callable[[], None]]:
 def swapped(model: Any) -> Callable[[], None]:
     import torch
 
-    one, other = (model.model.layers[at].self_attn.o_proj.weight for at in (1, 2))
+    one, other = (model.model.layers[at].self_attn.o_proj.weight for at in (0, 1))
     with torch.no_grad():
         kept = one.clone()
         one.copy_(other)

@@ -153,11 +153,12 @@ def _set_ends(folder: Path, chosen: str | None) -> Iterator[str]:
         number = renderer.tokenizer.token_to_id(chosen)
         if number is None:
             raise IncompatibleModels(f"--end-token {chosen!r} is no token of this model", remedy=_said(renderer))
+        before = _said(renderer)
         _write(folder / TOKENIZER, {"eos_token": chosen, "eos_token_id": number}, only=("eos_token_id",))
         _write(folder / CONFIG, {"eos_token_id": number})
         if (folder / GENERATION).is_file():
             _write(folder / GENERATION, {"eos_token_id": number})
-        yield f"end token: {chosen} ({number}), chosen; {_said(renderer)}"
+        yield f"end token: {chosen} ({number}), chosen; its files said {before}"
         return
     ends = _ends(renderer)
     written, stops = ends["chat template"], ends["tokenizer"] | ends[GENERATION]

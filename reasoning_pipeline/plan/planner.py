@@ -33,6 +33,7 @@ from reasoning_pipeline.recipe.stage import (
     StageConfig,
     fields_marked,
 )
+from reasoning_pipeline.recipe.workflows import own_stage
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.registry.record import RECORD, Spend, read_record
 from reasoning_pipeline.registry.resolve import resolve_model
@@ -244,6 +245,8 @@ class Planner:
         identity |= {"problems": problems} if problems else {}
         identity |= {"outside": outside} if outside else {}
         identity |= {"brings": brings} if (brings := config.brings()) else {}
+        if (code := own_stage(config.stage)) is not None:
+            identity["code"] = self._files(config.stage, str(code))
         for field, mark in fields_marked(type(config), File).items():
             if named := getattr(config, field):
                 digests = self._files(f"{config.stage}.{field}", named)

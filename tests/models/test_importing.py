@@ -56,7 +56,8 @@ def test_files_that_disagree_about_the_end_are_told_with_the_choice(model: Path,
     )
     assert f"--end-token '{right}'" in (refused.value.remedy or "")
     assert not list(tmp_path.glob(".out*")) and not (tmp_path / "out").exists()
-    import_folder(says(model, eos_token_id=other), tmp_path / "out", Choices(end_token=right), said="x")
+    imported = import_folder(says(model, eos_token_id=other), tmp_path / "out", Choices(end_token=right), said="x")
+    assert f"its files said tokenizer: {wrong} ({other})" in imported.notes[0]
     assert PromptRenderer.from_folder(tmp_path / "out").stop_ids == [end]
     assert json.loads((tmp_path / "out" / "config.json").read_text())["eos_token_id"] == end
 
