@@ -8,9 +8,10 @@ work it is; there is no registration. `run` and `StageContext` live on the heavy
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, TypeVar
+from pathlib import Path
+from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -101,6 +102,10 @@ class StageConfig(BaseModel):
         fingerprint."""
         return {}
 
+    def problems_in(self, folder: Path) -> Iterator[str]:
+        """What is wrong with it that only the recipe's folder shows, each begun by the field's name; runs nothing."""
+        return iter(())
+
     def lengths(self) -> tuple[int, int]:
         """(prompt, completion) tokens of the longest rollout it writes; zeros where it writes none."""
         return getattr(self, "max_prompt_tokens", 0), getattr(self, "max_completion_tokens", 0)
@@ -156,15 +161,6 @@ class UsesPrompts(StageConfig):
     """Pools whose questions this step uses; no label is spent."""
 
     _one_or_many = field_validator("prompts", mode="before")(_as_tuple)
-
-
-def each_file(named: Any, change: Callable[[str, str], Any], place: str) -> Any:
-    """`change(path, place)` of every path that a field marked `File` holds, in its own form: one, a list, by name."""
-    if isinstance(named, dict):
-        return {name: each_file(path, change, f"{place}.{name}") for name, path in named.items()}
-    if isinstance(named, list | tuple):
-        return [each_file(path, change, place) for path in named]
-    return change(named, place) if named is not None else None
 
 
 def fields_marked(config: type[BaseModel], mark: type[Mark]) -> dict[str, Mark]:

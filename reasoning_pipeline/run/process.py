@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.base.logs import new_attempt
@@ -21,7 +22,8 @@ from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.models.outside import outside_folder
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.recipe.model import Recipe
-from reasoning_pipeline.recipe.stage import File, each_file, fields_marked
+from reasoning_pipeline.recipe.stage import File, fields_marked
+from reasoning_pipeline.recipe.workflows import own_stage
 from reasoning_pipeline.registry.provenance import COMMAND_VARIABLE, command_line
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
@@ -167,6 +169,7 @@ class StepProcess:
             prompt=self.recipe.prompt,
             profile=self.profile,
             config=self._config(step),
+            stage_file=own_stage(step.config.stage),
             server_urls=server.urls if server is not None else [],
             transfer_folder=server.transfer_folder if server is not None else None,
             teacher_url=teacher.urls[0] if teacher is not None else None,
@@ -193,8 +196,15 @@ class StepProcess:
     def _config(self, step: PlannedStep) -> dict[str, object]:
         values = step.config.model_dump(mode="json")
         for name in fields_marked(type(step.config), File):  # the step's program runs in another folder
-            values[name] = each_file(values[name], lambda path, _: str(self.recipe.file(path)), name)
+            values[name] = self._whole(values[name])
         return values
+
+    def _whole(self, named: Any) -> Any:
+        if isinstance(named, dict):
+            return {name: self._whole(path) for name, path in named.items()}
+        if isinstance(named, list):
+            return [self._whole(path) for path in named]
+        return str(self.recipe.folder / Path(named).expanduser()) if named is not None else None
 
 
 def step_command(step: PlannedStep, profile: HardwareProfile, context: Path) -> list[str]:
