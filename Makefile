@@ -3,8 +3,8 @@ PYTHON ?= python3
 ACCELERATOR ?= auto
 READY := .venv/.ready
 RUN := .venv/bin/python
-# Of all but the tests that kill and freeze servers against deadlines: those run one after the other.
-WORKERS ?= -n 2 --dist loadfile
+# What is shared, and in which order, says tests/conftest.py.
+WORKERS ?= -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help setup resolve demo miniature test quick check smoke torture bench figures real-model docs slurm clean
 
@@ -17,8 +17,7 @@ miniature: $(READY) ## every arm of the paper under five seeds, on two cores: wh
 	@$(RUN) -m reasoning_pipeline run recipes/miniature.yaml --arms --seeds all --hardware cpu_side_by_side
 test: check ## everything: style, types, quick tests, real servers, real training
 	@$(RUN) -m pytest $(WORKERS) -m "not slow"
-	@$(RUN) -m pytest $(WORKERS) -m "slow and not alone"
-	@$(RUN) -m pytest -m "slow and alone"
+	@$(RUN) -m pytest $(WORKERS) -m slow
 quick: $(READY) ## style and the tests that take under a minute together
 	@.venv/bin/ruff check . && $(RUN) -m pytest $(WORKERS) -m "not slow"
 check: $(READY) ## ruff, mypy, and who may import whom

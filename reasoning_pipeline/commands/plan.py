@@ -26,9 +26,6 @@ WIDE = 110
 """Columns from which on a step takes one line."""
 
 
-SHOWN_PARTS = 3
-
-
 def add(commands: argparse._SubParsersAction) -> None:
     parser = recipe_command(commands, "plan", _plan)
     add_arm_options(parser, without="every arm")
@@ -287,13 +284,11 @@ def _sum(evaluations: list[StepEstimate]) -> StepEstimate:
 
 def parts_line(estimate: StepEstimate) -> str:
     """`63.7: optimizer 15.3, activations 12.8, weights 7.6`: the sum and its largest parts."""
-    from reasoning_pipeline.estimates.layout import GIB
+    from reasoning_pipeline.estimates.layout import GIB, largest
 
     if not estimate.trainer:
         return ABSENT
-    largest = sorted(estimate.trainer, key=lambda name: -estimate.trainer[name])[:SHOWN_PARTS]
-    shares = ", ".join(f"{name} {estimate.trainer[name] / GIB:.1f}" for name in largest)
-    return f"{estimate.trainer_bytes / GIB:.1f}: {shares}"
+    return f"{estimate.trainer_bytes / GIB:.1f}: {largest(estimate.trainer)}"
 
 
 def _server(server: ServerMemory | None) -> str:

@@ -130,6 +130,15 @@ def test_a_plan_shows_order_inputs_labels_and_what_is_done(bench: Bench, capsys:
     assert lines[-1] == "labels in play: 16 (first 12, second 4)"
 
 
+@pytest.mark.parametrize("model", ["/no/such", "./neither", "no_such_artifact"])
+def test_a_model_that_is_not_there_is_told_with_its_step_and_field(
+    bench: Bench, capsys: pytest.CaptureFixture[str], model: str
+):
+    recipe = bench.changed(lambda r: r["steps"]["teacher_rl"].update(policy=model))
+    assert main(["plan", str(recipe), "--root", str(bench.root)]) == 1
+    assert f"error: {recipe}: steps.teacher_rl.policy: " in capsys.readouterr().err
+
+
 def test_a_plan_for_programs_has_every_step_with_its_estimate(bench: Bench, capsys: pytest.CaptureFixture[str]):
     recipe = str(bench.changed())
     assert main(["plan", recipe, "--root", str(bench.root), "--hardware", "node_8x80gb", "--json"]) == 0
