@@ -10,17 +10,20 @@ OUT/SUITE/settings.json   written first: what may not change when the run is con
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.summary import Summary, scored
+from reasoning_pipeline.base.files import table, write_text
+from reasoning_pipeline.beside import EVALS
+from reasoning_pipeline.data.suites.loading import is_pinned
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.registry.differences import ABSENT, differences, shown
 from reasoning_pipeline.statistics.scores import Estimate, estimate, pool
+
+from .summary import Summary, scored
 
 POOLED = (("aime24", "aime25"),)
 """Suites that are also scored as one: thirty problems are few."""
@@ -42,16 +45,23 @@ class EvaluationResult:
 
     @property
     def pooled(self) -> dict[str, Estimate]:
-        """Suites taken together as one set of problems, where all of them are here and asked alike."""
+        """Suites taken together as one set of problems, where all of them are here, as pinned, and asked alike."""
         found: dict[str, Estimate] = {}
-        for names in POOLED:
-            parts = [self.summaries[name] for name in names if name in self.summaries]
-            if len(parts) < len(names) or any(_manner(part) != _manner(parts[0]) for part in parts):
-                continue
-            together = estimate(list(pool(*(_named_scores(part) for part in parts)).values()))
+        for name, parts in self._to_pool.items():
+            together = None if why_not_pooled(parts) else estimate(list(pool(*map(_named_scores, parts)).values()))
             if together is not None:
-                found["+".join(names)] = together
+                found[name] = together
         return found
+
+    @property
+    def not_pooled(self) -> dict[str, str]:
+        """Why suites that are all here are not taken together."""
+        return {name: why for name, parts in self._to_pool.items() if (why := why_not_pooled(parts))}
+
+    @property
+    def _to_pool(self) -> dict[str, list[Summary]]:
+        groups = [names for names in POOLED if set(names) <= set(self.summaries)]
+        return {"+".join(names): [self.summaries[name] for name in names] for names in groups}
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -60,6 +70,17 @@ class EvaluationResult:
             "summaries": {name: summary.as_json() for name, summary in self.summaries.items()},
             "pooled": {name: pooled.as_json() for name, pooled in self.pooled.items()},
         }
+
+
+def why_not_pooled(parts: Sequence[Summary]) -> str | None:
+    """What keeps these suites from being one set of problems: rows that are not the pinned ones, or another manner."""
+    for part in parts:
+        digest = part.settings["data"]["digest"]
+        if not is_pinned(part.suite, digest, part.settings["source"]):
+            return f"{part.settings['source']} is not the {part.suite} that was pinned (digest {digest[:12]})"
+    if any(_manner(part) != _manner(parts[0]) for part in parts):
+        return "the suites were asked in different ways (profile, samples, prompt or decoding)"
+    return None
 
 
 def _manner(summary: Summary) -> tuple[Any, ...]:
@@ -78,12 +99,12 @@ def load(folder: str | Path, suites: Sequence[str] | None = None) -> EvaluationR
     found = sorted(path.parent.name for path in folder.glob("*/settings.json"))
     names = list(suites) if suites is not None else found
     if not names:
-        raise DataError(f"{folder}: no evaluation here", remedy="give the folder that was --out of `python -m evals`")
+        raise DataError(f"{folder}: no evaluation here", remedy=f"give the folder that was --out of `{EVALS}`")
     unfinished = [name for name in names if not (folder / name / "summary.json").is_file()]
     if unfinished:
         raise DataError(
             f"{folder}: {', '.join(unfinished)} was not evaluated to its end",
-            remedy="run the same `python -m evals` command again; it continues where it stopped",
+            remedy=f"run the same `{EVALS}` command again; it continues where it stopped",
         )
     summaries = {name: load_summary(folder / name) for name in names}
     return EvaluationResult(checkpoint=next(iter(summaries.values())).checkpoint, folder=folder, summaries=summaries)
@@ -96,7 +117,7 @@ def load_summary(folder: Path) -> Summary:
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: not a summary of this version ({type(error).__name__}: {error})",
-            remedy="run `python -m evals regrade RUN --write` to write it again from the samples",
+            remedy=f"run `{EVALS} regrade RUN --write` to write it again from the samples",
         ) from None
 
 
@@ -123,9 +144,10 @@ def settings_that_differ(before: dict[str, Any], now: dict[str, Any], names: Seq
 
 SUMMARY_COLUMNS = (
     *("suite", "checkpoint", "problems", "samples", "mean", "se_fixed", "se_drawn", "low", "high", "interval"),
-    *("detectable_fixed", "detectable_drawn", "strict_mean", "lenient_mean"),
+    *("detectable_fixed", "detectable_drawn", "strict_mean", "lenient_mean", "mean_without_known_issues"),
     *("truncated", "no_answer", "timeout", "error", "unscored", "set_aside", "tokens_mean"),
 )
+PROBLEM_COLUMNS = ("problem", "samples", "scored", "right", "mean")
 
 
 def write_tables(result: EvaluationResult) -> None:
@@ -134,13 +156,13 @@ def write_tables(result: EvaluationResult) -> None:
     rows += [
         {"suite": name, "checkpoint": result.checkpoint} | pooled.as_json() for name, pooled in result.pooled.items()
     ]
-    _write_csv(result.folder / "summary.csv", SUMMARY_COLUMNS, rows)
+    write_text(result.folder / "summary.csv", table(SUMMARY_COLUMNS, rows))
     for summary in result.summaries.values():
-        table = [
+        problems = [
             {"problem": name, "samples": len(row), "scored": len(kept), "right": sum(kept), "mean": _mean(kept)}
             for (name, row), kept in zip(summary.scores.items(), scored(summary.scores).values(), strict=True)
         ]
-        _write_csv(result.folder / summary.suite / "problems.csv", tuple(table[0]) if table else ("problem",), table)
+        write_text(result.folder / summary.suite / "problems.csv", table(PROBLEM_COLUMNS, problems))
 
 
 def _mean(row: Sequence[float]) -> float | None:
@@ -154,19 +176,8 @@ def _summary_row(summary: Summary) -> dict[str, Any]:
         "checkpoint": summary.checkpoint,
         "strict_mean": summary.strict_mean,
         "lenient_mean": summary.lenient_mean,
+        "mean_without_known_issues": sound.mean if (sound := summary.score_without_known_issues) else None,
         "tokens_mean": summary.lengths.get("all", {}).get("mean"),
         **score,
         **summary.shares,
     }
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-
-
-def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would take for a formula is quoted: problem ids come from files of others."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
 import os
+import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 
 def shipped(package: str, folder: str = "") -> Path:
@@ -32,6 +36,20 @@ def write_text(path: Path, text: str) -> None:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """A CSV with a heading; what a row has not stays empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(row.get(name)) for name in columns} for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula is quoted: problem ids come from files of others."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
 
 
 def contents(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -62,6 +80,17 @@ def umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def share_with_group(folder: Path) -> None:
+    """Where a folder is meant for its group (`chmod g+ws`), what this process and its children make is writable for the
+    group too, whatever the umask of whoever runs it."""
+    try:
+        mode = folder.stat().st_mode
+    except OSError:
+        return
+    if mode & stat.S_ISGID and mode & stat.S_IWGRP:
+        os.umask(umask() & ~0o070)
 
 
 def sync(path: Path) -> None:

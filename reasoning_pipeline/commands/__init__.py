@@ -13,6 +13,8 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "recipes": Command("recipes", "the recipes that ship: what each is, where it runs, what it needs"),
+    "init": Command("recipes", "copy a recipe that ships, with the files it names, to change it"),
     "plan": Command("plan", "the steps in order, what they read and spend, what would run"),
     "run": Command("run", "run what is not complete; writes the report at the end"),
     "report": Command("report", "write the report of what is complete"),
@@ -30,6 +32,7 @@ COMMANDS = {
     "gc": Command("gc", "what no step of these recipes needs, and removing it"),
     "export": Command("exchange", "a checkpoint as a plain Hugging Face folder with a model card"),
     "import": Command("exchange", "bring in a model, an artifact, or another registry"),
+    "import-model": Command("exchange", "a hub name, a folder or a GGUF file as a plain model folder, checked"),
     "push": Command("exchange", "a checkpoint with its model card to the Hugging Face hub"),
     "stages": Command("stages", "the stages there are, each with what it does"),
     "serve": Command("serve", "serve a checkpoint: OpenAI-compatible, until Ctrl-C"),

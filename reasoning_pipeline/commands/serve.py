@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.commands.options import add_hardware_option, command
+from reasoning_pipeline.commands.options import add_hardware_option, command, store_of
 from reasoning_pipeline.errors import PipelineError, ServerError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.run.uses import use_of
 
     profile = load_profile(arguments.hardware)
-    model = resolve_model(arguments.checkpoint, arguments.root)
+    model = resolve_model(arguments.checkpoint, store_of(arguments))
     key, source = find_key(arguments.key_file, host=arguments.host)
     if (use := use_of(model.folder)) is not None:
         return _serve_own(use, model, arguments, key)
@@ -67,6 +67,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         port=arguments.port,
         name=model.folder.name,
+        also=_names(arguments.checkpoint, model),
         development=arguments.as_rollout_server,
         **({"key": key} if key else {}),
     )
@@ -110,6 +111,12 @@ def _serve_own(use: Use, model: ResolvedModel, arguments: argparse.Namespace, ke
     except KeyboardInterrupt:
         print("stopping", flush=True)
     return 0
+
+
+def _names(asked: str, model: ResolvedModel) -> tuple[str, ...]:
+    """What a client may call the model besides its folder's name: what was typed, and the step that made it."""
+    names = {asked, model.name.partition(" (")[0]} - {model.folder.name}
+    return tuple(sorted(name for name in names if name))
 
 
 def find_key(file: Path | None, *, host: str) -> tuple[str | None, str | None]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from reasoning_pipeline.base.fingerprint import digest, file_digest
 from reasoning_pipeline.data.pools import Pools
-from reasoning_pipeline.errors import RecipeError
+from reasoning_pipeline.errors import RecipeError, RegistryError
 from reasoning_pipeline.models.outside import hub_contents, hub_fingerprint, outside_folder, require_weights
 from reasoning_pipeline.models.pins import Pins
 from reasoning_pipeline.plan.graph import Plan, PlannedArm, PlannedInput, PlannedStep
@@ -33,24 +33,34 @@ from reasoning_pipeline.recipe.stage import (
     StageConfig,
     fields_marked,
 )
+from reasoning_pipeline.recipe.workflows import own_stage
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.registry.record import RECORD, Spend, read_record
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import Registry
 
 
-def make_plan(recipe: Recipe, root: Path, seeds: Sequence[int] = (), pools: type[Pools] = Pools) -> Plan:
+def make_plan(
+    recipe: Recipe,
+    root: Path,
+    seeds: Sequence[int] = (),
+    pools: type[Pools] = Pools,
+    *,
+    store: Path | None = None,
+) -> Plan:
     """Fingerprint every step of every arm and look up which are complete. Reads records and data, never weights.
 
     Args:
         seeds: Plan everything once under each of these seeds; the recipe's own where none is given.
+        root: Holds the recipe's run folder.
+        store: Holds the registry; `root` where it is not given.
         pools: What reads the recipe's data; `SketchedPools` where that may not be on this machine.
 
     Raises:
         RecipeError: A label would be spent twice, or a file that the recipe names is missing.
         RegistryError: A model from outside is not there.
     """
-    planner = Planner(recipe, Registry(root), pools)
+    planner = Planner(recipe, Registry(store or root), pools, root)
     for seed in seeds or (recipe.seed,):
         planner.add_seed(seed)
     return planner.plan()
@@ -59,9 +69,11 @@ def make_plan(recipe: Recipe, root: Path, seeds: Sequence[int] = (), pools: type
 class Planner:
     """Collects nodes; each file of the recipe, each model from outside and each data set is read once."""
 
-    def __init__(self, recipe: Recipe, registry: Registry, pools: type[Pools] = Pools) -> None:
-        self.recipe, self.registry = recipe, registry
-        self.pins = Pins(registry.root / recipe.name)
+    def __init__(
+        self, recipe: Recipe, registry: Registry, pools: type[Pools] = Pools, root: Path | None = None
+    ) -> None:
+        self.recipe, self.registry, self.root = recipe, registry, root or registry.root
+        self.pins = Pins(self.root / recipe.name)
         source = data_source(recipe)
         data = {name: self.pins.data(config) for name, config in source.data.items()}
         self.pools = pools(replace(source, data=data), recipe.seed)
@@ -91,7 +103,7 @@ class Planner:
         for config in self.recipe.data.values():
             self.pins.data(config)  # what was read just now for the first time has a commit since
         self.pins.save()
-        return Plan(self.recipe, self.registry, tuple(steps), tuple(self._arms), self.pins)
+        return Plan(self.recipe, self.registry, self.root, tuple(steps), tuple(self._arms), self.pins)
 
     def _with_users(self, step: PlannedStep) -> PlannedStep:
         object.__setattr__(step, "users", tuple(self._users[step.name]))  # still being built; nobody has seen it
@@ -233,6 +245,8 @@ class Planner:
         identity |= {"problems": problems} if problems else {}
         identity |= {"outside": outside} if outside else {}
         identity |= {"brings": brings} if (brings := config.brings()) else {}
+        if (code := own_stage(config.stage)) is not None:
+            identity["code"] = self._files(config.stage, str(code))
         for field, mark in fields_marked(type(config), File).items():
             if named := getattr(config, field):
                 digests = self._files(f"{config.stage}.{field}", named)
@@ -269,7 +283,12 @@ class Planner:
                 parent = self._nodes[inside[reference.removeprefix(STEP)]]
                 yield PlannedInput(field, reference, parent.fingerprint, parent.name, parent.output)
             else:
-                fingerprint, artifact = self._outside(reference)
+                try:
+                    fingerprint, artifact = self._outside(reference)
+                except RegistryError as error:
+                    step = next((name for name, other in recipe.steps.items() if other is config), config.stage)
+                    place = f"{self.recipe.path}: steps.{step}.{field}"
+                    raise RegistryError(f"{place}: {error.message}", remedy=error.remedy) from error
                 yield PlannedInput(field, reference, fingerprint, None, artifact)
 
     def _outside(self, reference: str) -> tuple[str, str | None]:
@@ -289,7 +308,7 @@ class Planner:
                 self._known[key] = (hub_fingerprint(pinned), None)
                 self._known["contents", reference] = hub_contents(pinned)
             else:  # an artifact that another recipe made; a word that names nothing is refused before anything runs
-                model = resolve_model(reference, self.registry.root)
+                model = resolve_model(reference, self.registry.root, newest=False)
                 self._known[key], folder = (str(model.fingerprint), model.folder.name), model.folder
             if folder is not None and (folder / RECORD).is_file():
                 self._known["spent", reference] = tuple(read_record(folder).label_spend)

@@ -79,6 +79,8 @@ class Recipe(BaseModel):
     """How a question is put to a model."""
     data: dict[str, DataConfig] = {}
     """Data set -> where its problems come from and the pools they are divided into."""
+    stages: tuple[str, ...] = ()
+    """Files, or folders of files, with stages of one's own: trusted code, run when the recipe is read."""
     steps: dict[str, StageConfig] = {}
     """Step -> its stage and that stage's keys; references decide what waits for what."""
     outcome: str | None = None
@@ -93,11 +95,15 @@ class Recipe(BaseModel):
     """Name -> what differs from the recipe's own steps, for comparisons."""
     sections: dict[str, Any] = {}
     """What stands under the keys that workflows add (sections.py), each as its section reads it."""
+    sized_for: tuple[str, ...] = ()
+    """Hardware profiles that its batches and lengths were chosen for, by name: for people, and `recipes` shows it."""
     expectation: str = ""
     """What a reader should expect of the numbers, shown at the top of the report."""
 
     path: Path
     """Where it was read from; not part of any fingerprint."""
+
+    _one_or_many = field_validator("stages", mode="before")(lambda v: (v,) if isinstance(v, str) else v)
 
     @field_validator("name")
     @classmethod

@@ -23,6 +23,7 @@ from reasoning_pipeline.models.outside import outside_folder
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.recipe.model import Recipe
 from reasoning_pipeline.recipe.stage import File, fields_marked
+from reasoning_pipeline.recipe.workflows import own_stage
 from reasoning_pipeline.registry.provenance import COMMAND_VARIABLE, command_line
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
@@ -52,8 +53,11 @@ class StepProcess:
 
     recipe: Recipe
     profile: HardwareProfile
-    root: Path
+    store: Path
+    """Holds registry and work folders."""
     progress: Progress
+    again: str
+    """The command line that continues."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set to have every running step save a resume point and leave: Ctrl-C reaches only the main thread."""
     killing: threading.Event = field(default_factory=threading.Event)
@@ -149,7 +153,7 @@ class StepProcess:
         return True
 
     def _how_to_continue(self) -> str:
-        return f"continue with `python -m reasoning_pipeline run {self.recipe.path}`"
+        return f"continue with `{self.again}`"
 
     def _context(
         self, plan: Plan, step: PlannedStep, work: Path, server: Servers | None, teacher: Servers | None
@@ -159,12 +163,13 @@ class StepProcess:
         return StepContext(
             name=step.name,
             label=step.output,
-            root=self.root.resolve(),
+            root=self.store.resolve(),
             work=work.resolve(),
             inputs={entry.field: input_folder(plan, step, entry.field).resolve() for entry in step.inputs},
             prompt=self.recipe.prompt,
             profile=self.profile,
             config=self._config(step),
+            stage_file=own_stage(step.config.stage),
             server_urls=server.urls if server is not None else [],
             transfer_folder=server.transfer_folder if server is not None else None,
             teacher_url=teacher.urls[0] if teacher is not None else None,

@@ -5,18 +5,19 @@ from __future__ import annotations
 from fractions import Fraction
 
 from reasoning_pipeline.verifier.answers import Answer
+from reasoning_pipeline.verifier.curves import at_one_point, cleared, difference_of_sides, is_linear
 from reasoning_pipeline.verifier.exact import NoNormalForm, normal_form
+from reasoning_pipeline.verifier.expressions import ALGEBRA
 from reasoning_pipeline.verifier.formulas import Formulas, Truth, all_of, any_of
 from reasoning_pipeline.verifier.numeric import variables
 from reasoning_pipeline.verifier.questions import names_formula, names_quantity
 from reasoning_pipeline.verifier.shapes import (
-    at_one_point,
-    difference_of_sides,
-    is_linear,
     is_name,
     is_solution,
     loose_degrees,
+    names_out_of_order,
     renamed_argument,
+    value_of_function,
 )
 from reasoning_pipeline.verifier.trees import MINUS_ONE, Tree, substitute, times, unknown_functions
 
@@ -40,6 +41,8 @@ class Equations(Formulas):
             return any_of((named, self._same_curve(gold, answer)))
         if answer[0] == "eq":
             value, holds = self._value_of(answer)
+            if gold[0] == "seq" and names_out_of_order(answer[1][0]):
+                return False  # (y, x) = (1, 2) is the pair (2, 1)
             return False if value is None else all_of((holds, self._as_list(gold, answer, value)))
         value, holds = self._value_of(gold, reference=True)
         if value is not None:
@@ -93,7 +96,11 @@ class Equations(Formulas):
         if is_name(side):
             return True
         if side[0] == "quantity":
-            return self.lenient or self.question is None or names_quantity(self.question, side[1])
+            if self.lenient:
+                return True
+            if self.question is None:  # a sum or an integral is the calculation and no name for its value
+                return ALGEBRA.isdisjoint(side[1].split())
+            return names_quantity(self.question, side[1])
         if side[0] != "expr":
             return False
         if self.lenient or self.question is None:
@@ -105,8 +112,13 @@ class Equations(Formulas):
         values = self._value_of(gold, reference=True)[0], self._value_of(answer)[0]
         if values[0] is None or values[1] is None:
             return False
-        first, second, value = gold[1][0], answer[1][0], values[1]
+        first, second = (
+            side[1][-1] if is_name(side[1][-1]) and not is_name(side[1][0]) else side[1][0] for side in (gold, answer)
+        )
+        value = values[1]
         if first == second or (first[0] == second[0] == "seq" and self._in_order(first[3], second[3])):
+            return self.same(values[0], value)
+        if value_of_function(first, second) or value_of_function(second, first):
             return self.same(values[0], value)
         renamed = renamed_argument(first, second)
         if renamed and value[0] == "expr":
@@ -115,7 +127,7 @@ class Equations(Formulas):
 
     def _same_curve(self, gold: Answer, answer: Answer) -> Truth:
         """Two equations are one when the differences of their sides are proportional."""
-        first, second = difference_of_sides(gold), difference_of_sides(answer)
+        first, second = cleared(difference_of_sides(gold)), cleared(difference_of_sides(answer))
         if first is None or second is None or not variables(first) or variables(first) != variables(second):
             return False
         if unknown_functions(first) != unknown_functions(second):
