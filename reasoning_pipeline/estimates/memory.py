@@ -17,8 +17,8 @@ from reasoning_pipeline.estimates.shapes import ModelShape
 Sharding = Literal["none", "ddp", "fsdp2", "zero2", "zero3"]
 Loss = Literal["divergence", "log_probabilities"]
 
-TILE_TOKENS, TILE_WORDS = 4096, 32768
-"""TRL's tiles: logits exist for this many tokens and words at a time (trl/kernels)."""
+TILE_TOKENS, TILE_WORDS, CPU_TILE_WORDS = 2048, 32768, 2048
+"""Logits exist for this many tokens and words at a time: sizes that training/trl_bridge.py gives TRL's kernels."""
 
 TORCH_TILES = 7
 """Without Triton, TRL computes the same tile in plain PyTorch: this many float32 copies of it exist at once."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.hardware.launcher import has_launcher, sharding_kind
 from reasoning_pipeline.hardware.profile import accumulation
+from reasoning_pipeline.training.passes import Limit
 
 if TYPE_CHECKING:
     from reasoning_pipeline.recipe.fields import Optimization
@@ -59,7 +60,13 @@ def common_arguments(config: Optimization, context: StageContext, steps: int) ->
 def batch_arguments(
     rollouts_per_step: int, context: StageContext, *, what: str = "rollouts_per_step", whole: str | None = None
 ) -> dict[str, Any]:
-    """The global batch of one optimizer step, divided over processes and passes as the profile says; `whole` says why
-    it must not be."""
-    micro, passes = accumulation(context.profile, rollouts_per_step, what=what, whole=whole)
-    return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": passes}
+    """The global batch of one optimizer step, divided over processes; `whole` says why it must not be divided. For the
+    trainer it is one batch: its passes are ours (`pass_limit`)."""
+    accumulation(context.profile, rollouts_per_step, what=what, whole=whole)
+    share = rollouts_per_step // context.profile.processes
+    return {"per_device_train_batch_size": share, "gradient_accumulation_steps": 1}
+
+
+def pass_limit(context: StageContext) -> Limit:
+    """How much one forward and backward pass of a process may hold."""
+    return Limit(rows=context.profile.micro_batch, tokens=context.profile.tokens_per_micro_batch)

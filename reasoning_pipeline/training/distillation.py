@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.loading import load_tokenizer
 from reasoning_pipeline.rollouts.weights.push import load_folder
-from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
+from reasoning_pipeline.training.arguments import batch_arguments, common_arguments, pass_limit
 from reasoning_pipeline.training.divergence import Direction
 from reasoning_pipeline.training.loop import train
 from reasoning_pipeline.training.lora import adapters
@@ -78,6 +78,7 @@ def distillation_trainer(
         processing_class=load_tokenizer(policy),
         peft_config=adapters(config),
     )
+    trainer.limit = pass_limit(context)
     if teacher is not None:
         score_with(trainer, teacher, direction)
     if isinstance(teacher, ServerTeacher):

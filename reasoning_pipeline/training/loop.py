@@ -39,10 +39,13 @@ _TRL_NAMES = {
     "grad_norm": "grad_norm",
     "completions/mean_length": "completion_tokens",
     "completions/clipped_ratio": "truncated",
-    "sampling/sampling_logp_difference/max": "sampler_mismatch",
+    "sampler_mismatch": "sampler_mismatch",
     "top_k_overlap": "top_k_overlap",
     "kl": "kl",  # GRPO with a kl_coefficient: to the start policy, TRL's estimate from the sampled tokens
     "clip_ratio/region_mean": "clip_ratio",
+    "passes": "passes",
+    "padding": "padding",
+    "imbalance": "imbalance",
 }
 
 

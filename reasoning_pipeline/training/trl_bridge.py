@@ -18,9 +18,12 @@ What it relies on, beyond the public API:
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
+from math import isnan
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,17 +34,32 @@ import trl.import_utils as trl_imports
 trl_imports.is_vllm_available = lambda *args, **kwargs: False
 
 import torch  # noqa: E402
+from accelerate.utils import DistributedType, gather_object  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
 from trl import DistillationConfig, DistillationTrainer, GRPOConfig, GRPOTrainer, SFTConfig  # noqa: E402
 from trl import SFTTrainer as TRLSFTTrainer  # noqa: E402
+from trl.kernels import chunked_divergence, chunked_logprob  # noqa: E402
+from trl.models.utils import disable_gradient_checkpointing  # noqa: E402
 from trl.trainer import distillation_trainer, grpo_trainer  # noqa: E402
-from trl.trainer.utils import maybe_gather_lm_head_ctx  # noqa: E402
+from trl.trainer import utils as trl_utils  # noqa: E402
+from trl.trainer.utils import maybe_gather_lm_head_ctx, use_adapter  # noqa: E402
 
 from reasoning_pipeline.data.prompts import PromptRenderer  # noqa: E402
 from reasoning_pipeline.errors import PipelineError  # noqa: E402
+from reasoning_pipeline.estimates.memory import CPU_TILE_WORDS, TILE_TOKENS, TILE_WORDS  # noqa: E402
 from reasoning_pipeline.rollouts.engine import TrainerEngine  # noqa: E402
+from reasoning_pipeline.training.batches import IGNORED  # noqa: E402
 from reasoning_pipeline.training.companions import Companion  # noqa: E402
 from reasoning_pipeline.training.divergence import Direction, loss_sum  # noqa: E402
+from reasoning_pipeline.training.packing import (  # noqa: E402
+    PackedRows,
+    check_kept_apart,
+    hidden_states,
+    keeping_rows_apart,
+    pack,
+)
+from reasoning_pipeline.training.passes import Division, Limit, divide, knee_of  # noqa: E402
+from reasoning_pipeline.training.rows import Row, padded, rows_of  # noqa: E402
 from reasoning_pipeline.training.sharding import (  # noqa: E402
     check_placement,
     load_for_training,
@@ -57,11 +75,22 @@ __all__ = ["DistillationConfig", "GRPOConfig", "SFTConfig"]
 grpo_trainer.create_model_from_path = lambda folder, **_: load_for_training(Path(folder))
 grpo_trainer.prepare_fsdp = shard_frozen
 
+# Only positions that count are multiplied with the head; TRL does so where it has Triton kernels.
+trl_utils._use_triton = distillation_trainer._use_triton = lambda device: True
+
 BETA: dict[Direction, float] = {"reverse": 1.0, "forward": 0.0}
 """TRL's `beta`: 1 is KL(student || teacher), 0 is KL(teacher || student), exact over the vocabulary, in tiles."""
 
 _LOGIT_TRANSFORMS = ("logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling",
                      "final_logit_softcapping")  # fmt: skip
+
+
+def _fit_tiles(device: torch.device) -> None:
+    """How many logits exist at a time: as many tokens for any length of rows, and on CPUs as few words as stay in a
+    cache (2.5 times as fast as TRL's size for a divergence over 32,768 words)."""
+    chunked_divergence.TOKEN_CHUNK_SIZE = chunked_logprob.TOKEN_CHUNK_SIZE = TILE_TOKENS
+    words = CPU_TILE_WORDS if device.type == "cpu" else TILE_WORDS
+    chunked_divergence.VOCAB_CHUNK_SIZE = trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE = words
 
 
 class _Placed:
@@ -70,6 +99,7 @@ class _Placed:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         trainer: Any = self
+        _fit_tiles(trainer.accelerator.device)
         if getattr(trainer, "teacher_model", None) is not None:
             trainer.teacher_model = shard_frozen(trainer.teacher_model, trainer.accelerator)
         trainer.add_callback(_LooksAtPlacement(trainer))
@@ -97,8 +127,164 @@ class _LooksAtPlacement(TrainerCallback):
         )
 
 
-class SFTTrainer(_Placed, TRLSFTTrainer):
-    """Hard labels."""
+@dataclass
+class _Pass:
+    """One forward and backward pass of an optimizer step, in this process."""
+
+    rows: list[Row]
+    """Empty in a process that has none left: it computes a row of nothing, so that it takes part in every collective."""
+    packed: PackedRows
+    widest: int
+    """Rows of the process that has most of them in this pass."""
+    tokens: int
+    """Completion tokens of all processes."""
+    inputs: dict[str, Any] = field(default_factory=dict)
+    """What TRL's loss is handed."""
+
+
+class _InPasses(_Placed):
+    """An optimizer step is one batch for transformers' trainer; its passes are ours, since TRL pads all of them to the
+    longest row of the batch and has as many whatever the rows' lengths."""
+
+    limit = Limit()
+    _pass: _Pass | None = None
+    """The one that is being computed. Outside of them (evaluation) TRL's trainers are as they are."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.args.gradient_accumulation_steps != 1:  # type: ignore[attr-defined]
+            raise ValueError("gradient_accumulation_steps: passes are divided by `limit`, not by the trainer")
+        self._divided: dict[str, float] = {}
+
+    def _own_rows(self, inputs: list[dict[str, Any]]) -> tuple[list[Row], dict[str, Any]]:
+        """This process's rows, and what belongs to the batch as a whole."""
+        raise NotImplementedError
+
+    def _loss_inputs(self, part: _Pass, like: Row) -> dict[str, Any]:
+        """Of TRL's loss, with all rows of the pass."""
+        raise NotImplementedError
+
+    def _before(self, passes: list[_Pass]) -> None:
+        """What all passes need before the first gradient."""
+
+    def _beside(self) -> list[Any]:
+        """Models that take part without being trained."""
+        return []
+
+    def training_step(self, model: Any, inputs: list[dict[str, Any]], num_items_in_batch: Any = None) -> torch.Tensor:
+        """All passes of an optimizer step; the sum of their losses, each divided by what the whole batch holds."""
+        trainer: Any = self
+        accelerator = trainer.accelerator
+        model.train()
+        own, whole = self._own_rows(inputs)
+        rows = own if accelerator.num_processes == 1 else gather_object(own)
+        division = divide(
+            [row.length for row in rows],
+            processes=accelerator.num_processes,
+            limit=self.limit,
+            knee=knee_of(trainer.model.config.get_text_config()),
+        )
+        self._divided = division.measured
+        total = torch.zeros((), device=accelerator.device)
+        with keeping_rows_apart(trainer.model, *self._beside()), self._weighed() as weighed:
+            passes = self._passes(division, rows, whole)
+            self._before(passes)
+            for part in passes:
+                self._pass = part
+                with self._summed(model, last=part is passes[-1]):
+                    with trainer.compute_loss_context_manager():
+                        loss = trainer.compute_loss(model, part.inputs, num_items_in_batch=whole["num_items_in_batch"])
+                    accelerator.backward(loss, **self._backward_options())
+                total += loss.detach()
+                part.inputs.clear()
+                weighed(part.tokens)
+                self._pass = None
+        if hasattr(trainer, "_step"):
+            trainer._step += 1
+        return total
+
+    def _passes(self, division: Division, rows: list[Row], whole: dict[str, Any]) -> list[_Pass]:
+        device, me = self.accelerator.device, self.accelerator.process_index  # type: ignore[attr-defined]
+        passes = []
+        for shares in division.passes:
+            mine = [rows[number] for number in shares[me]]
+            part = _Pass(
+                rows=mine,
+                packed=pack([(row.prompt_ids, row.completion_ids) for row in mine] or [([0], [0])], device),
+                widest=max(map(len, shares)),
+                tokens=sum(len(rows[number].completion_ids) for share in shares for number in share),
+            )
+            part.inputs = self._loss_inputs(part, rows[0]) | whole
+            passes.append(part)
+        return passes
+
+    @contextmanager
+    def _summed(self, model: Any, *, last: bool) -> Iterator[None]:
+        """Gradients are summed over processes in the last pass, or in each where the division asks for it."""
+        accelerator = self.accelerator  # type: ignore[attr-defined]
+        accelerator.gradient_state._set_sync_gradients(last)
+        each = accelerator.gradient_state.plugin_kwargs.get("sync_each_batch", False)
+        each = each or accelerator.distributed_type == DistributedType.DEEPSPEED
+        with nullcontext() if last or each else accelerator.no_sync(model=model):
+            yield
+
+    def _backward_options(self) -> dict[str, Any]:
+        deepspeed = self.accelerator.distributed_type == DistributedType.DEEPSPEED  # type: ignore[attr-defined]
+        return {"scale_wrt_gas": False} if deepspeed else {}
+
+    @contextmanager
+    def _weighed(self) -> Iterator[Callable[[int], None]]:
+        """What TRL measures in a pass counts by the pass's tokens; TRL's own mean would count passes."""
+        trainer: Any = self
+        outside, sums = trainer._metrics["train"], defaultdict[str, list[float]](lambda: [0.0, 0.0])
+
+        def weighed(tokens: int) -> None:
+            for name, values in trainer._metrics["train"].items():
+                for value in values:
+                    if value is not None and not isnan(value):
+                        sums[name][0] += value * tokens / len(values)
+                        sums[name][1] += tokens / len(values)
+            trainer._metrics["train"].clear()
+
+        trainer._metrics["train"] = defaultdict(list)
+        try:
+            yield weighed
+        finally:
+            trainer._metrics["train"] = outside
+        for name, (value, tokens) in sums.items():
+            if tokens:
+                outside[name].append(value / tokens)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        trainer: Any = super()
+        trainer.log(logs | self._divided, start_time)
+
+
+class SFTTrainer(_InPasses, TRLSFTTrainer):
+    """Hard labels: rows of `input_ids` and `labels`, the prompt's tokens IGNORED."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, data_collator=list, **kwargs)
+
+    def _own_rows(self, inputs: list[dict[str, Any]]) -> tuple[list[Row], dict[str, Any]]:
+        rows = []
+        for row in inputs:
+            prompt = sum(label == IGNORED for label in row["labels"])
+            rows.append(Row(row["input_ids"][:prompt], row["input_ids"][prompt:]))
+        tokens = torch.tensor(sum(len(row.completion_ids) for row in rows), device=self.accelerator.device)
+        return rows, {"num_items_in_batch": self.accelerator.reduce(tokens, reduction="sum")}
+
+    def _loss_inputs(self, part: _Pass, like: Row) -> dict[str, Any]:
+        labels = part.packed.shift_labels if part.rows else torch.full_like(part.packed.input_ids, IGNORED)
+        ids = {"input_ids": part.packed.input_ids, "position_ids": part.packed.position_ids, "shift_labels": labels}
+        return ids | part.packed.attention
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], **options: Any) -> Any:
+        inputs = {name: value for name, value in inputs.items() if name != "num_items_in_batch"}
+        loss = super().compute_loss(model, inputs, **options)
+        if self._pass is not None:
+            check_kept_apart(self.model, self._pass.packed)
+        return loss
 
 
 class _RenderedPrompts:
@@ -111,16 +297,127 @@ class _RenderedPrompts:
         return [entry.ids for entry in encoded], None, {}
 
 
-class PolicyTrainer(_RenderedPrompts, _Placed, GRPOTrainer):
-    """GRPO on rendered prompts."""
+class PolicyTrainer(_RenderedPrompts, _InPasses, GRPOTrainer):
+    """GRPO on rendered prompts. With one optimizer step a batch the policy that is trained is the one that should have
+    written: the pass itself says with which probability, and no forward pass is made for that alone."""
 
     companions: Sequence[Companion] = ()
 
+    def _own_rows(self, inputs: list[dict[str, Any]]) -> tuple[list[Row], dict[str, Any]]:
+        corrects, beta = self.vllm_importance_sampling_correction, self.beta
+        self.vllm_importance_sampling_correction, self.beta = False, 0.0
+        try:
+            batch = self._generate_and_score_completions(inputs)
+        finally:
+            self.vllm_importance_sampling_correction, self.beta = corrects, beta
+        self._rows_in_batch = len(inputs) * self.accelerator.num_processes
+        self._mismatch = torch.zeros((), device=self.accelerator.device)
+        return rows_of(batch), {"num_items_in_batch": batch["num_items_in_batch"]}
 
-class _TeacherIsHere(_Placed, DistillationTrainer):
+    def _loss_inputs(self, part: _Pass, like: Row) -> dict[str, Any]:
+        return padded(part.rows, part.widest, like, self.accelerator.device)
+
+    def _beside(self) -> list[Any]:
+        return [] if self.ref_model is None else [self.accelerator.unwrap_model(self.ref_model)]
+
+    def _before(self, passes: list[_Pass]) -> None:
+        """The start's log-probabilities, for the KL penalty."""
+        if self.beta == 0.0:
+            return
+        adapted = self.accelerator.unwrap_model(self.model) if self.ref_model is None else None
+        with torch.no_grad(), disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+            for part in passes:
+                start = self.model if self.ref_model is None else self.ref_model
+                with use_adapter(adapted, None) if adapted is not None else nullcontext():
+                    part.inputs["ref_per_token_logps"] = self._logprobs(start, part)[0]
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        # What TRL divides a pass's sum or mean by, besides; so that the passes sum up to the loss of the whole batch.
+        if self._pass is None:
+            return super()._compute_loss(model, inputs)
+        processes, widest = self.accelerator.num_processes, self._pass.widest
+        share = 1.0  # `dapo` divides by all tokens already
+        if self.loss_type in ("grpo", "dr_grpo"):
+            share = self._rows_in_batch / (processes * widest)
+        elif self.loss_type == "bnpo":
+            share = float(inputs["num_items_in_batch"]) / processes / max(int(inputs["completion_mask"].sum()), 1)
+        self.current_gradient_accumulation_steps = share
+        return super()._compute_loss(model, inputs)
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *given: Any, **asked: Any) -> tuple[Any, Any, Any]:
+        part = self._pass
+        if part is None:
+            return super()._get_per_token_logps_and_entropies(model, *given, **asked)  # type: ignore[no-any-return]
+        if asked.get("compute_aux_loss"):
+            raise PipelineError("experts that balance their load are not trained here", remedy="use a dense model")
+        logprobs_BT, entropies_BT = self._logprobs(model, part)
+        inputs = part.inputs
+        if self.vllm_importance_sampling_correction:
+            written_BT, mask_BT = inputs["sampling_per_token_logps"], inputs["completion_mask"]
+            gap_BT = torch.nan_to_num((logprobs_BT.detach() - written_BT) * mask_BT, nan=0.0)
+            bounds = self.vllm_importance_sampling_clip_min, self.vllm_importance_sampling_clip_max
+            inputs["importance_sampling_ratio"] = gap_BT.exp().clamp(*bounds)
+            if gap_BT.numel():
+                self._mismatch = torch.maximum(self._mismatch, gap_BT.abs().max())
+        return logprobs_BT, entropies_BT, None
+
+    def _logprobs(self, model: Any, part: _Pass) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Of the pass's completion tokens under a model, and its entropies where it has them; [B, T], 0 where there is
+        no token."""
+        packed, mask_BT = part.packed, part.inputs["completion_mask"].bool()
+        with self.accelerator.autocast():
+            scored = model(
+                input_ids=packed.input_ids,
+                position_ids=packed.position_ids,
+                shift_labels=packed.shift_labels,
+                fused_lm_head=True,
+                **packed.attention,
+            )
+        check_kept_apart(self.accelerator.unwrap_model(model), packed)
+
+        def spread(values_1L: torch.Tensor) -> torch.Tensor:
+            values_N = values_1L[0, packed.predicts_N]
+            spread_BT = values_N.new_zeros(mask_BT.shape).masked_scatter(mask_BT, values_N)
+            # A process without rows has a row of nothing to derive, so that its gradients are there, and zero.
+            return spread_BT if part.rows else spread_BT + 0.0 * values_N.sum()
+
+        return spread(scored.log_probs), None if scored.entropy is None else spread(scored.entropy)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Collective."""
+        if self.vllm_importance_sampling_correction and hasattr(self, "_mismatch"):
+            logs = logs | {"sampler_mismatch": self.accelerator.gather(self._mismatch).max().item()}
+        super().log(logs, start_time)
+
+
+class _Distils(_InPasses, DistillationTrainer):
+    """Either divergence, over the completion tokens of a pass end to end: [1, N], as one long row."""
+
+    companions: Sequence[Companion] = ()
+
+    def _own_rows(self, inputs: list[dict[str, Any]]) -> tuple[list[Row], dict[str, Any]]:
+        batch = self._generate_and_score_completions(inputs)
+        return rows_of(batch), {"num_items_in_batch": batch["num_items_in_batch"]}
+
+    def _loss_inputs(self, part: _Pass, like: Row) -> dict[str, Any]:
+        ids_1N = part.packed.next_N[None]
+        empty = ids_1N.new_zeros(1, 0)
+        batch = {"prompt_ids": empty, "prompt_mask": empty, "completion_ids": ids_1N}
+        batch["completion_mask"] = torch.full_like(ids_1N, int(bool(part.rows)))
+        return batch | {name: [row.columns[name] for row in part.rows] for name in like.columns}
+
+    def _beside(self) -> list[Any]:
+        return [] if self.teacher_model is None else [self.accelerator.unwrap_model(self.teacher_model)]
+
+    def _get_last_hidden_state(self, unwrapped_model: Any, *given: Any, **options: Any) -> torch.Tensor:
+        if self._pass is None:
+            return super()._get_last_hidden_state(unwrapped_model, *given, **options)  # type: ignore[no-any-return]
+        return hidden_states(unwrapped_model, self._pass.packed)[None]
+
+
+class _TeacherIsHere(_Distils):
     """The exact divergence; beside it, now and then, how far the two agree on the likeliest tokens."""
 
-    companions: Sequence[Companion] = ()
     overlap_top_k = 16
     overlap_every: int | None = 5
     """`top_k_overlap` is looked at every so many optimizer steps, and at the first and the last; None: never."""
@@ -145,14 +442,11 @@ class _TeacherIsHere(_Placed, DistillationTrainer):
     def _look(self, inputs: dict[str, Any], *given: Any) -> None:
         """`given`: what the divergence was asked of, hidden states [N, H] and heads of student and teacher first."""
         student_NH, student_head, student_bias, teacher_NH, teacher_head, teacher_bias = given[:6]
-        mask_N = inputs["completion_mask"].bool().view(-1)
-        # TRL leaves padding away on GPUs only.
-        at_M = mask_N.nonzero().squeeze(-1) if len(student_NH) == len(mask_N) else slice(None)
-        overlap_M = top_k_overlap(
-            student_NH[at_M], student_head, student_bias, teacher_NH[at_M], teacher_head, teacher_bias,
+        overlap_N = top_k_overlap(
+            student_NH, student_head, student_bias, teacher_NH, teacher_head, teacher_bias,
             top_k=self.overlap_top_k, gathered=maybe_gather_lm_head_ctx,
         )  # fmt: skip
-        here = torch.stack([overlap_M.sum(), overlap_M.new_tensor(len(overlap_M))])
+        here = torch.stack([overlap_N.sum(), overlap_N.new_tensor(len(overlap_N))])
         self._overlap = here if self._overlap is None else self._overlap + here
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -200,7 +494,7 @@ class CachedRolloutsTrainer(_TeacherIsHere):
         return [row["completion_ids"] for row in self._batch]
 
 
-class _ScoredByTeacher(_Placed, DistillationTrainer):
+class _ScoredByTeacher(_Distils):
     """The loss against a teacher that is not here: its K best words at each position, and a tail."""
 
     teacher: Teacher
@@ -208,26 +502,18 @@ class _ScoredByTeacher(_Placed, DistillationTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        pairs = zip(_unpadded(batch, "prompt"), _unpadded(batch, "completion"), strict=True)
-        batch["teacher_scores"] = self.teacher.scores(list(pairs))
+        batch["teacher_scores"] = self.teacher.scores([(row.prompt_ids, row.completion_ids) for row in rows_of(batch)])
         return batch
 
     def _compute_loss(
         self, unwrapped_student: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        mask_BT = inputs["completion_mask"].bool()
-        hidden_BTH = self._get_last_hidden_state(
-            unwrapped_student,
-            torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1),
-            torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1),
-            mask_BT.shape[1],
-        )
+        mask_N = inputs["completion_mask"][0].bool()
+        hidden_NH = self._get_last_hidden_state(unwrapped_student)[0]
         head = unwrapped_student.get_output_embeddings()
         weight, bias = (p.full_tensor() if hasattr(p, "full_tensor") else p for p in (head.weight, head.bias))
-        ids_NK, teacher_NK = self._teacher_words(inputs, mask_BT)
-        student_NK, entropy_N = logprobs_at(
-            hidden_BTH[mask_BT], weight, bias, ids_NK, gathered=maybe_gather_lm_head_ctx
-        )
+        ids_NK, teacher_NK = self._teacher_words(inputs, mask_N)
+        student_NK, entropy_N = logprobs_at(hidden_NH[mask_N], weight, bias, ids_NK, gathered=maybe_gather_lm_head_ctx)
         vocabulary = unwrapped_student.config.get_text_config().vocab_size  # a sharded head has no length of its own
         loss = loss_sum(
             student_NK, teacher_NK, top_k=self.teacher.top_k, vocabulary=vocabulary, direction=self.direction
@@ -235,16 +521,19 @@ class _ScoredByTeacher(_Placed, DistillationTrainer):
         divisor = loss.tokens.clamp(min=1) if num_items_in_batch is None else num_items_in_batch
         return loss.total / divisor, entropy_N.sum(), loss.tokens
 
-    def _teacher_words(self, inputs: dict[str, Any], mask_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _teacher_words(self, inputs: dict[str, Any], mask_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Word ids and the teacher's log-probabilities [N, K] of the batch's tokens; the sampled ones where K = 0."""
-        scores = inputs["teacher_scores"]
+        scores, device = inputs["teacher_scores"], mask_N.device
+        if not scores:
+            nothing = torch.zeros(0, max(self.teacher.top_k, 1), device=device)
+            return nothing.long(), nothing
         if self.teacher.top_k == 0:
-            ids_NK = inputs["completion_ids"][mask_BT].unsqueeze(-1)
+            ids_NK = inputs["completion_ids"][0].unsqueeze(-1)
             teacher_NK = torch.cat([torch.from_numpy(s.sampled_T.copy()) for s in scores]).unsqueeze(-1)
         else:
             ids_NK = torch.cat([torch.from_numpy(s.ids_TK.copy()) for s in scores])
             teacher_NK = torch.cat([torch.from_numpy(s.logprobs_TK.copy()) for s in scores])
-        return ids_NK.to(mask_BT.device), teacher_NK.to(mask_BT.device)
+        return ids_NK.to(device), teacher_NK.to(device)
 
 
 class ScoredOnPolicyTrainer(_ScoredByTeacher, OnPolicyTrainer):
@@ -253,11 +542,6 @@ class ScoredOnPolicyTrainer(_ScoredByTeacher, OnPolicyTrainer):
 
 class ScoredCachedRolloutsTrainer(_ScoredByTeacher, CachedRolloutsTrainer):
     """Distillation on cached rollouts, the teacher's scores asked for or cached too."""
-
-
-def _unpadded(batch: dict[str, Any], part: str) -> list[list[int]]:
-    ids, mask = batch[f"{part}_ids"].cpu(), batch[f"{part}_mask"].cpu().bool()
-    return [row[kept].tolist() for row, kept in zip(ids, mask, strict=True)]
 
 
 def score_with(trainer: Any, teacher: Teacher, direction: Direction) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.models.loading import load_tokenizer
 from reasoning_pipeline.rollouts.clients.completions import Completion
-from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
+from reasoning_pipeline.training.arguments import batch_arguments, common_arguments, pass_limit
 from reasoning_pipeline.training.batches import repeat_in_epochs, steps_for, within_length
 from reasoning_pipeline.training.generating import engine_for, problem_rows
 from reasoning_pipeline.training.lora import adapters
@@ -61,7 +61,7 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
         processing_class=tokenizer,
         peft_config=adapters(config),
     )
-    trainer.companions = [reward]
+    trainer.companions, trainer.limit = [reward], pass_limit(context)
     asked_by = {tuple(renderer.prompt_ids(problem.question)): problem for problem in problems}
 
     def decode(completion_ids: list[list[int]]) -> list[str]:

@@ -41,7 +41,7 @@ def make_trainer(config: Config, context: StageContext) -> Any:
     from datasets import Dataset
 
     from reasoning_pipeline.models.loading import load_tokenizer
-    from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
+    from reasoning_pipeline.training.arguments import batch_arguments, common_arguments, pass_limit
     from reasoning_pipeline.training.batches import IGNORED, read_rollouts, repeat_in_epochs, steps_for
     from reasoning_pipeline.training.lora import adapters
     from reasoning_pipeline.training.sharding import load_for_training
@@ -64,10 +64,12 @@ def make_trainer(config: Config, context: StageContext) -> Any:
         remove_unused_columns=False,
         train_sampling_strategy="sequential",
     )
-    return SFTTrainer(
+    trainer = SFTTrainer(
         model=load_for_training(context.inputs["policy"]),
         args=arguments,
         train_dataset=Dataset.from_list(rows),
         processing_class=load_tokenizer(context.inputs["policy"]),
         peft_config=adapters(config),
     )
+    trainer.limit = pass_limit(context)
+    return trainer
