@@ -6,7 +6,7 @@ RUN := .venv/bin/python
 # Of all but the tests that kill and freeze servers against deadlines: those run one after the other.
 WORKERS ?= -n 2 --dist loadfile
 
-.PHONY: help setup demo miniature test quick check smoke torture bench figures slurm clean
+.PHONY: help setup resolve demo miniature test quick check smoke torture bench figures slurm clean
 
 help:      ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -23,6 +23,8 @@ quick: $(READY) ## style and the tests that take under a minute together
 	@.venv/bin/ruff check . && $(RUN) -m pytest $(WORKERS) -m "not slow"
 check: $(READY) ## ruff, mypy, and who may import whom
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
+resolve:   ## whether the pins can be installed for every Python supported; needs uv, downloads metadata only
+	@$(PYTHON) requirements/resolve.py
 smoke: $(READY) ## each stage's smoke recipe, for real
 	@$(RUN) -m pytest tests/contract -m slow
 torture: $(READY) ## the plan killed at 100 random moments and continued each time; KILLS=, ENGINE=vllm, SEED=

@@ -61,7 +61,7 @@ def push() -> Figure:
     os.environ["OMP_NUM_THREADS"] = "1"  # as in the cpu profile; read once, when torch is imported
     from accelerate import Accelerator
 
-    from reasoning_pipeline.data.prompts import PromptConfig
+    from reasoning_pipeline.data.config import PromptConfig
     from reasoning_pipeline.hardware.profile import load_profile
     from reasoning_pipeline.models.loading import load_model
     from reasoning_pipeline.recipe.fields import Architecture

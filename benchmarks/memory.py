@@ -145,7 +145,7 @@ def measure(case: Case, device: str, precision: str) -> float:
     """Peak bytes of two optimizer steps above what the process held before the models were loaded."""
     import torch
 
-    from reasoning_pipeline.data.prompts import PromptConfig
+    from reasoning_pipeline.data.config import PromptConfig
     from reasoning_pipeline.hardware.profile import HardwareProfile
     from reasoning_pipeline.run.context import StageContext
     from reasoning_pipeline.workflows.reasoning.stages import forward_kl_warmup, teacher_sft

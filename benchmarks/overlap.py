@@ -85,7 +85,7 @@ def train(
 ) -> list[dict[str, float]]:
     """The metrics of each step after the warm-up, with its duration as `step_seconds`."""
     from reasoning_pipeline.data import arithmetic
-    from reasoning_pipeline.data.prompts import PromptConfig
+    from reasoning_pipeline.data.config import PromptConfig
     from reasoning_pipeline.hardware.profile import load_profile
     from reasoning_pipeline.run.context import StageContext
     from reasoning_pipeline.run.metrics import read_metrics

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reasoning_pipeline.data.prompts import PromptConfig
+from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Decoding
 

@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 
 from reasoning_pipeline.base.command_line import exit_status
-from reasoning_pipeline.commands import (
-    artifacts,
-    compare_paper,
-    doctor,
-    exchange,
-    gc,
-    labels,
-    plan,
-    report,
-    run,
-    serve,
-    stages,
-    status,
-    why,
-)
+from reasoning_pipeline.commands import COMMANDS
 
 DESCRIPTION = "One recipe, four stages: sparse reward on the teacher, dense transfer to the student."
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done; 1 a step failed; 2 bad input; 130 stopped."""
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    asked = next((word for word in words if not word.startswith("-")), "")
+    arguments = _parser(asked).parse_args(words)
     return exit_status(lambda: arguments.command(arguments), stopped="stopped")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(asked: str) -> argparse.ArgumentParser:
+    """With a line for every command, and the arguments of the one that is asked for."""
     parser = argparse.ArgumentParser(prog="python -m reasoning_pipeline", description=DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    registry_and_servers = (artifacts, gc, exchange, stages, serve, status)
-    for module in (plan, run, report, doctor, why, labels, compare_paper, *registry_and_servers):
-        module.add(commands)
+    file = COMMANDS[asked].file if asked in COMMANDS else None
+    for name, command in COMMANDS.items():
+        if command.file != file:
+            commands.add_parser(name, help=command.text)
+    if file is not None:
+        import_module(f"reasoning_pipeline.commands.{file}").add(commands)
     return parser
 
 

@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 
 def canonical(value: Any) -> Any:
     """A form of `value` that has exactly one JSON text. Raises TypeError for anything without one."""
+    if value is None or isinstance(value, str | bool | int):  # first: nearly all that there is
+        return value
     if isinstance(value, BaseModel):
         return canonical(value.model_dump(mode="python"))
     if isinstance(value, dict):
@@ -33,8 +35,6 @@ def canonical(value: Any) -> Any:
         return [canonical(item) for item in value]
     if isinstance(value, Fraction):
         return str(value)
-    if value is None or isinstance(value, bool | int | str):
-        return value
     if isinstance(value, float):
         if not math.isfinite(value):
             raise TypeError("a fingerprint cannot hold NaN or infinity")

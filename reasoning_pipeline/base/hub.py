@@ -30,12 +30,20 @@ def is_commit(revision: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
 
 
+def cache_folder(name: str, kind: Kind = "model") -> Path:
+    """Where the hub's cache on this machine keeps a model or a data set: `refs/` and `snapshots/` lie below it."""
+    from huggingface_hub.constants import HF_HUB_CACHE, REPO_ID_SEPARATOR
+
+    # As `huggingface_hub.file_download.repo_folder_name` has it; that module would bring httpx, and 0.2 s.
+    return Path(HF_HUB_CACHE) / REPO_ID_SEPARATOR.join((f"{kind}s", *name.split("/")))
+
+
 def cached_commit(name: str, revision: str = "", kind: Kind = "model") -> str | None:
     """The commit that a revision means, from the hub's cache on this machine; None where it was never fetched."""
     if is_commit(revision):
         return revision
     try:
-        return (_cache(name, kind) / "refs" / (revision or MAIN)).read_text(encoding="utf-8").strip() or None
+        return (cache_folder(name, kind) / "refs" / (revision or MAIN)).read_text(encoding="utf-8").strip() or None
     except (OSError, ValueError):
         return None
 
@@ -73,7 +81,7 @@ def _files(name: str, commit: str, patterns: Sequence[str], *, ask: bool) -> dic
     """Path -> what git or the store of large files calls its content: from the hub, or from the cache's links."""
     found = _tree(name, commit) if ask else None
     if found is None:
-        folder = _cache(name, "model") / "snapshots" / commit
+        folder = cache_folder(name, "model") / "snapshots" / commit
         found = {path.name: path.resolve().name for path in folder.glob("*") if path.is_symlink()}
     kept = {p: identity for p, identity in found.items() if any(fnmatch.fnmatch(p, pattern) for pattern in patterns)}
     return kept or None
@@ -96,13 +104,6 @@ def prepared_folder(name: str) -> Path:
     owner, _, last = name.rpartition("/")
     snake = re.sub(r"([a-z\d])([A-Z])", r"\1_\2", re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", last)).lower()
     return Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets")) / "___".join(filter(None, [owner, snake]))
-
-
-def _cache(name: str, kind: Kind) -> Path:
-    from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.file_download import repo_folder_name
-
-    return Path(HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type=kind)
 
 
 def refusal(error: BaseException) -> tuple[str, str] | None:

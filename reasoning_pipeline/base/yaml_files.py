@@ -17,7 +17,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping, safely loaded. Raises RecipeError with line and column where it is not YAML."""
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(str(path), [_yaml_problem(error)]) from error
     if not isinstance(values, dict):
         raise RecipeError(str(path), [f"expected a mapping at the top, found {type(values).__name__}"])
@@ -25,6 +25,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _yaml_problem(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "not valid YAML here: it is nested too deeply"
     mark = getattr(error, "problem_mark", None)
     if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
         return f"not valid YAML: {' '.join(str(error).split())}"
@@ -100,7 +102,7 @@ def apply_override(values: dict[str, Any], override: str, problems: list[str]) -
         return
     try:
         value = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         problems.append(f"--set {override}: {_yaml_problem(error)}")
         return
     named = {"steps": "step", "data": "data set"}.get(keys[0])

@@ -22,16 +22,16 @@ NOT_COMPARED = {"files", "record_digest", "created", "fingerprint", "identity"}
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    show = command(commands, "show", "artifacts of the registry, or one with its lineage", _show)
+    show = command(commands, "show", _show)
     show.add_argument("artifact", nargs="?", help=ARTIFACT)
     show.add_argument("other", nargs="?", help="a second one: what differs between their records")
     show.add_argument("--verify", action="store_true", help="hash every file again and compare with the records")
 
-    diff = command(commands, "diff", "what differs between two artifacts' records, field by field", _diff)
+    diff = command(commands, "diff", _diff)
     diff.add_argument("artifact", help=ARTIFACT)
     diff.add_argument("other", help=ARTIFACT)
 
-    verify = command(commands, "verify", "hash every file again; a line for each difference", _verify)
+    verify = command(commands, "verify", _verify)
     verify.add_argument("artifacts", nargs="*", metavar="ARTIFACT", help=f"{ARTIFACT} (default: all)")
 
 

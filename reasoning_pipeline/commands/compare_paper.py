@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    text = "our arms beside the published table: sign, order, and what is within noise"
-    parser = command(commands, "compare-paper", text, _compare)
+    parser = command(commands, "compare-paper", _compare)
     parser.add_argument(
         "run", type=Path, metavar="RUN", help="a recipe, or the folder of its runs, e.g. runs/miniature"
     )

@@ -21,8 +21,7 @@ STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    text = "what would stop this recipe on this machine, found before any GPU-hour; exit status 1 on errors"
-    doctor = recipe_command(commands, "doctor", text, _doctor)
+    doctor = recipe_command(commands, "doctor", _doctor)
     add_arm_options(doctor, without="every arm")
     doctor.add_argument("--models", action="store_true", help="load large models too for the distance probe")
     add_json_option(doctor)

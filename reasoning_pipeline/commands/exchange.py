@@ -10,17 +10,17 @@ from reasoning_pipeline.commands.options import command
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    export = command(commands, "export", "a checkpoint as a plain Hugging Face folder with a model card", _export)
+    export = command(commands, "export", _export)
     export.add_argument("checkpoint", help=ARTIFACT)
     export.add_argument("folder", type=Path, help="where it goes; must not hold anything")
 
-    adopt = command(commands, "import", "bring in a model, an artifact, or another registry", _import)
+    adopt = command(commands, "import", _import)
     adopt.add_argument("source", help="a folder, or a hub name such as Qwen/Qwen3-1.7B@REVISION")
     adopt.add_argument("--name", help="what recipes will call the model (default: the last part of the source)")
     adopt.add_argument("--labels-spent", type=int, default=0, metavar="N", help="checked answers known to be behind it")
     adopt.add_argument("--note", default="", metavar="TEXT", help="where it comes from; kept in its record")
 
-    push = command(commands, "push", "a checkpoint with its model card to the Hugging Face hub", _push)
+    push = command(commands, "push", _push)
     push.add_argument("checkpoint", help=ARTIFACT)
     push.add_argument("repository", metavar="REPO_ID", help="e.g. my-name/my-model")
     push.add_argument("--private", action="store_true", help="where the repository is new, make it a private one")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = command(commands, "gc", "what no step of these recipes needs, and removing it", _collect)
+    parser = command(commands, "gc", _collect)
     parser.add_argument("recipes", nargs="+", type=Path, metavar="RECIPE", help="recipes whose results are kept")
     add_seeds_option(parser, "results under these seeds are kept (default: the recipe's)")
     parser.add_argument("--keep", metavar="ARTIFACT", action="append", default=[], help="keep this too (repeatable)")

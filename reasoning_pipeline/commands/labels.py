@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = recipe_command(commands, "labels", "who spends which labels, arm by arm, and what was left out", _labels)
+    parser = recipe_command(commands, "labels", _labels)
     add_arm_options(parser, without="every arm")
     add_json_option(parser)
 

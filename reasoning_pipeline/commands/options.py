@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reasoning_pipeline.commands import COMMANDS
+
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan
     from reasoning_pipeline.recipe.reading import Recipe
@@ -15,9 +17,10 @@ ALL = "all"
 
 
 def command(
-    commands: argparse._SubParsersAction, name: str, text: str, function: Callable[[argparse.Namespace], int]
+    commands: argparse._SubParsersAction, name: str, function: Callable[[argparse.Namespace], int], text: str = ""
 ) -> argparse.ArgumentParser:
-    """A command with the option that all of them share."""
+    """A command with the option that all of them share; `text` says what it does where `COMMANDS` does not."""
+    text = text or COMMANDS[name].text
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.add_argument("--root", type=Path, default=Path("runs"), help="where registry and runs live (default: runs)")
     parser.set_defaults(command=function)
@@ -25,10 +28,10 @@ def command(
 
 
 def recipe_command(
-    commands: argparse._SubParsersAction, name: str, text: str, function: Callable[[argparse.Namespace], int]
+    commands: argparse._SubParsersAction, name: str, function: Callable[[argparse.Namespace], int], text: str = ""
 ) -> argparse.ArgumentParser:
     """A command whose first argument is a recipe, with the options that all of them share."""
-    parser = command(commands, name, text, function)
+    parser = command(commands, name, function, text)
     parser.add_argument("recipe", type=Path, help="YAML file, e.g. recipes/arithmetic.yaml")
     add_hardware_option(parser)
     parser.add_argument(

@@ -28,7 +28,7 @@ SHOWN_PARTS = 3
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = recipe_command(commands, "plan", "the steps in order, what they read and spend, what would run", _plan)
+    parser = recipe_command(commands, "plan", _plan)
     add_arm_options(parser, without="every arm")
     parser.add_argument("--estimate", action="store_true", help="memory, tokens, hours, disk; always shown for GPUs")
     parser.add_argument(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = recipe_command(commands, "report", "write the report of what is complete", _report)
+    parser = recipe_command(commands, "report", _report)
     add_arm_options(parser, without="every arm, under the recipe's `seeds`")
     parser.add_argument("--out", type=Path, help="HTML file (default: ROOT/RECIPE/report.html)")
 

@@ -9,7 +9,7 @@ from reasoning_pipeline.commands.report import write_report
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    run = recipe_command(commands, "run", "run what is not complete; writes the report at the end", _run)
+    run = recipe_command(commands, "run", _run)
     add_arm_options(run, without="main, the recipe's own steps")
     run.add_argument("--only", metavar="STEP", help="this step alone; what it reads must be complete")
     run.add_argument("--until", metavar="STEP", help="up to this step: it and everything it needs")

@@ -23,7 +23,7 @@ SHORTEST_KEY = 16
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = command(commands, "serve", "serve a checkpoint: OpenAI-compatible, until Ctrl-C", _serve)
+    parser = command(commands, "serve", _serve)
     parser.add_argument("checkpoint", help="artifact, step's name, model folder or hub name")
     add_hardware_option(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from reasoning_pipeline.commands import COMMANDS
+
 
 def add(commands: argparse._SubParsersAction) -> None:
-    stages = commands.add_parser("stages", help="the stages there are, each with what it does")
+    stages = commands.add_parser("stages", help=COMMANDS["stages"].text)
     stages.set_defaults(command=_stages)
 
 

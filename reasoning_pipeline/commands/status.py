@@ -18,7 +18,7 @@ ANSWER_SECONDS = 3.0
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = command(commands, "status", "the rollout servers that run: policy, load, memory", _status)
+    parser = command(commands, "status", _status)
     parser.add_argument("--url", action="append", default=[], help="ask this server instead (may be repeated)")
     add_json_option(parser)
 

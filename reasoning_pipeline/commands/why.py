@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    text = "why a step would run again: field by field, and through which input"
-    parser = recipe_command(commands, "why", text, _why)
+    parser = recipe_command(commands, "why", _why)
     parser.add_argument("step", help="a step's name as `plan` shows it, e.g. distill or distill.evaluate")
     add_arm_options(parser, without="every arm")
 

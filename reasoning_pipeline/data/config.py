@@ -1,4 +1,4 @@
-"""What a recipe says of its data: where the problems come from, and the pools that they are divided into."""
+"""What a recipe says of its data: where the problems come from, the pools they are divided into, how they are put."""
 
 from __future__ import annotations
 
@@ -87,3 +87,15 @@ class DataConfig(BaseModel):
         if any(share <= 0 for share in shares):
             raise ValueError("a pool's share must be above 0")
         return self
+
+
+class PromptConfig(BaseModel):
+    """How a question is put to a model; part of a recipe, the same for every step and every evaluation of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    suffix: str = ""
+    """Appended to the question: "\\n\\nPlease reason step by step, and put your final answer within \\\\boxed{}."."""
+    system: str | None = None
+    thinking: bool = False
+    """Passed to the template as `enable_thinking`; Qwen3's hybrid models behave as two different models."""

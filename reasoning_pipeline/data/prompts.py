@@ -20,26 +20,14 @@ from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict
 
+from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import DataError
 
 TEMPLATE_DATE = date(2024, 7, 26)
 """What a chat template that asks for today's date is told, so that prompts do not change from day to day: the date that
 Llama 3's template itself falls back on. Part of such a template's digest."""
 DATE_FUNCTION = "strftime_now"
-
-
-class PromptConfig(BaseModel):
-    """How a question is put to a model; part of a recipe, the same for every step and every evaluation of it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    suffix: str = ""
-    """Appended to the question: "\\n\\nPlease reason step by step, and put your final answer within \\\\boxed{}."."""
-    system: str | None = None
-    thinking: bool = False
-    """Passed to the template as `enable_thinking`; Qwen3's hybrid models behave as two different models."""
 
 
 class _Generation(Extension):

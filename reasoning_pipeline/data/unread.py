@@ -7,12 +7,10 @@ seem complete. `run` reads the data itself, or says why it cannot.
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
-from reasoning_pipeline.base.hub import is_commit, prepared_folder
+from reasoning_pipeline.base.hub import cache_folder, is_commit, prepared_folder
 from reasoning_pipeline.data.config import DataConfig
 from reasoning_pipeline.data.pools import DataSet, DataSource, Pools
 from reasoning_pipeline.data.sources import LoadedData
@@ -49,9 +47,7 @@ class SketchedPools(Pools):
 def in_cache(config: DataConfig) -> bool:
     """Whether the hub's clients have this data set on disk, at its commit where it has one. Looks at names only."""
     assert config.id is not None
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    prepared = prepared_folder(config.id)
-    fetched = Path(os.environ.get("HF_HUB_CACHE", home / "hub")) / f"datasets--{config.id.replace('/', '--')}"
+    prepared, fetched = prepared_folder(config.id), cache_folder(config.id, "dataset")
     if config.revision is not None and is_commit(config.revision):
         return any(prepared.glob(f"*/*/{config.revision}")) or (fetched / "snapshots" / config.revision).is_dir()
     return prepared.is_dir() or fetched.is_dir()

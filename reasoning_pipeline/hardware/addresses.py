@@ -6,8 +6,6 @@ import ipaddress
 import os
 import socket
 
-import psutil
-
 from reasoning_pipeline.errors import PipelineError
 
 INTERFACE_VARIABLE = "REASONING_PIPELINE_INTERFACE"
@@ -55,6 +53,8 @@ def is_loopback(host: str) -> bool:
 
 def _addresses() -> dict[str, str]:
     """Interface -> its first IPv4 address."""
+    import psutil  # here: a profile is read without any address
+
     return {
         name: entry.address
         for name, entries in psutil.net_if_addrs().items()

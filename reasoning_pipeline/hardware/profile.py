@@ -7,9 +7,9 @@ recipe's, and accumulation is derived from it, printed and checked.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from reasoning_pipeline.base.files import shipped
 from reasoning_pipeline.base.validation import readable_validation
@@ -115,6 +115,8 @@ class HardwareProfile(BaseModel):
     """Share of the peak that training and scoring are assumed to reach."""
     memory_bandwidth_gbs: float | None = Field(None, gt=0)
     """GB/s of one device: what bounds decoding."""
+    trackers: dict[Literal["tensorboard", "trackio", "mlflow", "wandb"], dict[str, Any]] = {}
+    """Where metrics and results are mirrored: names, or names with options of their start (docs/trackers.md)."""
     environment: dict[str, str] = {}
     """Of every step's process."""
     environment_without_server: dict[str, str] = {}
@@ -124,6 +126,11 @@ class HardwareProfile(BaseModel):
     """How long a step may take to save its resume point, beyond the optimizer step under way, once asked to stop."""
     slurm: SlurmProfile | None = None
     setup: Setup = Setup()
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        return {name: {} for name in value} if isinstance(value, list | tuple) else value
 
     @model_validator(mode="after")
     def _processes_need_a_launcher(self) -> HardwareProfile:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
+from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.models.outside import require_weights
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.data.prompts import PromptRenderer
 
 
 def check_compatible(student: Path, teacher: Path, prompt: PromptConfig) -> None:
@@ -19,6 +23,8 @@ def check_compatible(student: Path, teacher: Path, prompt: PromptConfig) -> None
     Raises:
         IncompatibleModels: Names the first difference.
     """
+    from reasoning_pipeline.data.prompts import PromptRenderer  # jinja2: most plans have no folders to compare yet
+
     ours, theirs = PromptRenderer.from_folder(student, prompt), PromptRenderer.from_folder(teacher, prompt)
     difference = (
         _differ("vocab_size", _vocabulary_size(student), _vocabulary_size(teacher))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.base.fingerprint import digest, file_digest, in_threads
-from reasoning_pipeline.base.hub import AWAY, GATED, UNKNOWN, cached_commit, may_fetch, refusal
+from reasoning_pipeline.base.hub import AWAY, GATED, UNKNOWN, cache_folder, cached_commit, may_fetch, refusal
 from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.models.weights import tensors, weight_files
 
@@ -49,13 +49,8 @@ def hub_snapshot(reference: str) -> Path | None:
     fetched."""
     name, _, revision = reference.partition("@")
     commit = cached_commit(name, revision)
-    if commit is None:
-        return None
-    from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.file_download import repo_folder_name
-
-    folder = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model") / "snapshots" / commit
-    return folder if folder.is_dir() else None
+    folder = None if commit is None else cache_folder(name) / "snapshots" / commit
+    return folder if folder is not None and folder.is_dir() else None
 
 
 def model_files(folder: Path) -> list[Path]:

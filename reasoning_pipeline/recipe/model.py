@@ -13,8 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from reasoning_pipeline.data.config import DataConfig
-from reasoning_pipeline.data.prompts import PromptConfig
+from reasoning_pipeline.data.config import DataConfig, PromptConfig
 from reasoning_pipeline.recipe.stage import Input, StageConfig, fields_marked
 
 STEP = "step:"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.base.validation import suggestion
-from reasoning_pipeline.data.prompts import PromptConfig
+from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.models.outside import folder_digests, hub_folder, require_weights
 from reasoning_pipeline.registry.record import IMPORTED, RECORD, read_record, require_unedited

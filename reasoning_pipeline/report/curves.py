@@ -36,6 +36,7 @@ TITLES = {
     "learning_rate": "learning rate",
     "grad_norm": "gradient norm",
     "sampler_mismatch": "trainer against server, largest log-prob difference",
+    "importance_ratio": "trainer over server, mean importance ratio",
     "verdicts_timeout": "verifier timeouts, share",
     "verdicts_error": "verifier errors, share",
     "verdicts_reference_unparsed": "unusable references, share",

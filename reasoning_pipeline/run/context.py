@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
+from reasoning_pipeline.data.config import PromptConfig
+from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.errors import Stopped
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.records import Problem

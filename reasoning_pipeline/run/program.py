@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict
 from reasoning_pipeline.base.jsonl import read_rows
 from reasoning_pipeline.base.locks import step_lock
 from reasoning_pipeline.base.ownership import leave_with_owner
+from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.data.problem_list import ProblemList
-from reasoning_pipeline.data.prompts import PromptConfig
 from reasoning_pipeline.errors import PipelineError, as_storage_error
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.recipe.workflows import stage_module

@@ -33,6 +33,7 @@ from reasoning_pipeline.run.executor import step_executor
 from reasoning_pipeline.run.failure import why_it_failed
 from reasoning_pipeline.run.process import StepProcess, input_folder, launched
 from reasoning_pipeline.run.progress import Progress
+from reasoning_pipeline.run.tracking import followed, require_trackers
 
 SAME_REQUEST_SECONDS = 1.0
 """A second Ctrl-C within this time is the first one, passed on twice."""
@@ -70,6 +71,7 @@ class Runner:
             StepFailed: With the step's name, the lines of its log that say why, and the log's path.
             Stopped: On Ctrl-C or SIGTERM, after the step has saved a resume point or was killed; it says which.
         """
+        require_trackers(self.profile)
         whole = make_plan(self.recipe, self.root, seeds)
         if unfetched := unfetched_models(whole):
             # Which commit a branch means is part of an identity, and known before anything runs.
@@ -217,7 +219,10 @@ class Runner:
             if plan.registry.find(step.config.stage, step.fingerprint) is not None:
                 self.console.print(f"{prefix} {step.name}: another run has made it meanwhile", highlight=False)
                 return
-            self._make(plan, step, work, servers, prefix)
+            log = self.folder / "logs" / f"{step.name}.tracking.log"
+            with followed(plan, step, self.profile, work, log, self.console.print):
+                self._make(plan, step, work, servers, prefix)
+            shutil.rmtree(work, ignore_errors=True)
 
     def _make(self, plan: Plan, step: PlannedStep, work: Path, servers: Pool | None, prefix: str) -> None:
         work.mkdir(parents=True, exist_ok=True)
@@ -256,7 +261,6 @@ class Runner:
             )
         if plan.registry.find(step.config.stage, step.fingerprint) is None:
             raise StepFailed(f"step {step.name} ended without publishing {step.output}", remedy=f"full log: {log}")
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def longest_sequence(plan: Plan) -> int:

@@ -302,6 +302,8 @@ class PolicyTrainer(_RenderedPrompts, _InPasses, GRPOTrainer):
     written: the pass itself says with which probability, and no forward pass is made for that alone."""
 
     companions: Sequence[Companion] = ()
+    _compared: torch.Tensor
+    """With whoever wrote, in this optimizer step and process: sum of importance ratios, tokens, largest difference."""
 
     def _own_rows(self, inputs: list[dict[str, Any]]) -> tuple[list[Row], dict[str, Any]]:
         corrects, beta = self.vllm_importance_sampling_correction, self.beta
@@ -311,7 +313,7 @@ class PolicyTrainer(_RenderedPrompts, _InPasses, GRPOTrainer):
         finally:
             self.vllm_importance_sampling_correction, self.beta = corrects, beta
         self._rows_in_batch = len(inputs) * self.accelerator.num_processes
-        self._mismatch = torch.zeros((), device=self.accelerator.device)
+        self._compared = torch.zeros(3, device=self.accelerator.device)
         return rows_of(batch), {"num_items_in_batch": batch["num_items_in_batch"]}
 
     def _loss_inputs(self, part: _Pass, like: Row) -> dict[str, Any]:
@@ -356,9 +358,10 @@ class PolicyTrainer(_RenderedPrompts, _InPasses, GRPOTrainer):
             written_BT, mask_BT = inputs["sampling_per_token_logps"], inputs["completion_mask"]
             gap_BT = torch.nan_to_num((logprobs_BT.detach() - written_BT) * mask_BT, nan=0.0)
             bounds = self.vllm_importance_sampling_clip_min, self.vllm_importance_sampling_clip_max
-            inputs["importance_sampling_ratio"] = gap_BT.exp().clamp(*bounds)
+            inputs["importance_sampling_ratio"] = ratio_BT = gap_BT.exp().clamp(*bounds)
             if gap_BT.numel():
-                self._mismatch = torch.maximum(self._mismatch, gap_BT.abs().max())
+                self._compared[:2] += torch.stack([(ratio_BT * mask_BT).sum(), mask_BT.sum()])
+                self._compared[2] = torch.maximum(self._compared[2], gap_BT.abs().max())
         return logprobs_BT, entropies_BT, None
 
     def _logprobs(self, model: Any, part: _Pass) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -385,8 +388,10 @@ class PolicyTrainer(_RenderedPrompts, _InPasses, GRPOTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Collective."""
-        if self.vllm_importance_sampling_correction and hasattr(self, "_mismatch"):
-            logs = logs | {"sampler_mismatch": self.accelerator.gather(self._mismatch).max().item()}
+        if self.vllm_importance_sampling_correction and hasattr(self, "_compared"):
+            ratios, tokens, gaps = self.accelerator.gather(self._compared).view(-1, 3).T
+            mean = float(ratios.sum() / tokens.sum().clamp(min=1))
+            logs = logs | {"sampler_mismatch": float(gaps.max()), "importance_ratio": mean}
         super().log(logs, start_time)
 
 

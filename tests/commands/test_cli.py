@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from reasoning_pipeline.__main__ import main
+from reasoning_pipeline.commands import COMMANDS
 from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
 from reasoning_pipeline.run.progress import describe, summary
 from tests.bench import Bench, command
@@ -97,8 +99,15 @@ def test_stages_lists_every_stage_with_what_it_does(capsys: pytest.CaptureFixtur
 def test_help_names_every_command():
     done = command("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    for name in ("plan", "run", "report", "show", "stages"):
-        assert f"\n    {name} " in done.stdout
+    for name in COMMANDS:
+        assert re.search(rf"\n    {name}\s", done.stdout)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_lies_where_the_help_says(name: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    assert capsys.readouterr().out.startswith(f"usage: python -m reasoning_pipeline {name} ")
 
 
 def test_a_plan_shows_order_inputs_labels_and_what_is_done(bench: Bench, capsys: pytest.CaptureFixture[str]):

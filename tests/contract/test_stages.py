@@ -11,6 +11,7 @@ from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.recipe.stage import StageConfig
 from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
+from reasoning_pipeline.run.metrics import read_metrics
 from tests.run.conftest import SMOKE, Run
 
 TRY_IT = "Try it: python -m reasoning_pipeline run recipes/smoke/{kind}.yaml"
@@ -61,6 +62,31 @@ def test_the_smoke_recipes_run_with_a_real_server(smoke_root: Path) -> None:
     for recipe in recipes_that_do_all(smoke_root):
         status, output = Run("run", SMOKE / f"{recipe}.yaml", "--root", smoke_root).finish()
         assert status == 0, output
+
+
+METRICS_PAGE = SMOKE.parents[1] / "docs" / "metrics.md"
+RECORDED = ("reward", "groups_mixed", "frac_reward_zero_std", "importance_ratio", "sampler_mismatch", "clip_ratio",
+            "clip_ratio_low", "clip_ratio_high", "entropy", "grad_norm", "staleness")  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "also"), [("sparse_grpo", ()), ("extra_rl", ("kl",))])
+def test_what_group_relative_learning_promises_is_in_its_metrics(
+    kind: str, also: tuple[str, ...], smoke_root: Path
+) -> None:
+    status, output = Run("run", SMOKE / f"{kind}.yaml", "--root", smoke_root).finish()
+    assert status == 0, output
+    (folder,) = (smoke_root / "registry").glob(f"{kind}-*")
+    for row in (rows := read_metrics(folder / "metrics.jsonl")):
+        assert {*RECORDED, *also} <= row.keys()
+    assert len(rows) == 2
+
+
+@pytest.mark.slow
+def test_every_column_of_their_metrics_is_documented(smoke_root: Path) -> None:
+    files = list((smoke_root / "registry").glob("*/metrics.jsonl"))
+    columns = {column for path in files for row in read_metrics(path) for column in row}
+    assert files and not {column for column in columns if f"`{column}`" not in METRICS_PAGE.read_text()}
 
 
 @pytest.mark.slow

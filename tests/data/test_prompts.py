@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
+from reasoning_pipeline.data.config import PromptConfig
+from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.tokenizer_making import END, PAD, START, save_bpe_tokenizer, save_character_tokenizer
 from reasoning_pipeline.errors import DataError
 from tests.bench import PROJECT

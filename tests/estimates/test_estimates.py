@@ -57,8 +57,8 @@ MADE_FOR = {
 def no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine on which nothing was downloaded."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub" / "hub"))
     monkeypatch.delenv("HF_DATASETS_CACHE", raising=False)
-    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
 
 
 def known(name: str) -> ModelShape:

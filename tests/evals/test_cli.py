@@ -14,7 +14,7 @@ import pytest
 from evals import results
 from evals.__main__ import main
 from evals.cli import local_files
-from reasoning_pipeline.data.prompts import PromptConfig
+from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import DataError, IncompatibleModels, RegistryError, ServerLost
 from reasoning_pipeline.rollouts.clients.scripted import ScriptedSampler
 

@@ -11,7 +11,8 @@ from evals import results
 from evals.__main__ import main
 from evals.compare import ComparisonError, compare_results
 from evals.run import evaluate
-from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
+from reasoning_pipeline.data.config import PromptConfig
+from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.suites.loading import load_suite
 from reasoning_pipeline.rollouts.clients.scripted import ScriptedSampler
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evals.presets import BOXED_SUFFIX, PRESETS, protocol
-from reasoning_pipeline.data.prompts import PromptConfig
+from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import DataError
 
 

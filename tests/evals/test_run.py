@@ -13,7 +13,8 @@ import pytest
 from evals import results
 from evals.run import evaluate, only_writer
 from evals.samples import SampleFile, sample_seed
-from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
+from reasoning_pipeline.data.config import PromptConfig
+from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.suites.loading import Suite, load_suite
 from reasoning_pipeline.errors import DataError, ServerLost
 from reasoning_pipeline.records import Decoding

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reasoning_pipeline.data.prompts import PromptConfig
+from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
 from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.models.compatible import check_compatible

@@ -301,6 +301,11 @@ def test_a_file_that_is_no_mapping_is_named_as_what_it_is(bench: Bench, text: st
         load_recipe(bench.write(text))
 
 
+def test_a_thousand_brackets_are_no_recipe(bench: Bench):
+    with pytest.raises(RecipeError, match="nested too deeply"):
+        load_recipe(bench.write("name: " + "[" * 1000))
+
+
 def test_bytes_that_are_no_text(bench: Bench):
     path = bench.folder / "latin.yaml"
     path.write_bytes(b"name: caf\xe9\n")

@@ -60,7 +60,7 @@ def distillation(
     stage: Any, work: Path, models: dict[str, Path], profile: HardwareProfile, **changes: Any
 ) -> tuple[Any, Any]:
     from reasoning_pipeline.data import arithmetic
-    from reasoning_pipeline.data.prompts import PromptConfig
+    from reasoning_pipeline.data.config import PromptConfig
     from reasoning_pipeline.run.context import StageContext
 
     values = {"policy": "p", "teacher": "t", "seed": 0, "steps": 3, "learning_rate": 1e-3, "rollouts_per_step": 8}

@@ -19,7 +19,7 @@ import transformers
 from transformers import TrainerCallback
 
 from reasoning_pipeline.data import arithmetic
-from reasoning_pipeline.data.prompts import PromptConfig
+from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.weights.gathering import described
 from reasoning_pipeline.run.context import StageContext

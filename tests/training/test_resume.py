@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.data import arithmetic
-from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
+from reasoning_pipeline.data.config import PromptConfig
+from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.recipe.workflows import stage_module
 from reasoning_pipeline.records import Verdict

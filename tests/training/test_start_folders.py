@@ -70,5 +70,8 @@ def test_distillation_from_itself_with_dropout_begins_at_zero(tmp_path: Path, ti
 def test_divergence_from_the_start_and_clipping_are_in_the_metrics(tmp_path: Path, tiny_model: Path) -> None:
     learned(tmp_path / "work", copied(tiny_model, tmp_path / "start"), kl_coefficient=0.1)
     rows = [json.loads(line) for line in (tmp_path / "work" / "metrics.jsonl").read_text().splitlines()]
-    assert [row["clip_ratio"] for row in rows] == [0, 0], "one update a batch: the ratio is one"
+    for name in ("clip_ratio", "clip_ratio_low", "clip_ratio_high"):
+        assert [row[name] for row in rows] == [0, 0], "one update a batch: the ratio is one"
+    for row in rows:  # groups of two answers of 0 or 1: without spread exactly where both are right or both wrong
+        assert row["frac_reward_zero_std"] == row["groups_all_right"] + row["groups_all_wrong"]
     assert rows[0]["kl"] == pytest.approx(0, abs=1e-6) and rows[1]["kl"] >= 0

@@ -112,17 +112,21 @@ def test_stale_rollouts_are_weighted_by_what_the_policy_has_become(
             return [float(ids[0] % 2 == 0) for ids in completion_ids]
 
     monkeypatch.setattr(grpo, "VerifiedReward", FirstTokenIsEven)
-    differences = {}
+    differences, ratios = {}, {}
     for max_staleness in (0, 1):
         folder = tmp_path / str(max_staleness)
         config, context = served(
             sparse_grpo, folder, {"policy": tiny_model}, policy, max_staleness=max_staleness, learning_rate=1e-2
         )
         sparse_grpo.run(config, context)
-        differences[max_staleness] = [row["sampler_mismatch"] for row in read_metrics(folder / "metrics.jsonl")]
+        rows = read_metrics(folder / "metrics.jsonl")
+        differences[max_staleness] = [row["sampler_mismatch"] for row in rows]
+        ratios[max_staleness] = [row["importance_ratio"] for row in rows]
     assert max(differences[0]) < 1e-4, "on-policy, the ratio is one"
     assert differences[1][0] < 1e-4
     assert min(differences[1][1:]) > 0.1, "another policy wrote these, and the correction sees by how much"
+    assert ratios[0] == pytest.approx([1] * STEPS, abs=1e-4)
+    assert min(abs(ratio - 1) for ratio in ratios[1][1:]) > 1e-3
 
 
 def test_a_resumed_step_trains_on_the_rollouts_that_were_being_written(

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reasoning_pipeline.data.prompts import PromptConfig
+from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.hardware.environment import own_environment
 from reasoning_pipeline.hardware.launcher import has_launcher, launch_command

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from reasoning_pipeline.data import arithmetic
-from reasoning_pipeline.data.prompts import PromptConfig, PromptRenderer
+from reasoning_pipeline.data.config import PromptConfig
+from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.hardware.profile import HardwareProfile

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from reasoning_pipeline.data import arithmetic
-from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.tokenizer_making import (
     END,
     PAD,
@@ -34,6 +33,7 @@ from reasoning_pipeline.recipe.stage import Reads, StageConfig
 if TYPE_CHECKING:
     from transformers import Qwen3ForCausalLM
 
+    from reasoning_pipeline.data.prompts import PromptRenderer
     from reasoning_pipeline.run.context import StageContext, StageOutcome
     from reasoning_pipeline.training.pretraining import Batch
 
@@ -157,6 +157,8 @@ def _seed(config: Config) -> int:
 
 
 def _make_tokenizer(config: Config, context: StageContext, folder: Path) -> PromptRenderer:
+    from reasoning_pipeline.data.prompts import PromptRenderer
+
     if config.corpus == "arithmetic":
         save_character_tokenizer(folder)
     else:

@@ -1,7 +1,8 @@
 """Stage 1: GRPO with a verified 0/1 reward, first on the teacher; on the student it is the direct-GRPO baseline.
 
 Each problem gets a group of rollouts; a rollout's advantage is its reward against its group's mean and spread. Groups
-whose rewards are all equal teach nothing and are counted (`frac_reward_zero_std`).
+whose rewards are all equal teach nothing and are counted (`groups_all_right`, `groups_all_wrong`; the share of their
+rollouts is `frac_reward_zero_std`).
 Try it: python -m reasoning_pipeline run recipes/smoke/sparse_grpo.yaml
 """
 
