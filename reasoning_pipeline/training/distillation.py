@@ -39,6 +39,7 @@ def distillation_trainer(
     context: StageContext,
     rows: list[dict[str, Any]],
     *,
+    lengths: list[tuple[str, int]],
     direction: Direction,
     teacher: Teacher | None,
     steps: int,
@@ -50,6 +51,7 @@ def distillation_trainer(
     Args:
         config: Has Optimization's fields, `rollouts_per_step` and `temperature`.
         rows: What is trained on, in order: rendered prompts, or `prompt_ids` and `completion_ids`.
+        lengths: Of these rows, as `pass_limit` wants them.
         direction: `reverse` is KL(student || teacher), `forward` KL(teacher || student).
         teacher: One that is not here; None loads the teacher's weights into the trainer.
         own_rollouts: Whether the student writes the completions (`generate_with`), or the rows hold them.
@@ -61,6 +63,7 @@ def distillation_trainer(
         kind: Any = OnPolicyTrainer if teacher is None else ScoredOnPolicyTrainer
     else:
         kind = CachedRolloutsTrainer if teacher is None else ScoredCachedRolloutsTrainer
+    limit = pass_limit(context, lengths)
     policy, frozen = context.inputs["policy"], context.inputs["teacher"]
     arguments = DistillationConfig(
         **common_arguments(config, context, steps),
@@ -78,7 +81,7 @@ def distillation_trainer(
         processing_class=load_tokenizer(policy),
         peft_config=adapters(config),
     )
-    trainer.limit = pass_limit(context)
+    trainer.limit = limit
     if teacher is not None:
         score_with(trainer, teacher, direction)
     if isinstance(teacher, ServerTeacher):

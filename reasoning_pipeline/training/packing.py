@@ -142,8 +142,8 @@ def check_kept_apart(model: Any, packed: PackedRows) -> None:
     layers = config.get_text_config().num_hidden_layers
     if config._attn_implementation == ROWS_APART and packed.rows.layers < layers:
         raise PipelineError(
-            f"{type(_plain(model)).__name__} keeps rows apart in {packed.rows.layers} of its {layers} layers: attention "
-            "of its own does not ask transformers for an implementation",
+            f"{type(_plain(model)).__name__} keeps rows apart in {packed.rows.layers} of its {layers} layers: "
+            "attention of its own does not ask transformers for an implementation",
             remedy="use a model whose attention does (Llama, Qwen, Mistral, …): rows are trained end to end",
         )
 
@@ -152,14 +152,14 @@ def _refuse_what_mixes(config: Any, implementation: str | None) -> None:
     name = config.model_type
     if implementation not in ("sdpa", ROWS_APART) and not (implementation or "").startswith("flash_attention"):
         raise PipelineError(
-            f"the attention implementation {implementation!r} of this {name} cannot keep rows apart that lie end to end",
+            f"the attention implementation {implementation!r} of this {name} cannot keep rows apart that lie "
+            "end to end",
             remedy="load it with sdpa or one of the flash implementations",
         )
     kinds = set(getattr(config.get_text_config(), "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if kinds:
         raise PipelineError(
-            f"layers of kind {', '.join(sorted(kinds))} of this {name} carry state from one row into the next that lies "
-            "behind it",
+            f"layers of kind {', '.join(sorted(kinds))} of this {name} carry state from one row into the next",
             remedy="use a model with attention in all layers",
         )
 

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from reasoning_pipeline.errors import PipelineError
-
 _IDS = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
 
 
@@ -81,21 +79,3 @@ def padded(rows: Sequence[Row], count: int, like: Row, device: torch.device) -> 
             empty = example.new_zeros(())
             batch[name] = torch.stack([empty if value is None else value for value in values]).to(device)
     return batch
-
-
-def refuse_longer(rows: Sequence[tuple[str, int]], tokens: int | None) -> None:
-    """Before training: does every row fit into a pass? Each is (a name for messages, tokens).
-
-    Raises PipelineError naming those that do not.
-    """
-    if tokens is None:
-        return
-    longer = [(name, length) for name, length in rows if length > tokens]
-    if longer:
-        shown = "".join(f"\n  {name}: {length:,} tokens" for name, length in longer[:5])
-        more = f"\n  and {len(longer) - 5} more" if len(longer) > 5 else ""
-        raise PipelineError(
-            f"tokens_per_micro_batch: {len(longer)} rows are longer than the {tokens:,} tokens of a pass{shown}{more}",
-            remedy=f"set tokens_per_micro_batch to {max(length for _, length in longer):,} or more in the hardware "
-            "profile, or lower max_completion_tokens",
-        )

@@ -6,9 +6,20 @@ What it relies on, beyond the public API:
 - they ask for one batch per optimizer step, of consecutive rows, each process its share (batches.py);
 - `_tokenize_prompts` turns the `prompt` column into ids; ours renders nothing, the prompts come rendered;
 - `DistillationTrainer._generate_single_turn` returns completion ids; for cached rollouts it returns those;
-- `DistillationTrainer._generate_and_score_completions` returns a batch of which lists are shuffled and split like
-  tensors, and `_compute_loss` turns a part of it into (loss, entropy sum, tokens); with a teacher that is not in the
-  trainer these two carry and use its scores. `teacher_model` may be None;
+- a trainer asks `training_step` for one batch at a time; with one a step, its passes are ours (in_passes.py), and each
+  pass is handed to TRL's own loss: `_own_rows` has the batch generated and scored, `_loss_inputs` is what TRL's
+  `_compute_loss` reads of a pass;
+- GRPO's `_compute_loss` asks `_get_per_token_logps_and_entropies` for log-probabilities [B, T] before it reads
+  `importance_sampling_ratio` and takes its own, detached, for the old ones; it divides by
+  `current_gradient_accumulation_steps`. `_generate_and_score_completions` scores a policy only for the sampler's
+  correction, and a start only where `beta` is not 0;
+- distillation's `_compute_loss` asks `_get_last_hidden_state` of either model for hidden states [B, T, H] and reads
+  `completion_mask`: one long row [1, N] serves as well as a padded batch;
+- `model(shift_labels=…, fused_lm_head=True)` scores the labels given, and projects no other position where `_use_triton`
+  of its module says so; the sizes of tiles are attributes of modules;
+- `_metrics["train"]` holds a list for each name until the next log;
+- with a teacher that is not in the trainer, batch and `_compute_loss` carry and use its scores; `teacher_model` may be
+  None;
 - with the teacher in the trainer, `_compute_loss` asks `distillation_trainer.ChunkedDivergenceFunction` for each
   token's divergence, from the two models' hidden states and heads: `top_k_overlap` is taken from the same;
 - the distillation trainer leaves its teacher where it was loaded, as `teacher_model`, when its __init__ ends; GRPO's
@@ -21,7 +32,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -34,7 +44,6 @@ import trl.import_utils as trl_imports
 trl_imports.is_vllm_available = lambda *args, **kwargs: False
 
 import torch  # noqa: E402
-from accelerate.utils import DistributedType, gather_object  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
 from trl import DistillationConfig, DistillationTrainer, GRPOConfig, GRPOTrainer, SFTConfig  # noqa: E402
 from trl import SFTTrainer as TRLSFTTrainer  # noqa: E402
@@ -46,19 +55,16 @@ from trl.trainer.utils import maybe_gather_lm_head_ctx, use_adapter  # noqa: E40
 
 from reasoning_pipeline.data.prompts import PromptRenderer  # noqa: E402
 from reasoning_pipeline.errors import PipelineError  # noqa: E402
-from reasoning_pipeline.estimates.memory import CPU_TILE_WORDS, TILE_TOKENS, TILE_WORDS  # noqa: E402
+from reasoning_pipeline.estimates.memory import CPU_TILE_TOKENS, CPU_TILE_WORDS  # noqa: E402
 from reasoning_pipeline.rollouts.engine import TrainerEngine  # noqa: E402
 from reasoning_pipeline.training.batches import IGNORED  # noqa: E402
 from reasoning_pipeline.training.companions import Companion  # noqa: E402
 from reasoning_pipeline.training.divergence import Direction, loss_sum  # noqa: E402
+from reasoning_pipeline.training.in_passes import InPasses, Pass  # noqa: E402
 from reasoning_pipeline.training.packing import (  # noqa: E402
-    PackedRows,
     check_kept_apart,
     hidden_states,
-    keeping_rows_apart,
-    pack,
 )
-from reasoning_pipeline.training.passes import Division, Limit, divide, knee_of  # noqa: E402
 from reasoning_pipeline.training.rows import Row, padded, rows_of  # noqa: E402
 from reasoning_pipeline.training.sharding import (  # noqa: E402
     check_placement,
@@ -85,12 +91,24 @@ _LOGIT_TRANSFORMS = ("logit_scale", "output_multiplier", "lm_head_multiplier", "
                      "final_logit_softcapping")  # fmt: skip
 
 
-def _fit_tiles(device: torch.device) -> None:
-    """How many logits exist at a time: as many tokens for any length of rows, and on CPUs as few words as stay in a
-    cache (2.5 times as fast as TRL's size for a divergence over 32,768 words)."""
-    chunked_divergence.TOKEN_CHUNK_SIZE = chunked_logprob.TOKEN_CHUNK_SIZE = TILE_TOKENS
-    words = CPU_TILE_WORDS if device.type == "cpu" else TILE_WORDS
-    chunked_divergence.VOCAB_CHUNK_SIZE = trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE = words
+@contextmanager
+def _fitting_tiles(device: torch.device) -> Iterator[None]:
+    """On CPUs as few logits at a time as stay in a cache: 2.5 times as fast as TRL's size for a divergence over 32,768
+    words, and a hundredth of its memory."""
+    places = [
+        (chunked_divergence, "TOKEN_CHUNK_SIZE", CPU_TILE_TOKENS),
+        (chunked_logprob, "TOKEN_CHUNK_SIZE", CPU_TILE_TOKENS),
+        (chunked_divergence, "VOCAB_CHUNK_SIZE", CPU_TILE_WORDS),
+        (trl_utils, "_CHUNKED_LOGPROB_CHUNK_SIZE", CPU_TILE_WORDS),
+    ]
+    before = [getattr(module, name) for module, name, _ in places]
+    for module, name, size in places if device.type == "cpu" else ():
+        setattr(module, name, size)
+    try:
+        yield
+    finally:
+        for (module, name, _), size in zip(places, before, strict=True):
+            setattr(module, name, size)
 
 
 class _Placed:
@@ -99,7 +117,6 @@ class _Placed:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         trainer: Any = self
-        _fit_tiles(trainer.accelerator.device)
         if getattr(trainer, "teacher_model", None) is not None:
             trainer.teacher_model = shard_frozen(trainer.teacher_model, trainer.accelerator)
         trainer.add_callback(_LooksAtPlacement(trainer))
@@ -127,113 +144,11 @@ class _LooksAtPlacement(TrainerCallback):
         )
 
 
-@dataclass
-class _Pass:
-    """One forward and backward pass of an optimizer step, in this process."""
-
-    rows: list[Row]
-    """Empty in a process that has none left: it computes a row of nothing, so that it takes part in every collective."""
-    packed: PackedRows
-    widest: int
-    """Rows of the process that has most of them in this pass."""
-    tokens: int
-    """Completion tokens of all processes."""
-    inputs: dict[str, Any] = field(default_factory=dict)
-    """What TRL's loss is handed."""
-
-
-class _InPasses(_Placed):
-    """An optimizer step is one batch for transformers' trainer; its passes are ours, since TRL pads all of them to the
-    longest row of the batch and has as many whatever the rows' lengths."""
-
-    limit = Limit()
-    _pass: _Pass | None = None
-    """The one that is being computed. Outside of them (evaluation) TRL's trainers are as they are."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.args.gradient_accumulation_steps != 1:  # type: ignore[attr-defined]
-            raise ValueError("gradient_accumulation_steps: passes are divided by `limit`, not by the trainer")
-        self._divided: dict[str, float] = {}
-
-    def _own_rows(self, inputs: list[dict[str, Any]]) -> tuple[list[Row], dict[str, Any]]:
-        """This process's rows, and what belongs to the batch as a whole."""
-        raise NotImplementedError
-
-    def _loss_inputs(self, part: _Pass, like: Row) -> dict[str, Any]:
-        """Of TRL's loss, with all rows of the pass."""
-        raise NotImplementedError
-
-    def _before(self, passes: list[_Pass]) -> None:
-        """What all passes need before the first gradient."""
-
-    def _beside(self) -> list[Any]:
-        """Models that take part without being trained."""
-        return []
-
-    def training_step(self, model: Any, inputs: list[dict[str, Any]], num_items_in_batch: Any = None) -> torch.Tensor:
-        """All passes of an optimizer step; the sum of their losses, each divided by what the whole batch holds."""
-        trainer: Any = self
-        accelerator = trainer.accelerator
-        model.train()
-        own, whole = self._own_rows(inputs)
-        rows = own if accelerator.num_processes == 1 else gather_object(own)
-        division = divide(
-            [row.length for row in rows],
-            processes=accelerator.num_processes,
-            limit=self.limit,
-            knee=knee_of(trainer.model.config.get_text_config()),
-        )
-        self._divided = division.measured
-        total = torch.zeros((), device=accelerator.device)
-        with keeping_rows_apart(trainer.model, *self._beside()), self._weighed() as weighed:
-            passes = self._passes(division, rows, whole)
-            self._before(passes)
-            for part in passes:
-                self._pass = part
-                with self._summed(model, last=part is passes[-1]):
-                    with trainer.compute_loss_context_manager():
-                        loss = trainer.compute_loss(model, part.inputs, num_items_in_batch=whole["num_items_in_batch"])
-                    accelerator.backward(loss, **self._backward_options())
-                total += loss.detach()
-                part.inputs.clear()
-                weighed(part.tokens)
-                self._pass = None
-        if hasattr(trainer, "_step"):
-            trainer._step += 1
-        return total
-
-    def _passes(self, division: Division, rows: list[Row], whole: dict[str, Any]) -> list[_Pass]:
-        device, me = self.accelerator.device, self.accelerator.process_index  # type: ignore[attr-defined]
-        passes = []
-        for shares in division.passes:
-            mine = [rows[number] for number in shares[me]]
-            part = _Pass(
-                rows=mine,
-                packed=pack([(row.prompt_ids, row.completion_ids) for row in mine] or [([0], [0])], device),
-                widest=max(map(len, shares)),
-                tokens=sum(len(rows[number].completion_ids) for share in shares for number in share),
-            )
-            part.inputs = self._loss_inputs(part, rows[0]) | whole
-            passes.append(part)
-        return passes
+class _Trained(InPasses, _Placed):
+    """What all of TRL's trainers get from here."""
 
     @contextmanager
-    def _summed(self, model: Any, *, last: bool) -> Iterator[None]:
-        """Gradients are summed over processes in the last pass, or in each where the division asks for it."""
-        accelerator = self.accelerator  # type: ignore[attr-defined]
-        accelerator.gradient_state._set_sync_gradients(last)
-        each = accelerator.gradient_state.plugin_kwargs.get("sync_each_batch", False)
-        each = each or accelerator.distributed_type == DistributedType.DEEPSPEED
-        with nullcontext() if last or each else accelerator.no_sync(model=model):
-            yield
-
-    def _backward_options(self) -> dict[str, Any]:
-        deepspeed = self.accelerator.distributed_type == DistributedType.DEEPSPEED  # type: ignore[attr-defined]
-        return {"scale_wrt_gas": False} if deepspeed else {}
-
-    @contextmanager
-    def _weighed(self) -> Iterator[Callable[[int], None]]:
+    def _around_passes(self) -> Iterator[Callable[[int], None]]:
         """What TRL measures in a pass counts by the pass's tokens; TRL's own mean would count passes."""
         trainer: Any = self
         outside, sums = trainer._metrics["train"], defaultdict[str, list[float]](lambda: [0.0, 0.0])
@@ -248,19 +163,16 @@ class _InPasses(_Placed):
 
         trainer._metrics["train"] = defaultdict(list)
         try:
-            yield weighed
+            with _fitting_tiles(trainer.accelerator.device):
+                yield weighed
         finally:
             trainer._metrics["train"] = outside
         for name, (value, tokens) in sums.items():
             if tokens:
                 outside[name].append(value / tokens)
 
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        trainer: Any = super()
-        trainer.log(logs | self._divided, start_time)
 
-
-class SFTTrainer(_InPasses, TRLSFTTrainer):
+class SFTTrainer(_Trained, TRLSFTTrainer):
     """Hard labels: rows of `input_ids` and `labels`, the prompt's tokens IGNORED."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -274,7 +186,7 @@ class SFTTrainer(_InPasses, TRLSFTTrainer):
         tokens = torch.tensor(sum(len(row.completion_ids) for row in rows), device=self.accelerator.device)
         return rows, {"num_items_in_batch": self.accelerator.reduce(tokens, reduction="sum")}
 
-    def _loss_inputs(self, part: _Pass, like: Row) -> dict[str, Any]:
+    def _loss_inputs(self, part: Pass, like: Row) -> dict[str, Any]:
         labels = part.packed.shift_labels if part.rows else torch.full_like(part.packed.input_ids, IGNORED)
         ids = {"input_ids": part.packed.input_ids, "position_ids": part.packed.position_ids, "shift_labels": labels}
         return ids | part.packed.attention
@@ -297,7 +209,7 @@ class _RenderedPrompts:
         return [entry.ids for entry in encoded], None, {}
 
 
-class PolicyTrainer(_RenderedPrompts, _InPasses, GRPOTrainer):
+class PolicyTrainer(_RenderedPrompts, _Trained, GRPOTrainer):
     """GRPO on rendered prompts. With one optimizer step a batch the policy that is trained is the one that should have
     written: the pass itself says with which probability, and no forward pass is made for that alone."""
 
@@ -316,13 +228,13 @@ class PolicyTrainer(_RenderedPrompts, _InPasses, GRPOTrainer):
         self._compared = torch.zeros(3, device=self.accelerator.device)
         return rows_of(batch), {"num_items_in_batch": batch["num_items_in_batch"]}
 
-    def _loss_inputs(self, part: _Pass, like: Row) -> dict[str, Any]:
+    def _loss_inputs(self, part: Pass, like: Row) -> dict[str, Any]:
         return padded(part.rows, part.widest, like, self.accelerator.device)
 
     def _beside(self) -> list[Any]:
         return [] if self.ref_model is None else [self.accelerator.unwrap_model(self.ref_model)]
 
-    def _before(self, passes: list[_Pass]) -> None:
+    def _before(self, passes: list[Pass]) -> None:
         """The start's log-probabilities, for the KL penalty."""
         if self.beta == 0.0:
             return
@@ -364,7 +276,7 @@ class PolicyTrainer(_RenderedPrompts, _InPasses, GRPOTrainer):
                 self._compared[2] = torch.maximum(self._compared[2], gap_BT.abs().max())
         return logprobs_BT, entropies_BT, None
 
-    def _logprobs(self, model: Any, part: _Pass) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _logprobs(self, model: Any, part: Pass) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Of the pass's completion tokens under a model, and its entropies where it has them; [B, T], 0 where there is
         no token."""
         packed, mask_BT = part.packed, part.inputs["completion_mask"].bool()
@@ -395,7 +307,7 @@ class PolicyTrainer(_RenderedPrompts, _InPasses, GRPOTrainer):
         super().log(logs, start_time)
 
 
-class _Distils(_InPasses, DistillationTrainer):
+class _Distils(_Trained, DistillationTrainer):
     """Either divergence, over the completion tokens of a pass end to end: [1, N], as one long row."""
 
     companions: Sequence[Companion] = ()
@@ -404,7 +316,7 @@ class _Distils(_InPasses, DistillationTrainer):
         batch = self._generate_and_score_completions(inputs)
         return rows_of(batch), {"num_items_in_batch": batch["num_items_in_batch"]}
 
-    def _loss_inputs(self, part: _Pass, like: Row) -> dict[str, Any]:
+    def _loss_inputs(self, part: Pass, like: Row) -> dict[str, Any]:
         ids_1N = part.packed.next_N[None]
         empty = ids_1N.new_zeros(1, 0)
         batch = {"prompt_ids": empty, "prompt_mask": empty, "completion_ids": ids_1N}

@@ -42,7 +42,7 @@ def make_trainer(config: Config, context: StageContext) -> Any:
 
     from reasoning_pipeline.models.loading import load_tokenizer
     from reasoning_pipeline.training.arguments import batch_arguments, common_arguments, pass_limit
-    from reasoning_pipeline.training.batches import IGNORED, read_rollouts, repeat_in_epochs, steps_for
+    from reasoning_pipeline.training.batches import IGNORED, read_rollouts, repeat_in_epochs, rollout_lengths, steps_for
     from reasoning_pipeline.training.lora import adapters
     from reasoning_pipeline.training.sharding import load_for_training
     from reasoning_pipeline.training.trl_bridge import SFTConfig, SFTTrainer
@@ -56,6 +56,7 @@ def make_trainer(config: Config, context: StageContext) -> Any:
         }
         for row in repeat_in_epochs(rollouts, steps * config.rollouts_per_step, context.seed)
     ]
+    limit = pass_limit(context, rollout_lengths(rollouts))
     arguments = SFTConfig(
         **common_arguments(config, context, steps),
         **batch_arguments(config.rollouts_per_step, context),
@@ -71,5 +72,5 @@ def make_trainer(config: Config, context: StageContext) -> Any:
         processing_class=load_tokenizer(context.inputs["policy"]),
         peft_config=adapters(config),
     )
-    trainer.limit = pass_limit(context)
+    trainer.limit = limit
     return trainer
