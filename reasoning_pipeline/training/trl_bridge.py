@@ -11,12 +11,12 @@ What it relies on, beyond the public API:
   `_compute_loss` reads of a pass;
 - GRPO's `_compute_loss` asks `_get_per_token_logps_and_entropies` for log-probabilities [B, T] before it reads
   `importance_sampling_ratio` and takes its own, detached, for the old ones; it divides by
-  `current_gradient_accumulation_steps`. `_generate_and_score_completions` scores a policy only for the sampler's
-  correction, and a start only where `beta` is not 0;
+  `current_gradient_accumulation_steps`. Before, `_generate_and_score_completions` scores a policy only for the
+  sampler's correction, and a start only where `beta` is not 0;
 - distillation's `_compute_loss` asks `_get_last_hidden_state` of either model for hidden states [B, T, H] and reads
   `completion_mask`: one long row [1, N] serves as well as a padded batch;
-- `model(shift_labels=…, fused_lm_head=True)` scores the labels given, and projects no other position where `_use_triton`
-  of its module says so; the sizes of tiles are attributes of modules;
+- `model(shift_labels=…, fused_lm_head=True)` scores the labels given, and projects no other position where the
+  `_use_triton` of its module says so; the sizes of tiles are attributes of modules;
 - `_metrics["train"]` holds a list for each name until the next log;
 - with a teacher that is not in the trainer, batch and `_compute_loss` carry and use its scores; `teacher_model` may be
   None;
