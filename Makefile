@@ -6,7 +6,7 @@ RUN := .venv/bin/python
 # Of all but the tests that kill and freeze servers against deadlines: those run one after the other.
 WORKERS ?= -n 2 --dist loadfile
 
-.PHONY: help setup resolve demo miniature test quick check smoke torture bench figures slurm clean
+.PHONY: help setup resolve demo miniature test quick check smoke torture bench figures docs slurm clean
 
 help:      ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -33,6 +33,8 @@ bench: $(READY) ## the figures in README, measured on this machine
 	@$(RUN) -m benchmarks.limits
 figures: $(READY) ## tables and pictures of README and docs, rendered from docs/figures
 	@$(RUN) -m benchmarks.figures
+docs: $(READY) ## the site of docs/, in runs/site; a link that leads nowhere ends it
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet && echo runs/site/index.html
 slurm: ## Slurm for the tests of launching, where it may be installed (Debian or Ubuntu, root)
 	@requirements/slurm.sh
 clean: ## remove what running made (runs/), not .venv

@@ -15,7 +15,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal
 
-from evals.grade import GradeSummary, grade_file, print_disagreements
+from evals.grade import grade_file
+from evals.grade_summary import GradeSummary, print_disagreements
 from reasoning_pipeline.verifier import shared_verifier
 
 PROFILES: tuple[Literal["strict", "lenient"], ...] = ("strict", "lenient")

@@ -1,11 +1,12 @@
 r"""Searches for answers that pay without work: what stands in a question, offered as the answer to it.
 
-    python -m benchmarks.verifier_copies PROBLEMS.jsonl [--limit 7500] [--show 40]
+    python -m benchmarks.verifier_copies PROBLEMS.jsonl [--limit 7500] [--show 40] [--done DONE.jsonl]
 
 Of every question (columns `problem` and `answer`) the formula spans that are worth the reference are looked for, by the
 lenient profile. Each, plain and under the rewrites below, is then judged by the strict profile with the question beside
 it. A problem counts as paid when one of them earns the reward although it is not the reference itself up to dress, with
 or without a name before it: a number that stands in the question cannot be told from an answer.
+With --done every question is written down as it is finished, and the same command goes on where it was stopped.
 Ends with status 1 where more than one in a thousand problems pays.
 """
 
@@ -17,7 +18,9 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from benchmarks.shared import where
 from reasoning_pipeline.verifier import Verifier
@@ -69,7 +72,8 @@ def rewrites(span: str) -> Iterator[str]:
     if relation is None:
         for form in (
             "0+{}", "{}+0", "1\\cdot {}", "({})", "{{{}}}", "\\text{{{}}}", "--({})", "\\frac{{{}}}{{1}}", "{}={}",
-            "{}, {}", "2\\cdot({})-({})", "\\left({}\\right)^1", "\\frac{{2({})}}{{2}}", "x={}", "1({})",
+            "{}, {}", "2\\cdot({})-({})", "\\left({}\\right)^1", "\\frac{{2({})}}{{2}}", "x={}", "1({})", "{}+1-1",
+            "\\left|{}\\right|", "{}\\cdot x^0", "\\max({}, {})",
         ):  # fmt: skip
             yield form.format(*[span] * form.count("{}"))
         terms = re.split(r"\s*\+\s*", span)
@@ -105,30 +109,44 @@ def boxed(answer: str) -> str:
     return f"\\boxed{{{answer} }}"
 
 
+def search(row: dict[str, Any], strict: Verifier, lenient: Verifier) -> dict[str, Any]:
+    """How many copies of its formulas one question was offered, and which were paid."""
+    problem, answer = row["problem"], row["answer"]
+    forms = {form: None for span in equal_spans(problem, answer, lenient) for form in rewrites(span)}
+    forms = {form: None for form in forms if _nests(form) and not is_reference(form, answer)}
+    verdicts = strict.judge([answer] * len(forms), list(map(boxed, forms)), questions=[problem] * len(forms))
+    won = [form for form, verdict in zip(forms, verdicts, strict=True) if verdict.correct]
+    return {"offered": len(forms), "won": won}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("problems", type=Path)
     parser.add_argument("--limit", type=int)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--time-limit", type=float, default=1.0, help="seconds of one verdict; more on a busy machine")
     parser.add_argument("--show", type=int, default=40)
+    parser.add_argument("--done", type=Path, help="where finished questions are kept; of this version of the verifier")
     options = parser.parse_args()
     rows = [json.loads(line) for line in options.problems.read_text(encoding="utf-8").split("\n") if line.strip()]
     rows = [row for row in rows if row["answer"].strip()][: options.limit]
     strict, lenient = (
-        Verifier(profile, workers=options.workers, time_limit_s=1.0)  # type: ignore[arg-type]
+        Verifier(profile, workers=options.workers, time_limit_s=options.time_limit)  # type: ignore[arg-type]
         for profile in ("strict", "lenient")
     )
     lenient.pool = strict.pool
-    started, questions, offered, paid = time.perf_counter(), 0, 0, []
-    for row in rows:
-        problem, answer = row["problem"], row["answer"]
-        forms = {form: None for span in equal_spans(problem, answer, lenient) for form in rewrites(span)}
-        forms = {form: None for form in forms if _nests(form) and not is_reference(form, answer)}
-        questions, offered = questions + bool(forms), offered + len(forms)
-        verdicts = strict.judge([answer] * len(forms), list(map(boxed, forms)), questions=[problem] * len(forms))
-        if won := [form for form, verdict in zip(forms, verdicts, strict=True) if verdict.correct]:
-            paid.append((row, won))
+    started = time.perf_counter()
+    finished: list[dict[str, Any]] = []
+    if options.done is not None and options.done.exists():
+        finished = [json.loads(line) for line in options.done.read_text(encoding="utf-8").splitlines()]
+    with options.done.open("a", encoding="utf-8") if options.done is not None else nullcontext() as kept:
+        for row in rows[len(finished) :]:
+            finished.append(search(row, strict, lenient))
+            if kept is not None:
+                print(json.dumps(finished[-1]), file=kept, flush=True)
     strict.close()
+    questions, offered = sum(found["offered"] > 0 for found in finished), sum(found["offered"] for found in finished)
+    paid = [(row, found["won"]) for row, found in zip(rows, finished, strict=False) if found["won"]]
     for row, won in paid[: options.show]:
         print(f"{row.get('unique_id', '-')}: reference {row['answer']!r} is paid for {', '.join(map(repr, won[:4]))}")
     share = len(paid) / max(1, len(rows))

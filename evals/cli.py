@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from evals.summary import Summary
     from reasoning_pipeline.data.prompts import PromptRenderer
     from reasoning_pipeline.data.suites.loading import Suite
+    from reasoning_pipeline.run.uses import Use
 
 DEFAULT_OUT = Path("runs/evals")
 
@@ -39,6 +40,15 @@ class Job:
 def main(argv: Sequence[str]) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
+    from reasoning_pipeline.run.uses import uses
+
+    own = {use.suite: use for use in uses() if use.suite}
+    if asked := [name for name in arguments.suite if name in own]:
+        if len(set(arguments.suite)) > 1:
+            raise DataError(
+                f"--suite {asked[0]}: asked by itself, it scores no language model", remedy="run the other suites apart"
+            )
+        return _own_suite(own[asked[0]], arguments)
     files = local_files(arguments.data, arguments.suite)
 
     from evals.sessions import Sessions
@@ -60,6 +70,20 @@ def main(argv: Sequence[str]) -> int:
             for job in groups:
                 print(table(_evaluate(model, out, job, arguments, sessions)))
             print(f"{out / 'report.html'}")
+    return 0
+
+
+def _own_suite(use: Use, arguments: argparse.Namespace) -> int:
+    """A suite that a workflow brings for checkpoints of its kind."""
+    from reasoning_pipeline.registry.resolve import resolve_model
+
+    models = [resolve_model(reference, root=arguments.registry) for reference in arguments.checkpoint]
+    for model in models:
+        if not use.knows(model.folder):
+            raise DataError(f"{model.name} is nothing that --suite {use.suite} can score", remedy="name another suite")
+    for model, out in zip(models, _folders(arguments.out, [model.name for model in models]), strict=True):
+        print(f"{model.name} → {out}", file=sys.stderr)
+        print(use.evaluate(model, out, seed=arguments.seed))
     return 0
 
 
@@ -167,6 +191,7 @@ def table(result: EvaluationResult) -> str:
     for name, pooled in result.pooled.items():
         interval = f"[{percent(pooled.low)}, {percent(pooled.high)}]"
         lines.append(f"{name} pooled  {percent(pooled.mean)} %  {interval}  {pooled.problems} × {pooled.samples}")
+    lines += [f"{name} not pooled: {why}" for name, why in result.not_pooled.items()]
     return "\n".join(lines)
 
 
@@ -181,6 +206,8 @@ def _line(summary: Summary) -> str:
         f"[{percent(score.low)}, {percent(score.high)}]",
         asked,
     ]
+    if (sound := summary.score_without_known_issues) is not None:
+        parts.append(f"{percent(sound.mean)} % without {len(summary.known_issues)} known to be published wrong")
     if summary.samples > 1:
         curves = {"pass": summary.pass_at, "maj": summary.maj_at}
         parts += [f"{name}@{max(curve)} {percent(curve[max(curve)])}" for name, curve in curves.items() if curve]

@@ -76,7 +76,7 @@ def compare_results(runs: Sequence[EvaluationResult], suites: Sequence[str] | No
         )
     compared = [line for name in names for line in _compare_all(name, [run.summaries[name] for run in runs], runs)]
     for group in POOLED:
-        if set(group) <= set(names):
+        if set(group) <= set(names) and all("+".join(group) in run.pooled for run in runs):
             compared += _compare_pooled(group, runs)
     return compared
 

@@ -5,7 +5,9 @@ Rows in, one JSON object a line: `gold` and `prediction`, texts or numbers. Opti
     pred_kind        "latex": a bare answer, which is put into a box; "text": a whole completion. Without it a short
                      prediction without a box and without prose is a bare answer, anything else a completion.
     gold_kind        "latex" (as it is), or "text": the protocol asks for no box, and both sides are read without one.
-    question         text; the strict profile refuses what is copied from it
+                     A gold that ends a solution with "#### 18", as GSM8K's do, is 18, and is "text" unless said.
+    question         text; the strict profile refuses what is copied from it. Where its published answer is known to be
+                     wrong, the accuracy without such rows is told beside the accuracy.
     finish           "length" where the token limit cut the prediction
     expected         true or false, for --expected; `expected_strict` where the strict profile differs on purpose
     id, source, category, debatable
@@ -29,47 +31,19 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from reasoning_pipeline.base.text import excerpt
+from evals.grade_summary import GradeSummary, print_agreement, print_bad_rows, print_summary
 from reasoning_pipeline.records import Verdict
 from reasoning_pipeline.verifier import shared_verifier
 
 Profile = Literal["strict", "lenient"]
 _BATCH = 256
-_LISTED = 10_000
 _BARE = 80
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-@dataclass
-class GradeSummary:
-    """What a run over one file came to.
-
-    Example:
-        GradeSummary(profile="lenient", rows=500, graded=499, statuses=Counter(correct=451, wrong=48),
-                     bad_rows=[(17, "not JSON: ...")])
-    """
-
-    profile: str
-    rows: int = 0
-    graded: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
-    bad_rows: list[tuple[int, str]] = field(default_factory=list)
-    """Line number and reason of each row that could not be graded."""
-    agreement: dict[str, Counter[str]] = field(default_factory=dict)
-    """By source and by category, against the `expected` column: agree, false accept, false reject, debatable."""
-    disagreements: list[dict[str, Any]] = field(default_factory=list)
-    """Rows whose verdict is not the expected one, debatable rows left out."""
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of correct among the rows that could be judged."""
-        judged = self.graded - self.statuses["reference_unparsed"]
-        return self.statuses["correct"] / judged if judged else None
 
 
 @dataclass
@@ -95,7 +69,8 @@ def grade_file(source: TextIO, out: TextIO | None = None, profile: Profile = "le
             summary.graded += 1
             summary.statuses[verdict.status] += 1
             _write(out, {"line": row.line, "id": row.data.get("id"), **asdict(verdict), "profile": profile})
-            _compare_with_expected(summary, row, verdict)
+            summary.look_for_known_issue(row.data, verdict)
+            summary.compare_with_expected(row.line, row.data, verdict)
         if out is not None:
             out.flush()
     return summary
@@ -114,8 +89,12 @@ def grade_rows(rows: Sequence[dict[str, Any]], profile: Profile) -> list[Verdict
         texts,
         finishes=[row.get("finish") for row in rows],
         questions=[row.get("question") for row in rows],
-        unboxed=[row.get("gold_kind") == "text" and row.get("pred_kind") != "latex" for row in rows],
+        unboxed=[_asks_for_no_box(row) and row.get("pred_kind") != "latex" for row in rows],
     )
+
+
+def _asks_for_no_box(row: dict[str, Any]) -> bool:
+    return (row.get("gold_kind") or ("text" if "####" in row["gold"] else "latex")) == "text"
 
 
 def is_bare_answer(prediction: str) -> bool:
@@ -164,25 +143,6 @@ def _no_number(name: str) -> None:
 def _write(out: TextIO | None, record: dict[str, Any]) -> None:
     if out is not None:
         out.write(_SURROGATE.sub("\ufffd", json.dumps(record, ensure_ascii=False)) + "\n")
-
-
-def _compare_with_expected(summary: GradeSummary, row: _Row, verdict: Verdict) -> None:
-    data = row.data or {}
-    expected = data.get("expected")
-    if summary.profile == "strict" and isinstance(data.get("expected_strict"), bool):
-        expected = data["expected_strict"]  # where a reward is stricter than a score on purpose
-    if not isinstance(expected, bool):
-        return
-    outcome = "agree" if verdict.correct == expected else "false accept" if verdict.correct else "false reject"
-    if data.get("debatable"):
-        outcome = "debatable"
-    for key in (f"source {data.get('source', '-')}", f"category {data.get('category', '-')}"):
-        summary.agreement.setdefault(key, Counter())[outcome] += 1
-    if outcome in ("false accept", "false reject") and len(summary.disagreements) < _LISTED:
-        shown = {"line": row.line, "id": data.get("id"), "outcome": outcome, "gold": data["gold"]}
-        summary.disagreements.append(
-            shown | {"extracted": verdict.extracted, "status": verdict.status, "rule": verdict.rule}
-        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -244,48 +204,8 @@ def _both(source: TextIO, out: TextIO, *, only_disagreements: bool) -> int:
         out.flush()
     for outcome, count in counts.most_common():
         print(f"{count:>8}  {outcome}", file=sys.stderr)
-    _print_bad(bad)
+    print_bad_rows(bad)
     return 1 if bad else 0
-
-
-def print_agreement(summary: GradeSummary) -> None:
-    """Agreement by source and category, then every row that disagrees."""
-    outcomes = ("false accept", "false reject", "debatable")
-    print(f"{'profile ' + summary.profile:<44}{'rows':>6}{'agree':>8}" + "".join(f"{name:>14}" for name in outcomes))
-    for key, counts in sorted(summary.agreement.items(), key=lambda item: (not item[0].startswith("source"), item[0])):
-        rows = sum(counts.values()) - counts["debatable"]
-        share = f"{counts['agree'] / rows:8.1%}" if rows else f"{'-':>8}"
-        print(f"{key:<44}{rows:>6}{share}" + "".join(f"{counts[name]:>14}" for name in outcomes))
-    print_disagreements(summary)
-
-
-def print_disagreements(summary: GradeSummary) -> None:
-    """Every row whose verdict is not the expected one."""
-    for row in summary.disagreements:
-        name = row["id"] or f"line {row['line']}"
-        why = f"{row['status']} ({row['rule']})"
-        print(f"{row['outcome']}: {name}: {why}; gold {_short(row['gold'])}, read {_short(row['extracted'])}")
-
-
-def print_summary(summary: GradeSummary, stream: TextIO) -> None:
-    """One line a fact: rows, statuses, accuracy, and each row that was not graded."""
-    print(f"{summary.rows} rows, {summary.graded} graded ({summary.profile})", file=stream)
-    for status, count in summary.statuses.most_common():
-        print(f"{count:>8}  {status}", file=stream)
-    if summary.accuracy is not None:
-        print(f"accuracy {summary.accuracy:.4f} of the rows whose reference could be read", file=stream)
-    _print_bad(summary.bad_rows)
-
-
-def _print_bad(rows: Sequence[tuple[int, str]]) -> None:
-    for line, problem in rows[:20]:
-        print(f"line {line}: {problem}", file=sys.stderr)
-    if len(rows) > 20:
-        print(f"... and {len(rows) - 20} more lines that could not be graded", file=sys.stderr)
-
-
-def _short(text: str | None) -> str:
-    return repr(excerpt(" ".join((text or "").split()), 90))
 
 
 if __name__ == "__main__":

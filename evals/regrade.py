@@ -122,6 +122,7 @@ def _write_summary(folder: Path, settings: dict, samples: Sequence[Sample]) -> N
         source=settings["source"],
         max_tokens={},
         notes=tuple(old["notes"]),
+        known_issues=old.get("known_issues", {}),
     )
     from reasoning_pipeline.verifier import shared_verifier
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.summary import Summary, scored
+from reasoning_pipeline.data.suites.loading import is_pinned
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.registry.differences import ABSENT, differences, shown
 from reasoning_pipeline.statistics.scores import Estimate, estimate, pool
@@ -42,16 +43,23 @@ class EvaluationResult:
 
     @property
     def pooled(self) -> dict[str, Estimate]:
-        """Suites taken together as one set of problems, where all of them are here and asked alike."""
+        """Suites taken together as one set of problems, where all of them are here, as pinned, and asked alike."""
         found: dict[str, Estimate] = {}
-        for names in POOLED:
-            parts = [self.summaries[name] for name in names if name in self.summaries]
-            if len(parts) < len(names) or any(_manner(part) != _manner(parts[0]) for part in parts):
-                continue
-            together = estimate(list(pool(*(_named_scores(part) for part in parts)).values()))
+        for name, parts in self._to_pool.items():
+            together = None if why_not_pooled(parts) else estimate(list(pool(*map(_named_scores, parts)).values()))
             if together is not None:
-                found["+".join(names)] = together
+                found[name] = together
         return found
+
+    @property
+    def not_pooled(self) -> dict[str, str]:
+        """Why suites that are all here are not taken together."""
+        return {name: why for name, parts in self._to_pool.items() if (why := why_not_pooled(parts))}
+
+    @property
+    def _to_pool(self) -> dict[str, list[Summary]]:
+        groups = [names for names in POOLED if set(names) <= set(self.summaries)]
+        return {"+".join(names): [self.summaries[name] for name in names] for names in groups}
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -60,6 +68,17 @@ class EvaluationResult:
             "summaries": {name: summary.as_json() for name, summary in self.summaries.items()},
             "pooled": {name: pooled.as_json() for name, pooled in self.pooled.items()},
         }
+
+
+def why_not_pooled(parts: Sequence[Summary]) -> str | None:
+    """What keeps these suites from being one set of problems: rows that are not the pinned ones, or another manner."""
+    for part in parts:
+        digest = part.settings["data"]["digest"]
+        if not is_pinned(part.suite, digest, part.settings["source"]):
+            return f"{part.settings['source']} is not the {part.suite} that was pinned (digest {digest[:12]})"
+    if any(_manner(part) != _manner(parts[0]) for part in parts):
+        return "the suites were asked in different ways (profile, samples, prompt or decoding)"
+    return None
 
 
 def _manner(summary: Summary) -> tuple[Any, ...]:
@@ -123,7 +142,7 @@ def settings_that_differ(before: dict[str, Any], now: dict[str, Any], names: Seq
 
 SUMMARY_COLUMNS = (
     *("suite", "checkpoint", "problems", "samples", "mean", "se_fixed", "se_drawn", "low", "high", "interval"),
-    *("detectable_fixed", "detectable_drawn", "strict_mean", "lenient_mean"),
+    *("detectable_fixed", "detectable_drawn", "strict_mean", "lenient_mean", "mean_without_known_issues"),
     *("truncated", "no_answer", "timeout", "error", "unscored", "set_aside", "tokens_mean"),
 )
 
@@ -154,6 +173,7 @@ def _summary_row(summary: Summary) -> dict[str, Any]:
         "checkpoint": summary.checkpoint,
         "strict_mean": summary.strict_mean,
         "lenient_mean": summary.lenient_mean,
+        "mean_without_known_issues": sound.mean if (sound := summary.score_without_known_issues) else None,
         "tokens_mean": summary.lengths.get("all", {}).get("mean"),
         **score,
         **summary.shares,

@@ -59,6 +59,10 @@ class Summary:
     tokens: int
     notes: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    known_issues: dict[str, str] = field(default_factory=dict)
+    """By problem id: what is wrong with the published answer, which the score is judged against all the same."""
+    score_without_known_issues: Estimate | None = None
+    """avg@k without those problems; None where there are none."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,7 +70,8 @@ class Summary:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Summary:
         fields = dict(record)
-        fields["score"] = Estimate(**fields["score"]) if fields["score"] else None
+        for name in ("score", "score_without_known_issues"):
+            fields[name] = Estimate(**fields[name]) if fields.get(name) else None
         fields["groups"] = {
             name: {value: Estimate(**cell) for value, cell in cells.items()} for name, cells in fields["groups"].items()
         }
@@ -91,6 +96,8 @@ def summarise(
     flat = [sample for row in samples_of.values() for sample in row]
     statuses = Counter(sample.judged(profile).status for sample in flat)
     counted = scored(scores)
+    known_issues = {name: what for name, what in suite.known_issues.items() if name in counted}
+    sound = [row for name, row in counted.items() if name not in known_issues]
     votes = [row for row in classes_of.values() if row]
     return Summary(
         suite=suite.name,
@@ -121,6 +128,8 @@ def summarise(
         tokens=sum(sample.tokens for sample in flat),
         notes=list(suite.notes),
         settings=settings,
+        known_issues=known_issues,
+        score_without_known_issues=estimate(sound) if known_issues else None,
     )
 
 

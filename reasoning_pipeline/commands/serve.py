@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import os
+import secrets
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from reasoning_pipeline.hardware.profile import HardwareProfile
     from reasoning_pipeline.registry.resolve import ResolvedModel
     from reasoning_pipeline.rollouts.servers.process import RolloutServer
+    from reasoning_pipeline.run.uses import Use
 
 SHORTEST_KEY = 16
 
@@ -54,10 +56,13 @@ def _serve(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.registry.resolve import resolve_model
     from reasoning_pipeline.rollouts.servers import register
     from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service
+    from reasoning_pipeline.run.uses import use_of
 
     profile = load_profile(arguments.hardware)
     model = resolve_model(arguments.checkpoint, arguments.root)
     key, source = find_key(arguments.key_file, host=arguments.host)
+    if (use := use_of(model.folder)) is not None:
+        return _serve_own(use, model, arguments, key)
     service = Service(
         host=arguments.host,
         port=arguments.port,
@@ -90,6 +95,21 @@ def _serve(arguments: argparse.Namespace) -> int:
         return 0
     finally:
         server.stop()
+
+
+def _serve_own(use: Use, model: ResolvedModel, arguments: argparse.Namespace, key: str | None) -> int:
+    """A checkpoint that is no language model, in its workflow's own way; the same key, the same end."""
+    from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
+
+    if key is None:
+        key = secrets.token_hex(24)
+        print(f"its key, shown this once:\n\n    export {KEY_VARIABLE}={key}\n", flush=True)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        use.serve(model, host=arguments.host, port=arguments.port, key=key)
+    except KeyboardInterrupt:
+        print("stopping", flush=True)
+    return 0
 
 
 def find_key(file: Path | None, *, host: str) -> tuple[str | None, str | None]:

@@ -26,14 +26,17 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Literal["arithmetic", "jsonl", "hub"]
+    """`arithmetic` is the small world made here; `jsonl` a file; `hub` a data set of the hub."""
     path: str | None = None
     """`jsonl`: the file; relative paths start at the recipe's folder."""
     id: str | None = None
     """`hub`: data set id."""
     revision: str | None = None
+    """`hub`: branch, tag or commit; the commit that was planned is recorded."""
     split: str = "train"
     """`hub`: split. `arithmetic`: pool, validation, test or hard."""
     subset: str | None = None
+    """`hub`: configuration of the data set."""
     count: int | None = Field(None, ge=1)
     """`arithmetic`: how many problems. Elsewhere: keep only this many (by stable hash)."""
     unusable_answers: Literal["refuse", "set_aside"] = "refuse"
@@ -97,5 +100,6 @@ class PromptConfig(BaseModel):
     suffix: str = ""
     """Appended to the question: "\\n\\nPlease reason step by step, and put your final answer within \\\\boxed{}."."""
     system: str | None = None
+    """Message before the question, for templates that take one."""
     thinking: bool = False
     """Passed to the template as `enable_thinking`; Qwen3's hybrid models behave as two different models."""

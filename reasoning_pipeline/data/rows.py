@@ -41,8 +41,11 @@ class Columns(BaseModel):
     id: str | None = None
     """Without one the id is made from the question, so it survives reordering."""
     question: str | None = None
+    """Without one, the first of the usual names that is there."""
     answer: str | None = None
+    """As `question`."""
     meta: dict[str, str] = {"subject": "subject", "level": "level"}
+    """What tables may group by."""
 
 
 def jsonl_rows(path: Path) -> Iterator[Row]:
@@ -162,11 +165,16 @@ def read_problem(
         )
     identity = cell("id", columns.id, ID_COLUMNS, missing="")
     return Problem(
-        id=str(identity) or f"q-{hashlib.sha256(question.encode()).hexdigest()[:id_digits]}",
+        id=str(identity) or question_id(question, id_digits),
         question=question,
         answer=answer,
         meta=dict(_meta(row, columns)),
     )
+
+
+def question_id(question: str, digits: int) -> str:
+    """The id of a problem that has none, made from its question."""
+    return f"q-{hashlib.sha256(question.encode()).hexdigest()[:digits]}"
 
 
 def _cell(place: str, row: dict[str, Any], what: str, names: tuple[str, ...], missing: str | None) -> Any:

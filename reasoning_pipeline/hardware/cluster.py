@@ -26,9 +26,13 @@ class JobRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     partition: str | None = None
+    """As for sbatch."""
     account: str | None = None
+    """As for sbatch."""
     qos: str | None = None
+    """As for sbatch."""
     gpus_per_node: int | None = Field(None, ge=0)
+    """As for sbatch; 0 or None asks for none by this option."""
     cpus_per_task: int | None = Field(None, ge=1)
     """Cores of a node; one task a node is started, and it is the parent of everything that runs there."""
     mem: str | None = None
@@ -51,6 +55,7 @@ class SlurmProfile(JobRequest):
     """The `slurm:` block. `nodes` and `trainer_nodes` hold for trainers; every other step takes one node."""
 
     nodes: int = Field(1, ge=1)
+    """Of one job."""
     trainer_nodes: Literal["all", "others"] = "all"
     """`others`: the first node is the rollout servers' alone, trainers run on the rest."""
     interface: str | None = Field(None, pattern=r"^[\w.:-]+$")
@@ -120,6 +125,7 @@ class Container(BaseModel):
     runtime: Literal["pyxis", "apptainer"]
     """`pyxis` is enroot through `srun --container-image`."""
     image: str
+    """A file, or an address that the runtime understands."""
     mounts: tuple[str, ...] = ()
     """`/host:/inside`. The project's and the runs' folders are mounted under their own names in any case."""
     arguments: tuple[str, ...] = ()
@@ -134,12 +140,15 @@ class Setup(BaseModel):
     commands: tuple[str, ...] = ()
     """Shell lines, run first."""
     modules: tuple[str, ...] = ()
+    """Environment modules to load."""
     conda: str | None = None
     """Name or prefix of an environment."""
     container: Container | None = None
+    """In which the command runs."""
     python: str | None = None
     """Interpreter on the node. None: `python` of the conda environment or the image, else the one that submits."""
     environment: dict[str, str] = {}
+    """Of the job's processes."""
     hf_home: str | None = None
     """Cache of models and data on the shared file system; `python -m launch prefetch` fills it."""
     offline: bool = False

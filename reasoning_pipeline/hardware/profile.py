@@ -38,9 +38,13 @@ class ServerProfile(BaseModel):
     kv_cache_gib: int = Field(1, ge=1)
     """CPU builds: memory for the key-value cache."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    """GPU builds: share of a GPU that a server takes."""
     tensor_parallel: int = Field(1, ge=1)
+    """GPUs that hold one copy of the model."""
     max_sequences: int = Field(512, ge=1)
+    """Written at the same time by one server."""
     start_timeout_s: float = Field(300, gt=0)
+    """Seconds until a server must answer; then its start has failed."""
     silence_timeout_s: float = Field(120, gt=0)
     """Generation streams, with a sign of life every 5 s unless the engine is inside one forward pass; a server that is
     silent for longer is lost. Longer than the longest prefill (`--max-num-batched-tokens`) takes on slow devices."""
@@ -55,6 +59,7 @@ class ServerProfile(BaseModel):
     sleep: bool = False
     """The server gives its GPU's memory to the trainer while the optimizer works (vLLM's sleep mode, level 2)."""
     environment: dict[str, str] = {}
+    """Of every server's process."""
     arguments: tuple[str, ...] = ()
     """Further arguments of `vllm serve`."""
 
@@ -79,9 +84,11 @@ class HardwareProfile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = "cpu"
+    """Written into every record that is made here."""
     engine: Literal["vllm", "transformers"] = "vllm"
     """Who writes rollouts: a vLLM server, or `transformers` inside the trainer process where vLLM is not installed."""
     device: Literal["cpu", "cuda"] = "cpu"
+    """Where trainers compute."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the server's weights and of the trainer's forward and backward passes; master weights stay float32."""
     processes: int = Field(1, ge=1)
@@ -96,6 +103,7 @@ class HardwareProfile(BaseModel):
     """Tokens per device and forward pass, instead of `micro_batch`: as many rollouts as fit. Where neither is given, as
     many as the plan finds room for in `device_memory_gib`; where that is not given, the whole share of the batch."""
     gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more compute."""
     parallel_steps: int = Field(1, ge=1)
     """Steps run side by side where none waits for another; only without rollout servers, which hold one policy each."""
     warm_start: bool = False
@@ -122,10 +130,13 @@ class HardwareProfile(BaseModel):
     environment_without_server: dict[str, str] = {}
     """On top of it, for steps that need no rollout server, while none is starting: the machine is theirs alone."""
     server: ServerProfile = ServerProfile()
+    """How rollout servers are started."""
     stop_grace_s: float = Field(60, gt=0)
     """How long a step may take to save its resume point, beyond the optimizer step under way, once asked to stop."""
     slurm: SlurmProfile | None = None
+    """What a job asks Slurm for; None: this profile is not submitted."""
     setup: Setup = Setup()
+    """What a job does before its command."""
 
     @field_validator("trackers", mode="before")
     @classmethod

@@ -263,6 +263,8 @@ class Planner:
     def _inputs(self, recipe: Recipe, config: StageConfig, inside: dict[str, str]) -> Iterator[PlannedInput]:
         for field in fields_marked(type(config), Input):
             reference = getattr(config, field)
+            if reference is None:
+                continue
             if reference.startswith(STEP):
                 parent = self._nodes[inside[reference.removeprefix(STEP)]]
                 yield PlannedInput(field, reference, parent.fingerprint, parent.name, parent.output)

@@ -205,7 +205,7 @@ class _Derivation:
 def _targets(config: StageConfig) -> set[str]:
     """Names of the steps that a step reads."""
     references = (getattr(config, field) for field in fields_marked(type(config), Input))
-    return {reference.removeprefix(STEP) for reference in references if reference.startswith(STEP)}
+    return {reference.removeprefix(STEP) for reference in references if reference and reference.startswith(STEP)}
 
 
 def _followed(reference: str, starts: dict[str, str | None]) -> str:
@@ -220,6 +220,6 @@ def _rewired(config: StageConfig, starts: dict[str, str | None]) -> StageConfig:
     changes = {}
     for field in fields_marked(type(config), Input):
         reference = getattr(config, field)
-        if (followed := _followed(reference, starts)) != reference:
+        if reference is not None and (followed := _followed(reference, starts)) != reference:
             changes[field] = followed
     return config.model_copy(update=changes) if changes else config

@@ -32,11 +32,13 @@ class ArmEdit(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str = ""
+    """What the arm is for, as pages say it."""
     drop: tuple[str, ...] = ()
     """Steps left out; whoever read such a step's policy reads the policy that it would have started from."""
     steps: dict[str, dict[str, Any]] = {}
     """Changed fields of steps, and whole new steps, over the recipe's own as in `extends:`."""
     outcome: str | None = None
+    """The step whose checkpoint stands for the arm in comparisons; the recipe's own where it is not given."""
     lacks: str = ""
     """The stage that this arm does without (`Stage 2a`), for the page that says which stage earned what."""
     curve: str = ""
@@ -66,13 +68,19 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    """Of the run: its folder below the root."""
     description: str = ""
+    """What the recipe is for, as pages say it."""
     seed: int = 0
+    """Of every step that has none of its own, and of what is made from nothing."""
     seeds: tuple[int, ...] = ()
     """What `--seeds all` means: decided here, before anything is run."""
     prompt: PromptConfig = PromptConfig()
+    """How a question is put to a model."""
     data: dict[str, DataConfig] = {}
+    """Data set -> where its problems come from and the pools they are divided into."""
     steps: dict[str, StageConfig] = {}
+    """Step -> its stage and that stage's keys; references decide what waits for what."""
     outcome: str | None = None
     """The step that stands for the main arm in comparisons; its last checkpoint where it is not given."""
     curve: str = ""
@@ -82,6 +90,7 @@ class Recipe(BaseModel):
     curves_from: str | None = None
     """The recipe, relative to this one, whose arms give the curves of this one's page; without it, its own arms."""
     arms: dict[str, Arm] = {}
+    """Name -> what differs from the recipe's own steps, for comparisons."""
     sections: dict[str, Any] = {}
     """What stands under the keys that workflows add (sections.py), each as its section reads it."""
     expectation: str = ""
@@ -120,7 +129,8 @@ class Recipe(BaseModel):
         config = self.steps[step]
         for field, mark in fields_marked(type(config), Input).items():
             assert isinstance(mark, Input)
-            yield field, getattr(config, field), mark.kind
+            if (reference := getattr(config, field)) is not None:
+                yield field, reference, mark.kind
 
     def parents(self, step: str) -> list[str]:
         """Names of the steps whose output this step reads."""

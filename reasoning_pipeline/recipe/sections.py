@@ -26,6 +26,11 @@ class Section:
     in_arms: ClassVar[bool] = False
     """Whether an arm may have the key too."""
 
+    def claims(self, raw: Any) -> bool:
+        """Whether what stands under the key is this section's; else it stays where it was, a key of the core's or of
+        another workflow."""
+        return True
+
     def sketch(self, raw: Any) -> Any:
         """The references in a section with mistakes, so that these are checked in the same go; None for none."""
         return None
@@ -72,7 +77,7 @@ def read_sections(raw: dict[str, Any], problems: list[str], place: str = "", *, 
     """Takes the keys of the workflows out of what was read; what is wrong with them is appended to `problems`."""
     found: dict[str, Any] = {}
     for section in sections():
-        if section.key not in raw or (arm and not section.in_arms):
+        if section.key not in raw or (arm and not section.in_arms) or not section.claims(raw[section.key]):
             continue
         value, where = raw.pop(section.key), f"{place}.{section.key}" if place else section.key
         if value is None:

@@ -18,7 +18,8 @@ from reasoning_pipeline.recipe.work import Known, Work
 
 @dataclass(frozen=True)
 class Input:
-    """Marks a field that names a model or another step's output: `step:NAME`, a hub id, or a path."""
+    """Marks a field that names a model or another step's output: `step:NAME`, a hub id, or a path. A field that may be
+    None is an input only where it is given."""
 
     kind: str
     """What the step publishes that may stand here (`StageConfig.publishes`)."""
@@ -126,6 +127,7 @@ class Evaluation(StageConfig):
     program: ClassVar[tuple[str, ...]] = EVALUATION_PROGRAM
 
     checkpoint: ModelRef
+    """What is scored."""
     suites: tuple[str, ...]
     samples: int
     """Per problem."""

@@ -80,10 +80,10 @@ class _Lanes:
 
 
 def lineage_graph(plan: Plan) -> Graph:
-    """All steps but evaluations, which are marks on the checkpoint they score."""
+    """All steps but evaluations and measurements: the former are marks on the checkpoint they score."""
     from reasoning_pipeline.registry.record import distinct_labels
 
-    steps = [step for step in plan.steps if type(step.config).publishes in ("checkpoint", "rollouts")]
+    steps = [step for step in plan.steps if type(step.config).publishes not in ("evaluation", "measurement")]
     chain, readers, lanes = roles(plan), _last_readers(steps), _Lanes()
     rows = []
     for position, step in enumerate(steps):

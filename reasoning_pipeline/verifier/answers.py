@@ -96,7 +96,8 @@ def _read(tokens: Sequence[Token], text: str = "") -> Answer:
     if limited := restriction(tokens):
         return restricted(*limited, _read)
     if is_prose(tokens):
-        return prose(tokens, text)
+        tree = numeral(tokens)  # \text{3021 base 4}
+        return prose(tokens, text) if tree is None else ("expr", tree)
     if tokens[0].kind == "begin" and tokens[-1] == ("end", tokens[0].value) and _ROWS.fullmatch(tokens[0].value):
         rows = _rows(tokens)
         if rows is not None:
@@ -132,8 +133,11 @@ def _within(answer: Answer, domain: Domain) -> Answer:
         if answer[0] == "eq"
         else set()
     )
-    free = domain[0] <= arguments and "!=0" not in domain[1]
-    return answer if free or domain[1] <= {"R"} else ("where", answer, domain)
+    letters, said = domain
+    if letters.isdisjoint(arguments):
+        said -= {"some"}  # some constant c is any; but an equation for some x does not hold for all
+    free = letters <= arguments and said.isdisjoint({"!=0", "some"})
+    return answer if free or said <= {"R"} else ("where", answer, (letters, said))
 
 
 def _needs_algebra(tokens: Sequence[Token]) -> bool:
@@ -259,7 +263,8 @@ def _braced(inner: Sequence[Token], *, grouping: bool) -> Answer:
     if grouping:
         return _read(inner)
     answer = _read(inner)
-    return answer if answer[0] == "list" else ("list", (answer,))
+    # The set of the empty set is not empty.
+    return answer if answer[0] == "list" and answer[1] else ("list", (answer,))
 
 
 def _reals(tokens: Sequence[Token]) -> Answer | None:

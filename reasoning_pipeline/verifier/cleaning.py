@@ -79,9 +79,13 @@ _WORDS = {
 } | {name: name for name in FUNCTIONS}
 
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
+_LETTERS = "À-ÖØ-öø-ɏЀ-ӿ"
+"""Of the languages that are written in Latin letters with marks, or in Cyrillic."""
 _LEXER = re.compile(
     r"\s+|\\begin\s*\{(?P<begin>[a-z]+)\*?\}(?:\s*\{[lcr|\s]*\})?|\\end\s*\{(?P<end>[a-z]+)\*?\}|\\(?P<command>[A-Za-z]+)|\\."
-    r"|(?P<number>\d+\.\d*\x00\d+|\d+(?:\.\d+)?|\.\d+)|(?P<word>[A-Za-z]+)|(?P<foreign>[぀-ヿ㐀-鿿가-힯]+)|<=|>=|!=|\*\*|(?P<other>.)",
+    r"|(?P<number>\d+\.\d*\x00\d+|\d+(?:\.\d+)?|\.\d+)|(?P<half_day>(?<=[\d\s~}])[ap]\.\s?m\.?(?![A-Za-z]))"
+    rf"|(?P<foreign>[぀-ヿ㐀-鿿가-힯]+|[A-Za-z]*[{_LETTERS}][A-Za-z{_LETTERS}]*)|(?P<word>[A-Za-z]+)"
+    r"|<=|>=|!=|\*\*|(?P<other>.)",
     re.DOTALL,
 )
 
@@ -106,8 +110,8 @@ def tokens_of(text: str) -> tuple[Token, ...]:
             tokens.append(Token("number", match["number"]))
         elif match["word"]:
             tokens.extend(_word(match["word"]))
-        elif match["foreign"]:
-            tokens.append(Token("text", match["foreign"]))
+        elif spelled_out := match["foreign"] or match["half_day"]:
+            tokens.append(Token("text", spelled_out))
         elif match["begin"] or match["end"]:
             tokens.append(Token("begin" if match["begin"] else "end", match["begin"] or match["end"]))
         else:

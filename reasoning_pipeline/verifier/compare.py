@@ -13,7 +13,7 @@ from reasoning_pipeline.verifier.domains import restricts
 from reasoning_pipeline.verifier.equations import Equations
 from reasoning_pipeline.verifier.formulas import Truth, all_of, any_of
 from reasoning_pipeline.verifier.numeric import real_value
-from reasoning_pipeline.verifier.realsets import Segment, is_solved, segments, variable_of
+from reasoning_pipeline.verifier.realsets import Segment, are_relations, is_solved, segments, variable_of
 from reasoning_pipeline.verifier.shapes import (
     MAX_ITEMS,
     exact_side,
@@ -34,7 +34,10 @@ class Comparison(Equations):
 
     def readings(self, golds: tuple[Answer, ...], answers: tuple[Answer, ...]) -> Truth:
         """Any reading of the answer may match any reading of the reference."""
-        return any_of(self.same(gold, answer) for gold in golds for answer in answers)
+        pairs = [(gold, answer) for gold in golds for answer in answers]
+        if len(golds) > 1:  # 98,634 is a number first: 98, 634, 98 names it beside another one
+            pairs = [(gold, answer) for gold, answer in pairs if not _longer_list(answer, gold)]
+        return any_of(self.same(gold, answer) for gold, answer in pairs)
 
     def same(self, gold: Answer, answer: Answer) -> Truth:
         if gold == answer:
@@ -45,12 +48,12 @@ class Comparison(Equations):
         kinds = (gold[0], answer[0])
         if answer[0] == "approx":
             return self._approximation(gold, answer)
+        if "eq" in kinds and "label" not in kinds:
+            return self._equations(gold, answer)
         if "unit" in kinds:
             return self._units(gold, answer)
         if "label" in kinds:
             return self._labels(gold, answer)
-        if "eq" in kinds:
-            return self._equations(gold, answer)
         if "choice" in kinds:
             letters = [side[1] if side[0] == "choice" else letters_of(side) for side in (gold, answer)]
             return self.lenient and letters[0] == letters[1]
@@ -78,6 +81,8 @@ class Comparison(Equations):
         if gold[0] == "list" and answer[0] in ("union", "rel", "meet", "minus"):
             return self._sets(gold, answer)
         if gold[0] in ("union", "rel", "meet", "minus") and answer[0] == "list":
+            return self._sets(gold, answer)
+        if (gold[0] == "seq" and are_relations(answer)) or (answer[0] == "seq" and are_relations(gold)):
             return self._sets(gold, answer)
         if not golds or not answers:
             return len(golds) == len(answers)
@@ -205,3 +210,7 @@ class Comparison(Equations):
         if sides[0] is not None and sides[1] is not None and abs(sides[0] - sides[1]) > 0.01 * abs(sides[0]):
             return False
         return self.same(gold, answer[1])
+
+
+def _longer_list(first: Answer, second: Answer) -> bool:
+    return first[0] == second[0] == "list" and len(first[1]) > len(second[1])

@@ -20,7 +20,7 @@ _KINDS = {
 }  # fmt: skip
 _FILLING = set(
     words(
-        "for where with such that as all any every each some an a the is are be being being arbitrary fixed number "
+        "for where with such that as all any every each an a the is are be being being arbitrary fixed number "
         "numbers value values of and may can which"
     )
 )
@@ -72,6 +72,8 @@ def _domain(head: Sequence[Token], tail: Sequence[Token]) -> Domain | None:
             for word in re.findall(r"[^\W_]+", token.value.replace("non-", "non")):
                 if word in _KINDS:
                     said.add(_KINDS[word])
+                elif word == "some":
+                    said.add("some")
                 elif len(word) == 1 and word != "a":
                     letters.add(word)
                 elif word.lower() not in _FILLING:

@@ -5,19 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 
 from reasoning_pipeline.verifier.answers import Answer
+from reasoning_pipeline.verifier.curves import at_one_point, cleared, difference_of_sides, is_linear
 from reasoning_pipeline.verifier.exact import NoNormalForm, normal_form
 from reasoning_pipeline.verifier.formulas import Formulas, Truth, all_of, any_of
 from reasoning_pipeline.verifier.numeric import variables
 from reasoning_pipeline.verifier.questions import names_formula, names_quantity
-from reasoning_pipeline.verifier.shapes import (
-    at_one_point,
-    difference_of_sides,
-    is_linear,
-    is_name,
-    is_solution,
-    loose_degrees,
-    renamed_argument,
-)
+from reasoning_pipeline.verifier.shapes import is_name, is_solution, loose_degrees, renamed_argument, value_of_function
 from reasoning_pipeline.verifier.trees import MINUS_ONE, Tree, substitute, times, unknown_functions
 
 
@@ -105,8 +98,13 @@ class Equations(Formulas):
         values = self._value_of(gold, reference=True)[0], self._value_of(answer)[0]
         if values[0] is None or values[1] is None:
             return False
-        first, second, value = gold[1][0], answer[1][0], values[1]
+        first, second = (
+            side[1][-1] if is_name(side[1][-1]) and not is_name(side[1][0]) else side[1][0] for side in (gold, answer)
+        )
+        value = values[1]
         if first == second or (first[0] == second[0] == "seq" and self._in_order(first[3], second[3])):
+            return self.same(values[0], value)
+        if value_of_function(first, second) or value_of_function(second, first):
             return self.same(values[0], value)
         renamed = renamed_argument(first, second)
         if renamed and value[0] == "expr":
@@ -115,7 +113,7 @@ class Equations(Formulas):
 
     def _same_curve(self, gold: Answer, answer: Answer) -> Truth:
         """Two equations are one when the differences of their sides are proportional."""
-        first, second = difference_of_sides(gold), difference_of_sides(answer)
+        first, second = cleared(difference_of_sides(gold)), cleared(difference_of_sides(answer))
         if first is None or second is None or not variables(first) or variables(first) != variables(second):
             return False
         if unknown_functions(first) != unknown_functions(second):

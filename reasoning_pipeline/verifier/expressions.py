@@ -92,6 +92,8 @@ class Parser(TokenReader):
                 factors.append(over(ONE, self.signed_factor()))
             elif self.starts_factor():
                 beside = factors[-1][0] in ("n", "d")
+                if kind == "number" and factors[-1][0] not in ("n", "d", "s"):
+                    raise Unreadable("a number behind a formula")  # \sqrt{6}1
                 factors.append(self.factor())
                 if beside and (kind == "number" or (value == "{" and factors[-1][0] in ("n", "d"))):
                     raise Unreadable("two numbers side by side")

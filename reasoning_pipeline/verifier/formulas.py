@@ -73,6 +73,8 @@ class Formulas:
             return False  # the larger of two numbers is not one of them until it is said which
         if loose_degrees(gold, inside=False) != loose_degrees(answer, inside=False):
             return False
+        if gold[0] == "s" and not self.lenient and gold[1] not in ("infty", "i", "e", "pi"):
+            return False  # a letter is asked for, and often that of a choice: `1A` is not it
         if gold[0] == "%" or answer[0] == "%":
             return self._percent(gold, answer)
         if gold[0] == "deg" or answer[0] == "deg":

@@ -37,7 +37,7 @@ COPIED = Decision("wrong", "copied question")
 _INTEGER = re.compile(r"\s*([-+]?)0*(\d{1,40})\s*")
 _MAX_COUNT = 5_000
 _SPACE = r"(?:\\(?:left|right|displaystyle|[,;:! ])(?![A-Za-z])|[\s$])+"
-_SPACING = re.compile(rf"(?P<parts>(?<=\d){_SPACE}(?=\d))|{_SPACE}|\.$")
+_SPACING = re.compile(rf"(?P<parts>(?<=\d){_SPACE}(?=\.?\d)|(?<=\d\.){_SPACE}(?=\d))|{_SPACE}|\.$")
 
 
 def integer(text: str) -> int | None:

@@ -16,12 +16,13 @@ from typing import Any
 from reasoning_pipeline.verifier.answers import Answer, read
 from reasoning_pipeline.verifier.bounds import Unreadable
 from reasoning_pipeline.verifier.cleaning import Token, tokens_of
+from reasoning_pipeline.verifier.curves import cleared, difference
 from reasoning_pipeline.verifier.exact import normal_form
 from reasoning_pipeline.verifier.expressions import Parser
+from reasoning_pipeline.verifier.formulas import exact_equal
 from reasoning_pipeline.verifier.literals import is_literal
-from reasoning_pipeline.verifier.shapes import difference
 from reasoning_pipeline.verifier.splitting import RELATIONS, spelled
-from reasoning_pipeline.verifier.trees import Tree
+from reasoning_pipeline.verifier.trees import Tree, unknown_functions
 from reasoning_pipeline.verifier.undressing import fold, plain
 from reasoning_pipeline.verifier.wording import words_of
 
@@ -62,6 +63,8 @@ def copied(question: str, golds: tuple[Answer, ...], answers: tuple[Answer, ...]
     allowed = {plain(tree) for gold in golds for tree in _formulas(gold)}
     if any(_holds_copy(answer, known, allowed) for answer in answers):
         return True
+    if any(answer[0] == "expr" and _wraps_copy(answer[1], known, allowed) for answer in answers):
+        return True
     written = {relation for gold in golds for relation in _relations(gold, scaled=False)}
     for answer in answers:
         for exact, scaled in zip(_relations(answer, scaled=False), _relations(answer, scaled=True), strict=True):
@@ -95,6 +98,31 @@ def _is_copy(tree: Tree, known: Spans, allowed: set[Tree]) -> bool:
         return True
     folded = shown if is_literal(tree) else fold(shown)
     return folded != shown and (folded in known.folded or folded in known.plain)
+
+
+def _wraps_copy(tree: Tree, known: Spans, allowed: set[Tree]) -> bool:
+    r"""Whether a part of an answer is a formula of the question that is worth all of it: `|\sqrt{48}|`."""
+    for part in _parts(tree):
+        if part is tree or not _is_copy(part, known, allowed):
+            continue
+        same = exact_equal(part, tree)
+        if same or (same is None and not unknown_functions(tree)):
+            return True
+    return False
+
+
+def _parts(tree: Tree) -> Iterator[Tree]:
+    if tree[0] in ("n", "d", "s", "b"):
+        return
+    yield tree
+    for child in tree:
+        if isinstance(child, tuple) and child:
+            if isinstance(child[0], str):
+                yield from _parts(child)
+            else:
+                for grandchild in child:
+                    if isinstance(grandchild, tuple) and grandchild and isinstance(grandchild[0], str):
+                        yield from _parts(grandchild)
 
 
 def is_reference(text: str, reference: str) -> bool:
@@ -204,7 +232,7 @@ def _relation(low: Tree, operator: str, high: Tree, *, scaled: bool) -> Any:
             sides = tuple(sorted(sides, key=hash))  # type: ignore[assignment]
         return (operator, *sides)
     try:
-        form = dict(normal_form(difference(low, high)))
+        form = dict(normal_form(cleared(difference(low, high)) or low))
     except Unreadable:
         return (operator, "?", plain(low), plain(high))
     if not form:

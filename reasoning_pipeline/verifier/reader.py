@@ -73,5 +73,9 @@ class TokenReader:
         while self.rest():
             depth += {"{": 1, "}": -1}.get(self.next().value, 0)
             if depth == 0:
-                return "".join(token.value for token in self.tokens[start + 1 : self.position - 1])
+                inner = self.tokens[start + 1 : self.position - 1]
+                return "".join(  # the space between two numbers stays: a_{1 2} is not a_{12}
+                    (" " if index and token.kind == inner[index - 1].kind == "number" else "") + token.value
+                    for index, token in enumerate(inner)
+                )
         raise Unreadable("a subscript is never closed")

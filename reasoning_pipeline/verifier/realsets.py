@@ -14,6 +14,7 @@ from reasoning_pipeline.verifier.answers import REALS, Answer
 from reasoning_pipeline.verifier.bounds import Unreadable
 from reasoning_pipeline.verifier.exact import rational
 from reasoning_pipeline.verifier.numeric import real_value, variables
+from reasoning_pipeline.verifier.shapes import expand_plus_minus
 from reasoning_pipeline.verifier.trees import MINUS_ONE, Tree, substitute, times
 
 
@@ -37,11 +38,14 @@ _FLIP = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!=", "=": "="}
 
 def segments(answer: Answer) -> list[Segment] | None:
     """The set of reals that an answer describes, or None when it does not describe one with known ends."""
-    kind = answer[0]
     if answer == REALS:
         return [_LINE]
+    answer = expand_plus_minus(answer)
+    kind = answer[0]
     if kind == "seq" and len(answer[3]) == 2 and all(item[0] == "expr" for item in answer[3]):
         return _interval(answer[3][0][1], answer[1] == "[", answer[3][1][1], answer[2] == "]")
+    if are_relations(answer):  # x > 2, x < 5 are both; x < 2, x > 5 can only be one or the other
+        return segments(("meet", answer[1])) or segments(("union", answer[1]))
     if kind == "list" and all(item[0] == "expr" for item in answer[1]):
         points = [real_value(item[1]) for item in answer[1]]
         if any(point is None or math.isinf(point) for point in points):
@@ -75,6 +79,11 @@ def segments(answer: Answer) -> list[Segment] | None:
     if kind == "rel":
         return _inequality(answer[1], answer[2])
     return None
+
+
+def are_relations(answer: Answer) -> bool:
+    """Several inequalities side by side."""
+    return answer[0] == "list" and len(answer[1]) > 1 and all(item[0] == "rel" for item in answer[1])
 
 
 def variable_of(answer: Answer) -> str | None:

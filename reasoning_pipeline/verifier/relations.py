@@ -2,6 +2,7 @@ r"""Equations, inequalities and approximations, and the quantities that stand le
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from reasoning_pipeline.verifier.bounds import TooLarge, Unreadable
@@ -12,6 +13,9 @@ from reasoning_pipeline.verifier.wording import Answer, denies
 
 OTHER_RELATIONS = {"sim", "equiv", "to", "implies", "Rightarrow", "iff"}
 _HEDGES = {"pm", "approx", "lor", "land"}
+_CONDITION = re.compile(
+    r"(?i)\b(?:if|iff|when|whenever|while|provided|assuming|suppose|supposing|given|because|since|then|so|but)\b"
+)
 
 
 def equality(tokens: Sequence[Token], item: Reader) -> Answer | None:
@@ -23,12 +27,8 @@ def relation(tokens: Sequence[Token], item: Reader) -> Answer | None:
     if len(found) == 1 and not exact[0]:
         return ("approx", item(exact[1]), item(exact[1]))
     if found:  # "1/3 ≈ 0.33" answers 1/3; "x ≈ 11" answers 11
-        left = item(exact[0])
-        return (
-            ("eq", (left, *map(item, exact[1:])))
-            if left[0] == "expr" and left[1][0] == "s"
-            else ("approx", left, item(exact[-1]))
-        )
+        left, *others = map(item, exact)
+        return ("eq", (left, *others)) if left[0] == "expr" and left[1][0] == "s" else ("approx", left, others[-1])
     if any(token.kind == "command" and token.value in OTHER_RELATIONS for token in tokens):
         raise Unreadable("a relation that is not an equation or inequality")
     parts, operators = split(tokens, "operator", RELATIONS)
@@ -52,6 +52,7 @@ def _quantity(tokens: Sequence[Token], item: Reader) -> Answer:
         raise
     except Unreadable:
         named = any(token.kind in ("letter", "text", "command", "begin") for token in tokens)
-        if not named or denies(tokens) or any(token.value in _HEDGES for token in tokens):
+        conditional = any(token.kind == "text" and _CONDITION.search(token.value) for token in tokens)
+        if not named or conditional or denies(tokens) or any(token.value in _HEDGES for token in tokens):
             raise
         return ("quantity", spelled(tokens))

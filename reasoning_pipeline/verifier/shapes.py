@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from fractions import Fraction
 
 from reasoning_pipeline.verifier.answers import Answer
 from reasoning_pipeline.verifier.bounds import TooLarge, Unreadable
-from reasoning_pipeline.verifier.exact import NoNormalForm, normal_form
+from reasoning_pipeline.verifier.exact import NoNormalForm, normal_form, rational
 from reasoning_pipeline.verifier.numeric import real_value, variables
 from reasoning_pipeline.verifier.trees import MINUS_ONE, Tree, contains, substitute, times
 
@@ -164,6 +163,13 @@ def renamed_argument(first: Answer, second: Answer) -> tuple[str, str] | None:
     return None
 
 
+def value_of_function(first: Answer, second: Answer) -> bool:
+    """`y` and `f(x)`: the value of a function by its usual letter, and as the function's."""
+    return (
+        first == ("expr", ("s", "y")) and second[0] == "expr" and second[1][0] == "f" and second[1][2] == (("s", "x"),)
+    )
+
+
 def renamed_parameter(gold: Tree, answer: Tree) -> Tree | None:
     r"""`k\pi` for `n\pi`: the integer that runs through a periodic solution may have another letter."""
     first, second = variables(gold), variables(answer)
@@ -185,16 +191,6 @@ def _atoms(tree: Tree) -> set[Tree]:
         if tree[0] not in ("n", "d", "b")
         else set()
     )
-
-
-def difference_of_sides(equation: Answer) -> Tree | None:
-    if len(equation[1]) != 2 or any(side[0] != "expr" for side in equation[1]):
-        return None
-    return difference(equation[1][0][1], equation[1][1][1])
-
-
-def difference(left: Tree, right: Tree) -> Tree:
-    return ("+", (left, times((MINUS_ONE, right))))
 
 
 _CALLS = {"max", "min", "gcd", "lcm", "floor", "ceil"}
@@ -231,39 +227,18 @@ def scaled_matrix(tree: Tree) -> Tree | None:
     if len(matrices) != 1 or any(contains(scalar, "M") for scalar in scalars):
         return None
     kind, rows = matrices[0][1:]
-    return ("M", kind, tuple(tuple(times((*scalars, cell)) for cell in row) for row in rows))
+    return ("M", kind, tuple(tuple(_computed(times((*scalars, cell))) for cell in row) for row in rows))
+
+
+def _computed(cell: Tree) -> Tree:
+    try:
+        value = rational(cell)
+    except Unreadable:
+        return cell
+    return cell if value is None else ("n", value)
 
 
 def is_solution(equation: Answer) -> bool:
     """`x = 5`, `5 = x`: a name and a number."""
     sides = [side for side in equation[1] if not is_name(side)]
     return len(sides) == 1 and sides[0][0] == "expr" and not variables(sides[0][1])
-
-
-def is_linear(curve: Tree, name: str) -> bool:
-    """Whether one variable occurs in a curve with exponent one only, so that it can be solved for in one way."""
-    try:
-        form = normal_form(curve)
-    except Unreadable:
-        return False
-    for monomial, _ in form:
-        for atom, exponent in monomial:
-            if atom == ("s", name):
-                if exponent != 1:
-                    return False
-            elif _mentions(atom, name):
-                return False
-    return True
-
-
-def _mentions(atom: object, name: str) -> bool:
-    if atom == ("s", name):
-        return True
-    return isinstance(atom, tuple | frozenset) and any(_mentions(part, name) for part in atom)
-
-
-def at_one_point(tree: Tree, names: list[str]) -> Tree:
-    """A tree of numbers only: the value that a constant would have everywhere."""
-    for index, name in enumerate(names):
-        tree = substitute(tree, name, ("n", Fraction(17 + 6 * index, 13 + 4 * index)))
-    return tree

@@ -20,6 +20,7 @@ _CHARACTERS = {
     "€": r"\euro ", "£": r"\pounds ", "¥": r"\yen ", "￥": r"\yen ", "℃": r"^\circ C", "℉": r"^\circ F",
     "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∀": r"\forall ", "，": ",", "；": ";",
     "、": ",", "：": ":", "。": ".", "٫": ".", "\ufeff": "", "\u00a0": " ", "\u2009": " ", "\u202f": " ",
+    "¢": r"\text{ cents}",
 }  # fmt: skip
 _GREEK = {
     unicodedata.lookup(f"GREEK SMALL LETTER {name.upper()}"): f"\\{name} "
@@ -56,7 +57,8 @@ def ascii_latex(text: str) -> str:
     text = with_backslashes(text).replace("\x00", " ")
     if emphasis := _EMPHASIS.fullmatch(text):  # **73**: markdown around the whole answer
         text = emphasis[2]
-    if text.count("$") % 2 and text.lstrip("-+ ").startswith("$"):  # one dollar sign alone is money
+    signs = text.count("$") - text.count("\\$")
+    if signs % 2 and text.lstrip("-+ ").startswith("$"):  # one dollar sign alone is money
         text = text.replace("$", r"\$", 1)
     text = _BRACED_COLON.sub(":", _HTML_POWER.sub(r"^{\1}", text))
     if not text.isascii():

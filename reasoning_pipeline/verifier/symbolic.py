@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from reasoning_pipeline.verifier.bounds import Unreadable
+from reasoning_pipeline.verifier.cleaning import tokens_of
 from reasoning_pipeline.verifier.formulas import Profile, Truth, exact_equal
 from reasoning_pipeline.verifier.grading import (
     COPIED,
@@ -27,6 +28,7 @@ from reasoning_pipeline.verifier.trees import Tree
 
 _DIGITS = (60, 220)
 _AGREED_POINTS = 3
+_MOST_DIGITS = 4_000
 
 
 class _MpMath:
@@ -87,8 +89,9 @@ def _agree(gold: Tree, answer: Tree, calculator: _MpMath, tolerance: Any) -> Tru
             x, y = evaluate(gold, values, calculator), evaluate(answer, values, calculator)
         except Unreadable:
             continue
-        size = max(abs(x), abs(y))
-        same = abs(x - y) <= tolerance * size or (size < tolerance and bool(names))
+        same = _same(gold, answer, values, calculator, tolerance, (x, y))
+        if same is None:
+            continue
         # Off the real line different branches of a root or logarithm are no disagreement.
         real = all(abs(z.imag) <= tolerance * max(1, abs(z)) for z in (x, y))
         if not same and (real or not names or loses_domain(gold, x, y)):
@@ -101,6 +104,33 @@ def _agree(gold: Tree, answer: Tree, calculator: _MpMath, tolerance: Any) -> Tru
     return None
 
 
+def _same(
+    gold: Tree, answer: Tree, values: dict[str, Any], calculator: Any, tolerance: Any, found: tuple[Any, Any]
+) -> bool | None:
+    """Whether two values agree; None where that cannot be told.
+
+    Beside 10^300 an x is lost, and of 10^-300 and zero neither is larger than the rounding. Such values are computed
+    again with as many more digits as they are large or small.
+    """
+    mp = calculator.mp
+    x, y = found
+    size = max(abs(x), abs(y))
+    if tolerance**0.25 <= size <= tolerance**-0.25:
+        return bool(abs(x - y) <= tolerance * size)
+    more = int(abs(mp.log10(size))) if size else 0
+    if more > _MOST_DIGITS:
+        return None
+    with mp.workdps(mp.dps + more + 20):
+        try:
+            x, y = evaluate(gold, values, calculator), evaluate(answer, values, calculator)
+        except Unreadable:
+            return None
+        if size > 1:
+            return bool(abs(x - y) <= tolerance)
+        exact = max(abs(x), abs(y))  # what only rounding keeps from zero shrinks when it is rounded later
+        return bool(exact <= (size or tolerance) * mp.mpf(10) ** -15 or abs(x - y) <= tolerance * exact)
+
+
 def decide_with_algebra(
     gold: str, answer: str, profile: Profile, time_limit_s: float, question: str | None = None
 ) -> Decision:
@@ -111,12 +141,19 @@ def decide_with_algebra(
     legible = not any(isinstance(readings(text), Unreadable) for text in (gold, answer))
     if legible and (profile == "strict" or "'" in answer or "prime" in answer):
         return Decision("wrong", "undecided")  # math-verify drops what it does not know, primes among it
+    if legible and _only_case_differs(gold, answer):
+        return Decision("wrong", "case of letters")  # which math-verify does not see
     if too_many_terms(answer) or (integer(gold) is None and too_many_terms(gold)):
         return Decision("too_long", "numbers too large for algebra")
     decision = _ask_math_verify(gold, answer, max(1, int(time_limit_s)))
     if decision.status == "correct" and profile == "strict" and is_copy(gold, answer, question):
         return COPIED
     return decision
+
+
+def _only_case_differs(gold: str, answer: str) -> bool:
+    first, second = ({t.value for t in tokens_of(text) if t.kind == "letter"} for text in (gold, answer))
+    return first != second and {name.lower() for name in first} == {name.lower() for name in second}
 
 
 def _ask_math_verify(gold: str, answer: str, seconds: int) -> Decision:

@@ -17,6 +17,8 @@ _NUMBER = re.compile(
     r"(?<![\w.])(-?(?:\d{1,3}(?:[, ]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)(?:\s*/\s*\d+)?)"
     r"\$?(\s?(?:\\?%|percent\b|pct\b))?"
 )
+_ENUMERATED = re.compile(r"[\w)}]\s*,\s+[\w({\\-]")
+_CHOSEN_FROM = re.compile(rf"{_NUMBER.pattern}(?:(?:\s*,\s*(?:and\s|or\s)?|\s+(?:and|or)\s+){_NUMBER.pattern}){{1,8}}")
 _GROUPED = re.compile(r"-?[1-9]\d{0,2}(?:[, ]\d{3})+(?:\.\d+)?")
 _SENTENCE_END = re.compile(r"\n|(?<=[\w)}%*$°])[.!?](?=\s|\*|$)|[;!]")
 # No two alternatives begin alike, so that nothing is tried twice.
@@ -24,6 +26,7 @@ _SYMBOLS = re.compile(
     r"(?:\\[A-Za-z]+(?![A-Za-z])|\\[^A-Za-z]|(?:sqrt|pi)(?![A-Za-z])|[A-Za-z](?![A-Za-z])|[^A-Za-z\n\\])+"
 )
 _WRITTEN_OUT = re.compile(r"[\dA-Za-z)}]\s*[-+*/^=√−·×]\s*[\dA-Za-z({√\\]|[√π\\^]")
+_MARKED = re.compile(r"\$|\\[(\[]|\\boxed|\\fbox")
 _TAIL, _SHORT = 4000, 200
 _NEAR = 12
 """Boxes this close together are parts of one answer whatever stands between them."""
@@ -56,14 +59,28 @@ def extract_unboxed(text: str) -> Extraction:
     return Extraction(status="no_box", answer=None)
 
 
+def published(reference: str, *, unboxed: bool = False) -> str:
+    """What a published reference says: the answer alone, where it ends a solution behind `####`, as GSM8K has it.
+
+    `unboxed`: it may also stand in prose, as in a completion. A formula alone is what it is.
+    """
+    if "####" in reference:
+        return reference.rpartition("####")[2].strip()
+    text = reference.strip()
+    formula = _SYMBOLS.fullmatch(text) and not _NUMBER.fullmatch(text) and not _MARKED.search(text)
+    return reference if formula or not unboxed else extract_unboxed(reference).answer or reference
+
+
 def _stated(rest: str) -> str | None:
     """What a sentence says that begins with the answer: a formula written out, or the first number in it."""
     end = _SENTENCE_END.search(rest)
     sentence = (rest[: end.start()] if end else rest).strip(" *_`:")
     if _MATH.search(rest[: len(sentence) + 2]):
         return None
-    if _SYMBOLS.fullmatch(sentence) and _WRITTEN_OUT.search(sentence):
+    if _SYMBOLS.fullmatch(sentence) and (_WRITTEN_OUT.search(sentence) or _ENUMERATED.search(sentence)):
         return sentence
+    if _CHOSEN_FROM.fullmatch(sentence):
+        return " , ".join(map(_shown, _NUMBER.finditer(sentence)))
     numbers = list(_NUMBER.finditer(sentence))
     return _shown(numbers[0]) if numbers else None
 

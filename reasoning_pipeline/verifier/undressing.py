@@ -20,7 +20,7 @@ def plain(tree: Tree) -> Tree:
     """Without zeros added, factors of one, doubled signs and powers of one; in one order."""
     kind = tree[0]
     if kind == "d":
-        return ("d", tree[1], tree[2] < 0)
+        return ("n", tree[1]) if tree[1].denominator == 1 else ("d", tree[1], tree[2] < 0)
     if kind in ("n", "s", "b"):
         return tree
     if kind == "+":

@@ -14,22 +14,32 @@ from functools import lru_cache
 from reasoning_pipeline.verifier.bounds import words
 
 _UNITS = {
-    "cm": "centimeter centimetre centimeters centimetres 厘米 公分", "mm": "millimeter millimetre millimeters 毫米",
-    "km": "kilometer kilometre kilometers kilometres 千米 公里", "m": "meter metre meters metres 米",
-    "in": "inch inches", "ft": "foot feet", "yd": "yard yards", "mi": "mile miles", "mph": "", "kmh": "kph",
-    "kg": "kilogram kilograms 千克 公斤", "g": "gram grams 克", "mg": "milligram milligrams", "t": "ton tons 吨",
-    "lb": "lbs pound pounds", "oz": "ounce ounces", "s": "sec secs second seconds 秒", "ms": "",
-    "min": "mins minute minutes 分钟 分", "h": "hr hrs hour hours 小时 時間 시간", "day": "days 天 日 일",
-    "week": "weeks 周", "month": "months 个月", "year": "yr yrs years 年 岁 歳", "l": "liter litre liters litres 升",
-    "ml": "milliliter milliliters millilitre millilitres 毫升", "gal": "gallon gallons", "pt": "pint pints",
+    "cm": "centimeter centimetre centimeters centimetres", "mm": "millimeter millimetre millimeters",
+    "km": "kilometer kilometre kilometers kilometres", "m": "meter metre meters metres", "in": "inch inches",
+    "ft": "foot feet", "yd": "yard yards", "mi": "mile miles", "mph": "", "kmh": "kph", "kg": "kilogram kilograms",
+    "g": "gram grams", "mg": "milligram milligrams", "t": "ton tons", "lb": "lbs pound pounds", "oz": "ounce ounces",
+    "s": "sec secs second seconds", "ms": "", "min": "mins minute minutes", "h": "hr hrs hour hours", "day": "days",
+    "week": "weeks", "month": "months", "year": "yr yrs years", "l": "liter litre liters litres",
+    "ml": "milliliter milliliters millilitre millilitres", "gal": "gallon gallons", "pt": "pint pints",
     "qt": "quart quarts", "dollar": "dollars usd bucks", "cent": "cents", "euro": "euros eur",
-    "pounds sterling": "gbp", "yuan": "rmb cny 元 块 人民币", "yen": "jpy 円", "won": "krw 원", "rupee": "rupees inr",
-    "deg": "degree degrees 度", "celsius": "centigrade", "fahrenheit": "", "kelvin": "kelvins", "rad": "radian radians",
-    "am": "", "pm": "", "n": "newton newtons", "j": "joule joules", "w": "watt watts", "unit": "units",
+    "pounds sterling": "gbp", "yuan": "rmb cny", "yen": "jpy", "won": "krw", "rupee": "rupees inr",
+    "deg": "degree degrees", "celsius": "centigrade", "fahrenheit": "", "kelvin": "kelvins", "rad": "radian radians",
+    "am": "midnight", "pm": "noon", "n": "newton newtons", "j": "joule joules", "w": "watt watts", "unit": "units",
 }  # fmt: skip
-_CANONICAL = {name: unit for unit, names in _UNITS.items() for name in (unit, *names.split())}
-_COUNTERS = set(words("个 個 人 只 本 名 位 次 种 種 条 辆 张 枚 支 颗 棵 件 匹 頭 头 台 页 册 回 通り 개 명 번 권"))
-_AREAS = {"平方米": "m ^2", "平方厘米": "cm ^2", "平方千米": "km ^2", "立方米": "m ^3", "立方厘米": "cm ^3"}
+_FOREIGN = {
+    "cm": "厘米 公分 см 센티미터", "mm": "毫米 мм", "km": "千米 公里 км", "m": "metros mètres 米 м 미터",
+    "kg": "千克 公斤 кг", "g": "克 г", "t": "吨", "s": "sekunden segundos secondes 秒 сек 초",
+    "min": "minuten minutos 分钟 分 мин 분", "h": "stunden horas heures 小时 時間 ч 시간",
+    "day": "tage días jours 天 日 дней 일", "week": "wochen semanas semaines 周", "month": "monate meses mois 个月",
+    "year": "jahre años ans 年 岁 歳 лет", "l": "升", "ml": "毫升", "deg": "grad 度", "dollar": "dólares 美元 달러",
+    "yuan": "元 块 人民币", "yen": "円", "won": "원", "euro": "欧元",
+}  # fmt: skip
+_CANONICAL = {name: unit for table in (_UNITS, _FOREIGN) for unit, names in table.items() for name in names.split()}
+_CANONICAL |= {unit: unit for unit in _UNITS}
+_COUNTERS = set(words("个 個 人 只 本 名 位 次 种 種 条 辆 张 枚 支 颗 棵 件 匹 頭 头 台 页 册 回 点 通り 개 명 번 권"))
+_AREAS = {"平方米": "m ^2", "平方厘米": "cm ^2", "平方千米": "km ^2", "立方米": "m ^3", "立方厘米": "cm ^3",
+          "평방미터": "m ^2", "제곱미터": "m ^2"}  # fmt: skip
+_SCALES = set("万萬亿億兆千百十倍半不非无無没沒或约約以之")
 _BARE = set(words("cm mm km kg mg ft mph kmh lb lbs oz yd hr hrs min sec ml mL st nd rd th am pm AM PM USD EUR"))
 _GRAMMAR = set(
     words(
@@ -44,7 +54,9 @@ _GRAMMAR = set(
         "between else different equal equals never always give take something anything zero one two three four five "
         "six seven eight nine ten eleven twelve double twice infinity infinite undefined unknown actually really "
         "please reward grader accept negative positive reciprocal inverse opposite root roots power powers factorial "
-        "base mod modulo choose point fold percentile squareroot cuberoot doubled tripled halved percents e pi"
+        "base mod modulo choose point fold percentile squareroot cuberoot doubled tripled halved percents e pi "
+        "nicht kein keine oder und ist falsch richtig ungefähr faux pas ou est non ne ni es falso falsa incorrecto "
+        "incorrecta errado não или не нет неверно"
     )
 )
 _INSIDE = set(words("per square cubic sq cu of p a squared cubed"))
@@ -55,7 +67,19 @@ _ONES = words(
     "seventeen eighteen nineteen"
 )
 _TENS = words("twenty thirty forty fifty sixty seventy eighty ninety")
-_LARGE = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+_LARGE = {
+    "hundred": 100,
+    "thousand": 1000,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+    "dozen": 12,
+    "ten": 10,
+    "score": 20,
+    "gross": 144,
+    "lakh": 10**5,
+    "crore": 10**7,
+}
 _ORDINALS = words("third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth")
 _PARTS = dict(zip(_ORDINALS, range(3, 13), strict=True)) | {
     "half": 2, "halve": 2, "quarter": 4, "twentieth": 20, "fiftieth": 50, "hundredth": 100, "thousandth": 1000,
@@ -89,7 +113,7 @@ def number_in_words(phrase: str) -> int | None:
 
 def multiplier(word: str) -> Fraction | None:
     """What a word after a number multiplies it by: "million", "tenths", "quarters"; None for a word that does not."""
-    singular = word.removesuffix("s")
+    singular = word if word in _LARGE else word.removesuffix("s")
     if singular in _LARGE:
         return Fraction(_LARGE[singular])
     return Fraction(1, _PARTS[singular]) if singular in _PARTS else None
@@ -112,8 +136,10 @@ def is_unit_phrase(phrase: str) -> bool:
 
 
 def _is_noun(word: str) -> bool:
-    if not word.isascii():  # only units that are known: in `5万元` the first character is a factor
-        return word in _CANONICAL or word in _COUNTERS or word in _AREAS or (word.isalpha() and ord(word[0]) < 0x2E80)
+    if not word.isascii() and not (len(word) > 1 and word.isalpha() and ord(word[0]) < 0x2E80):
+        # Only units that are known, or a counter with its noun: in `5万元` the first character is a factor.
+        counted = word[0] in _COUNTERS and len(word) <= 5 and _SCALES.isdisjoint(word)
+        return word in _CANONICAL or word in _AREAS or counted
     return word not in _GRAMMAR and multiplier(word) is None and re.fullmatch(r"[^\W\d_]+", word) is not None
 
 
@@ -126,10 +152,20 @@ def different_units(first: str, second: str) -> bool:
     """Both are known units, and not the same one: 5 cm is not 5 m, nor 5 cm^2. Unknown words never differ."""
     a, b = _measure(first), _measure(second)
     if not a or not b:
-        return False
+        return _powers(first) != _powers(second) and bool(_nouns(first) & _nouns(second))
     if "unit" in a or "unit" in b:  # 5 square units may be 5 cm^2, never 5 cm
         return sum(a.values()) != sum(b.values())
     return a != b
+
+
+def _nouns(phrase: str) -> set[str]:
+    return {word.removesuffix("s") for word in phrase.split() if word not in _INSIDE and word[0] != "^"}
+
+
+def _powers(phrase: str) -> list[str]:
+    """What raises a unit: "square", "^2", "cubed"."""
+    named = {"square": "^2", "sq": "^2", "squared": "^2", "cubic": "^3", "cu": "^3", "cubed": "^3"}
+    return sorted(named.get(word, word) for word in phrase.split() if word in named or word[0] == "^")
 
 
 def names_no_more(gold: str, answer: str) -> bool:

@@ -20,7 +20,7 @@ from reasoning_pipeline.verifier.extraction import Extraction, extract_answer
 from reasoning_pipeline.verifier.formulas import Profile
 from reasoning_pipeline.verifier.grading import Decision, decide
 from reasoning_pipeline.verifier.pool import WorkerPool
-from reasoning_pipeline.verifier.unboxed import extract_unboxed
+from reasoning_pipeline.verifier.unboxed import extract_unboxed, published
 
 _CACHE_SIZE = 100_000
 _NOTHING_FOUND = ("no_box", "empty_box", "unclosed_box", "unfinished_thinking")
@@ -89,7 +89,7 @@ class Verifier:
             question = questions[row] if questions is not None and self.profile == "strict" else None
             extraction, decision = self._quick(reference, text, finish, loose, question)
             if decision.status is None and extraction.answer is not None:
-                open_rows.setdefault((_gold(reference, loose), extraction.answer, question), []).append(row)
+                open_rows.setdefault((published(reference, unboxed=loose), extraction.answer, question), []).append(row)
             verdicts.append(_verdict(decision, extraction, time.perf_counter() - started))
         self._finish(open_rows, verdicts)
         judged = [verdict for verdict in verdicts if verdict is not None]
@@ -104,7 +104,7 @@ class Verifier:
         extraction = Extraction(status="no_box", answer=None)
         try:
             extraction = extract_unboxed(text) if loose else extract_answer(text)
-            gold = _gold(reference, loose)
+            gold = published(reference, unboxed=loose)
             if extraction.status != "found" or extraction.answer is None:
                 fault = decide(gold, gold, self.profile)
                 if fault.status == "reference_unparsed":
@@ -170,12 +170,6 @@ class Verifier:
     def close(self) -> None:
         """Ends the worker processes. Exact answers can still be judged; others then raise."""
         self.pool.close()
-
-
-def _gold(reference: str, loose: bool) -> str:
-    if not loose:
-        return reference
-    return extract_unboxed(reference).answer or reference
 
 
 def _status(extraction: Extraction) -> Status:

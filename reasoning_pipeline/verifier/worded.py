@@ -20,6 +20,10 @@ _ANNOUNCED = re.compile(r"(?i)\s*(?:so |thus |hence )?(?:the )?(?:final )?answer
 def restricted(base: Answer, kind: str, direction: str, rest: Sequence[Token], read: Reader) -> Answer:
     """All numbers of a set except some, or beyond a bound."""
     item = read(rest)
+    if kind == "relation":
+        if item[0] not in ("rel", "meet", "union"):
+            raise Unreadable("words beside the value")
+        return item
     values = item[1] if item[0] == "list" else (item,)
     values = tuple(value[1][-1] if value[0] == "eq" else value for value in values)
     if kind == "except":

@@ -44,9 +44,11 @@ _BOUNDED = re.compile(
     r"( or equal to)?\b(.*)",
     re.S,
 )
+_ALL = re.compile(r"(?:all|any|every|each|(?:the )?set of all)(?: real(?:s| numbers?| values?)?)?(?: (?:of )?[a-z])?")
+_SUCH_THAT = re.compile(r" (?:such that|where|with|for which|satisfying)(?: [a-z])?$")
 _CHOICE = re.compile(
     r"(?i)\s*(?:(?:the )?(?:option|choice|answer(?: is)?)\b:?\s*\(?\s*([A-J])\s*(?:[).:]+|$)"
-    r"|\(?\s*([A-J])\s*[).:]+(?=.*\w))"
+    r"|\(?\s*([A-J])\s*[).:]+(?=.*\w)(?!\s*[\^_!'*+/]))"
 )
 _OTHER_CHOICE = re.compile(r"\([A-J]\)|(?<![A-Za-z])[A-J][).:]|\bor\b|\bmaybe\b|\bwrong\b|\bnot\b|incorrect")
 _DENIAL = re.compile(
@@ -118,7 +120,7 @@ def denies(tokens: Sequence[Token]) -> bool:
 def restriction(tokens: Sequence[Token]) -> tuple[Answer, str, str, Sequence[Token]] | None:
     r"""`\text{all real numbers except } -4`: the set, the kind of restriction, its direction, and the rest.
 
-    "except" removes the rest; "bound" comes with the relation that the rest bounds.
+    "except" removes the rest; "bound" comes with the relation that the rest bounds; a "relation" stands there itself.
     """
     end = next((i for i, token in enumerate(tokens) if token.kind not in ("text", "letter")), len(tokens))
     if not any(token.kind == "text" for token in tokens[:end]):
@@ -134,6 +136,11 @@ def restriction(tokens: Sequence[Token]) -> tuple[Answer, str, str, Sequence[Tok
             return base, "except", "", rest
         closed = "=" if match[4] or match[5] or match[6] else ""
         return base, "bound", (">" if match[2] or match[4] else "<") + closed, rest
+    start = max(index for index, token in enumerate(tokens) if token.kind == "text") + 1
+    said = _SUCH_THAT.sub("", words_of(" ".join(token.value for token in tokens[:start])))
+    related = any(token.value in ("!=", "<", "<=", ">", ">=") for token in tokens[start:])
+    if start <= end and related and _ALL.fullmatch(said):
+        return REALS, "relation", "", tokens[start:]  # \text{all real numbers } x \ne 3
     return None
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -129,3 +130,37 @@ def test_it_reads_a_pipe():
         [sys.executable, "-m", "evals.grade", "-"], input=lines(ROWS), capture_output=True, text=True, check=True
     )
     assert [json.loads(line)["line"] for line in done.stdout.splitlines()] == [1, 2, 3, 4, 5, 6]
+
+
+ERIN = (
+    "After scoring 14 points, Erin now has three times more points than Sara, who scored 8. "
+    "How many points did Erin have before?"
+)
+
+
+def test_a_gold_that_ends_a_solution_is_what_follows_its_hashes(tmp_path, capsys):
+    rows = [
+        {"gold": "48/2 = <<48/2=24>>24\n#### 72", "prediction": "That is 3 boxes. The answer is 72."},
+        {"gold": "48/2 = <<48/2=24>>24\n#### 1,072", "prediction": r"\boxed{1072}"},
+        {"gold": "#### 72", "prediction": "#### 72\n\nQuestion: And then?\n#### 24"},
+        {"gold": "first 24\n#### 72", "prediction": "The answer is 24."},
+    ]
+    statuses = Counter(correct=3, wrong=1)
+    assert grade_file(io.StringIO(lines(rows))).statuses == statuses
+    assert grade_file(io.StringIO(lines(rows)), profile="strict").statuses == Counter(correct=1, no_box=3)
+
+
+def test_what_is_known_to_be_published_wrong_is_told_beside_the_accuracy(tmp_path, capsys):
+    rows = [
+        {"question": ERIN, "gold": "#### 18", "prediction": "#### 10"},
+        {"question": "1+1?", "gold": "#### 2", "prediction": "#### 2"},
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text(lines(rows))
+    assert main([str(file)]) == 0
+    told = capsys.readouterr().err
+    assert "accuracy 0.5000" in told and "Erin had 10" in told
+    assert "accuracy 1.0000 without the 1 rows whose published answer is known to be wrong" in told
+    file.write_text(lines(rows[1:]))
+    main([str(file)])
+    assert "known" not in capsys.readouterr().err

@@ -6,11 +6,15 @@ import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from evals import results
+from evals.cli import table
+from evals.regrade import regrade
+from evals.results import load
 from evals.run import evaluate, only_writer
 from evals.samples import SampleFile, sample_seed
 from reasoning_pipeline.data.config import PromptConfig
@@ -179,7 +183,8 @@ def test_a_truncated_answer_is_wrong_and_counted(small: Suite, renderer, tmp_pat
     assert summary.lengths["all"]["max"] == 20
 
 
-def test_suites_are_seeded_apart_and_aime_is_pooled(write_rows, renderer, decoding, tmp_path: Path):
+@pytest.mark.parametrize("pinned", [True, False])
+def test_suites_are_seeded_apart_and_aime_is_pooled(pinned, write_rows, renderer, decoding, tmp_path, monkeypatch):
     def aime(year: int) -> Suite:
         rows = [
             {"unique_id": f"{year}/{i}", "problem": f"Problem {i} of {year}?", "answer": f"{i:03}"}
@@ -195,15 +200,45 @@ def test_suites_are_seeded_apart_and_aime_is_pooled(write_rows, renderer, decodi
     sampler = ScriptedSampler(
         lambda ids, i: boxed(right[tuple(ids)]) if i % 2 == 0 and tuple(ids) not in in_2025 else boxed(999), renderer
     )
+    if pinned:
+        monkeypatch.setattr("evals.results.is_pinned", lambda name, digest, source: digest == digests[name])
+    digests = {suite.name: suite.digest for suite in suites}
     result = evaluate(
         suites=suites, renderer=renderer, sampler=sampler, decoding=decoding, samples=2, out=tmp_path / "o",
         checkpoint="c",
     )  # fmt: skip
-    pooled = result.pooled["aime24+aime25"]
-    assert (pooled.mean, pooled.problems) == (0.25, 60)
     assert result.summaries["aime24"].score.mean == 0.5
     assert suites[0].problems[0].answer == "1"  # distributed as 001
-    assert "aime24+aime25" in (tmp_path / "o" / "summary.csv").read_text()
+    if pinned:
+        pooled = result.pooled["aime24+aime25"]
+        assert (pooled.mean, pooled.problems) == (0.25, 60)
+        assert "aime24+aime25" in (tmp_path / "o" / "summary.csv").read_text()
+    else:  # other rows under these names are other benchmarks, and sixty of them no pool of AIME
+        assert not result.pooled
+        assert "is not the aime24 that was pinned" in result.not_pooled["aime24+aime25"]
+        assert "aime24+aime25 not pooled" in table(result)
+        assert "aime24+aime25 not pooled" in (tmp_path / "o" / "report.html").read_text()
+
+
+def test_a_published_answer_known_to_be_wrong_is_left_out_beside_the_score(
+    write_rows, renderer, decoding, tmp_path: Path, monkeypatch
+):
+    rows = [{"unique_id": f"p{i}", "problem": f"Problem {i}?", "answer": f"{i}"} for i in range(1, 5)]
+    suite = replace(load_suite(str(write_rows(rows))), known_issues={"p1": "it is 7", "gone": "no such row"})
+    # 1 of 4 wrong: the one whose published answer is known to be wrong
+    right = {tuple(renderer.prompt_ids(p.question)): "7" if p.id == "p1" else p.answer for p in suite.problems}
+    sampler = ScriptedSampler(lambda ids, i: boxed(right[tuple(ids)]), renderer)
+    result = evaluate(
+        suites=[suite], renderer=renderer, sampler=sampler, decoding=decoding, samples=1, out=tmp_path / "o",
+        checkpoint="c",
+    )  # fmt: skip
+    (summary,) = load(tmp_path / "o").summaries.values()
+    assert (summary.score.mean, summary.score_without_known_issues.mean) == (0.75, 1.0)
+    assert summary.known_issues == {"p1": "it is 7"}
+    assert "100.0 % without 1 known to be published wrong" in table(result)
+    regrade(tmp_path / "o", write=True)
+    (summary,) = load(tmp_path / "o").summaries.values()
+    assert summary.score_without_known_issues.mean == 1.0
 
 
 def test_what_the_judge_raises_reaches_the_caller(small: Suite, renderer, decoding, tmp_path: Path, monkeypatch):

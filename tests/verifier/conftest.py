@@ -1,4 +1,4 @@
-"""One verifier of each profile for all tests of this folder, closed at the end."""
+"""One verifier of each profile for all tests of this folder, over one worker, closed at the end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ Judge = Callable[..., Verdict]
 @pytest.fixture(scope="session")
 def verifiers() -> Iterator[dict[str, Verifier]]:
     made = {profile: Verifier(profile, workers=1) for profile in ("strict", "lenient")}
+    made["lenient"].pool = made["strict"].pool
     yield made
     for verifier in made.values():
         verifier.close()

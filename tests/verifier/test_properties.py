@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from reasoning_pipeline.verifier.extraction import extract_answer
 from reasoning_pipeline.verifier.grading import decide
 
+few = settings(max_examples=60, deadline=None)
+"""Examples of each property in every run; the programs in `benchmarks/` search further."""
+
 _integers = st.integers(-(10**12), 10**12)
 _fractions = st.fractions(max_denominator=999).filter(lambda f: abs(f) < 10**6)
 
@@ -26,11 +29,13 @@ def correct(reference: str, answer: str, profile: str = "strict") -> bool:
     return decide(reference, answer, profile).status == "correct"  # type: ignore[arg-type]
 
 
+@few
 @given(_integers, _integers)
 def test_integers_are_equal_when_they_are(a, b):
     assert correct(str(a), str(b)) == (a == b)
 
 
+@few
 @given(_fractions, _fractions, st.integers(1, 50))
 def test_fractions_are_equal_when_they_are_whatever_their_form(a, b, factor):
     unreduced = f"{a.numerator * factor}/{a.denominator * factor}"
@@ -39,6 +44,7 @@ def test_fractions_are_equal_when_they_are_whatever_their_form(a, b, factor):
     assert correct(shown(a), shown(b)) == (a == b)
 
 
+@few
 @given(st.lists(_integers, min_size=2, max_size=6, unique=True), st.randoms())
 def test_sets_have_no_order_and_tuples_do(items, rng):
     mixed = items[:]
@@ -50,6 +56,7 @@ def test_sets_have_no_order_and_tuples_do(items, rng):
     assert correct(*tuples) == (items == mixed)
 
 
+@few
 @given(
     _integers,
     st.sampled_from([" {} ", "\\text{{{}}}", "{{{}}}", "({})", "x = {}", "\\mathbf{{{}}}", "{}.", "\\left({}\\right)"]),
@@ -59,13 +66,14 @@ def test_dress_does_not_change_an_integer(value, dress):
     assert not correct(str(value + 1), dress.format(value))
 
 
+@few
 @given(_integers, st.text(string.ascii_letters + " ,.!?", min_size=1, max_size=20))
 def test_a_strict_reward_takes_no_words_beside_the_number(value, words):
     if words.strip(" .,"):
         assert not correct(str(value), f"{value} \\text{{{words}}}")
 
 
-@settings(max_examples=400)
+@few
 @given(st.text(max_size=200), st.text(string.printable, max_size=200))
 @example("", "")
 @example("42", "\\boxed{\\boxed{")
@@ -75,6 +83,7 @@ def test_every_pair_gets_a_decision_and_no_exception(reference, answer):
         assert decision.rule
 
 
+@few
 @given(st.text(max_size=60), st.text(alphabet="{}\\ab $1", max_size=60))
 def test_what_was_boxed_is_what_is_read(before, inside):
     balanced, depth = True, 0
@@ -110,7 +119,7 @@ _DRESS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@few
 @given(_formulas, _formulas, st.sampled_from(_DRESS))
 def test_dress_changes_no_verdict(reference, answer, dress):
     for profile in ("strict", "lenient"):
@@ -118,7 +127,7 @@ def test_dress_changes_no_verdict(reference, answer, dress):
         assert correct(reference, reference, profile) == correct(reference, dress(reference), profile)
 
 
-@settings(max_examples=300, deadline=None)
+@few
 @given(_formulas, st.data())
 def test_one_digit_or_sign_changed_is_wrong(reference, data):
     places = [place for place, sign in enumerate(reference) if sign in "0123456789+-"]

@@ -39,7 +39,7 @@ def test_a_rule_of_the_table(judge, line):
 def test_what_is_too_large_is_refused_at_once(judge, bomb, profile):
     verdict = judge("42", bomb, profile)
     assert verdict.status in ("too_long", "wrong")
-    assert verdict.seconds < 0.25  # microseconds, on a machine that is not busy
+    assert verdict.seconds < 2.0  # microseconds, on a machine that is not busy; computed, each would take minutes
 
 
 def test_a_huge_reference_still_accepts_itself(judge):

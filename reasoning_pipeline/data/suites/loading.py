@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.rows import Row, hub_rows, jsonl_rows, read_problem
-from reasoning_pipeline.data.suites.spec import SuiteSpec, is_own_file, own_name, spec_or_own, suite_spec
+from reasoning_pipeline.data.suites.spec import SuiteSpec, is_own_file, own_name, spec_or_own, suite_names, suite_spec
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
 
@@ -46,6 +46,8 @@ class Suite:
     preset: str = "qwen3-nonthinking"
     max_tokens: dict[str, int]
     notes: tuple[str, ...] = ()
+    known_issues: Mapping[str, str] = field(default_factory=dict)
+    """By problem id: what is wrong with the published answer."""
 
     def limited(self, count: int | None) -> Suite:
         """The first `count` problems; the digest stays that of the whole benchmark."""
@@ -83,7 +85,8 @@ def load_suite(name: str, *, data: Path | None = None, allow_changed: bool = Fal
     elif spec.digest is not None and spec.generator is not None and data is None and digest != spec.digest:
         objection(f"{source}: the generator no longer makes the {name} that was pinned (digest {digest[:12]})")
     ids = {problem.id for _, problem in rows}
-    notes += [f"known issue: {name}: {what}" for name, what in spec.known_issues.items() if name in ids]
+    known_issues = {issue: what for issue, what in spec.known_issues.items() if issue in ids}
+    notes += [f"known issue: {issue}: {what}" for issue, what in known_issues.items()]
     found = _without_duplicates(rows, objection, refuse=spec.hub is None or data is not None)
     set_aside = [(problem.id, "empty answer") for problem in found if not problem.answer]
     problems = [problem for problem in found if problem.answer]
@@ -109,7 +112,16 @@ def load_suite(name: str, *, data: Path | None = None, allow_changed: bool = Fal
         preset=spec.preset,
         max_tokens=spec.max_tokens,
         notes=tuple(notes),
+        known_issues=known_issues,
     )
+
+
+def is_pinned(name: str, digest: str, source: str) -> bool:
+    """Whether rows with this digest, read from there, are those that the suite of this name was pinned with."""
+    if name not in suite_names():
+        return False
+    spec = suite_spec(name)
+    return digest == spec.digest or (spec.hub is not None and source == _source(name, spec, None))
 
 
 def suite_problems(

@@ -26,9 +26,13 @@ class Hub(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str
+    """Its id on the hub."""
     config: str | None = None
+    """Its configuration, where it has several."""
     revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    """The commit, so that problems never change under a name."""
     split: str
+    """The part that is asked."""
 
 
 class Generator(BaseModel):
@@ -37,8 +41,11 @@ class Generator(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     split: Literal["pool", "test", "hard", "validation"]
+    """Of the arithmetic world."""
     count: int = Field(ge=1)
+    """Problems."""
     seed: int
+    """Of the choice of problems."""
 
 
 class SuiteSpec(BaseModel):
@@ -47,18 +54,26 @@ class SuiteSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str
+    """As tables and pages call it."""
     about: str = ""
+    """What it asks, in a sentence."""
     hub: Hub | None = None
+    """Where its problems come from, unless from a file or a generator."""
     generator: Generator | None = None
+    """For problems that are made, not read."""
     columns: Columns = Columns()
+    """Names of its columns."""
     answer: AnswerForm = "as_is"
     """Where the final answer stands in the answer column."""
     rows: int | None = Field(default=None, ge=1)
+    """How many problems it must have; another number is refused."""
     digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """`data_digest` of a local file's rows. The hub's rows are pinned by their revision, and may carry other ids."""
     known_issues: dict[str, str] = {}
-    """Id -> what is wrong with the published answer. Told beside the score; the answer stays as it was published."""
+    """Id -> what is wrong with the published answer. The answer stays as it was published; the score without these
+    problems is told beside the score."""
     preset: str = "qwen3-nonthinking"
+    """Sampling settings that it is published with (`evals --preset`)."""
     max_tokens: dict[str, int] = {}
     """Token limits that differ from the preset's, by preset (AIME with thinking: 38,912)."""
 
@@ -104,6 +119,13 @@ def suite_spec(name: str) -> SuiteSpec:
         return SuiteSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValidationError) as error:
         raise DataError(f"{path}: not a suite\n{error}", remedy="see the files beside it") from None
+
+
+@cache
+def known_issues() -> dict[str, str]:
+    """What is wrong with published answers, over all suites whose ids are made from the questions, so that a row of any
+    file can be recognised."""
+    return {name: what for suite in suite_names() for name, what in suite_spec(suite).known_issues.items()}
 
 
 def spec_or_own(name: str) -> SuiteSpec:

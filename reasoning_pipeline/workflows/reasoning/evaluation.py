@@ -31,17 +31,23 @@ class EvaluationConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     suites: tuple[str, ...] = ()
+    """Benchmarks by name, or suite files of one's own; the first is what arms are compared by."""
     data: dict[str, str] = {}
     """Suite -> local JSONL, where it should not come from the hub."""
     samples: int = Field(16, ge=1)
     """Per problem: avg@k."""
     temperature: float = Field(1.0, ge=0)
+    """0 decodes greedily."""
     top_p: float = Field(1.0, gt=0, le=1)
+    """Least probability mass that tokens are drawn from."""
     top_k: int = Field(0, ge=0)
+    """Likeliest tokens that are drawn from; 0 takes all."""
     max_tokens: int = Field(16384, ge=1)
+    """Longest answer in tokens; a longer one is cut."""
     limit: int | None = Field(None, ge=1)
     """Only this many problems of each suite (smoke runs)."""
     seed: int = 0
+    """Of sampling."""
     of: tuple[str, ...] | None = None
     """Steps of the main arm whose checkpoints are scored; all of them where it is not given. Every arm's outcome is
     scored besides, so `[]` means: outcomes only."""

@@ -18,6 +18,7 @@ class GroupRelative(SpendsLabels, Optimization, SamplingWhileTraining):
     metric_titles: ClassVar[dict[str, str]] = {"kl": "KL(policy ‖ start), estimated, nats per token"}
 
     policy: ModelRef
+    """What is trained; what it starts from."""
     problems_per_step: int = Field(128, ge=1)
     """Groups in the global batch of one optimizer step."""
     group_size: int = Field(8, ge=2)
@@ -29,6 +30,8 @@ class GroupRelative(SpendsLabels, Optimization, SamplingWhileTraining):
     loss: Literal["dapo", "grpo", "dr_grpo", "bnpo"] = "dapo"
     """`dapo` divides by all sampled tokens of the batch (token mean); see TRL's loss_type."""
     scale_advantages: Literal["group", "batch", "none"] = "group"
+    """What a reward less its group's mean is divided by: the standard deviation of the group, of the batch, or
+    nothing."""
     correct_sampler_mismatch: bool = True
     """Importance-sampling correction for trainer and server not agreeing to the last bit, and for rollouts of an older
     policy where max_staleness is 1 (truncated per token)."""
@@ -74,11 +77,13 @@ class Until(BaseModel):
     top_k_overlap: float | None = Field(None, ge=0, le=1)
     """Share of the teacher's top-k tokens among the student's, at least this much."""
     top_k: int = Field(16, ge=1)
+    """Tokens at each position that `top_k_overlap` looks at."""
     rollouts: int = Field(64, ge=1)
     """Questions of the rollout set that the student answers at each look."""
     after: int = Field(0, ge=0)
     """No look before this many optimizer steps."""
     check_every: int = Field(20, ge=1)
+    """Optimizer steps between looks."""
     max_completion_tokens: int | None = Field(None, ge=1)
     """As long as the teacher's longest rollout where it is not given."""
 

@@ -53,6 +53,7 @@ class GainGate(BaseModel):
     min_gain: float = Field(0.0, ge=-1, le=1)
     """Least gain of accuracy, as a share of 1."""
     on_failure: Literal["warn", "stop"] = "warn"
+    """Say so and go on, or end the run."""
 
 
 class DistanceGate(BaseModel):
@@ -65,12 +66,14 @@ class DistanceGate(BaseModel):
     rollouts: int = Field(300, ge=1)
     """How many of those questions, one rollout each."""
     top_k: int = Field(16, ge=1)
+    """Tokens at each position whose overlap is measured."""
     max_reverse_kl: float = Field(0.1, gt=0)
     """Largest KL(student || teacher), mean over the student's tokens, in nats. The theory names no number: this one is
     a convention of ours, between what the demo's students have before and after their warmup."""
     min_overlap: float | None = Field(None, ge=0, le=1)
     """Least share of the teacher's top-k tokens among the student's."""
     on_failure: Literal["warn", "stop", "extend"] = "warn"
+    """Say so and go on, end the run, or train the warmup for longer first."""
     extend_steps: int | None = Field(None, ge=1)
     """`extend`: the warmup may go on for this many optimizer steps beyond its own."""
     check_every: int = Field(20, ge=1)
@@ -89,7 +92,9 @@ class GatesConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     c1: GainGate | None = None
+    """Has sparse reward made the teacher better?"""
     c2: DistanceGate | None = None
+    """Is the student near enough to the teacher to write what the teacher can comment?"""
 
 
 class MeasureGain(StageConfig):

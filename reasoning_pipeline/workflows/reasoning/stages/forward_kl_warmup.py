@@ -38,7 +38,9 @@ class Config(StageConfig, Optimization):
 
     stage: Literal["forward_kl_warmup"] = "forward_kl_warmup"
     policy: ModelRef
+    """The student."""
     teacher: ModelRef
+    """Whose distribution is learnt: the model that wrote the rollouts."""
     rollouts: RolloutsRef
     """A rollout set that this teacher wrote; another writer is refused."""
     rollouts_per_step: int = Field(64, ge=1)

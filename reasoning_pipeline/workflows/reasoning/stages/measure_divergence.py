@@ -36,10 +36,13 @@ class Config(UsesPrompts, Sampling):
     generates_with: ClassVar[str | None] = "policy"
     stage: Literal["measure_divergence"] = "measure_divergence"
     policy: ModelRef
+    """The student, which writes the rollouts."""
     teacher: ModelRef
+    """What it is held against."""
     rollouts: int = Field(300, ge=1)
     """At most this many questions of the pools, by stable hash; one rollout each."""
     top_k: int = Field(16, ge=1)
+    """Tokens at each position whose overlap is measured."""
 
     def work(self, known: Known) -> Work:
         return Work(

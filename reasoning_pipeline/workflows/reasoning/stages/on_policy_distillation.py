@@ -41,7 +41,9 @@ class Config(UsesPrompts, Optimization, SamplingWhileTraining):
 
     stage: Literal["on_policy_distillation"] = "on_policy_distillation"
     policy: ModelRef
+    """The student, which also writes the rollouts."""
     teacher: ModelRef
+    """Frozen; comments on every token that the student wrote."""
     rollouts_per_step: int = Field(64, ge=1)
     """Rollouts in the global batch of one optimizer step."""
     rollouts_per_prompt: int = Field(1, ge=1)

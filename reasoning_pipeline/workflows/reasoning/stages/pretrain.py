@@ -47,19 +47,24 @@ class Config(StageConfig):
 
     stage: Literal["pretrain"] = "pretrain"
     architecture: Architecture = Architecture()
+    """Of the model that is made."""
     corpus: Literal["arithmetic", "prompts"] = "arithmetic"
+    """What it is trained on: worked problems of the arithmetic world, or only its questions."""
     data: Annotated[str | None, Reads()] = None
     """Data set whose texts train tokenizer and model, where `corpus: prompts`."""
     vocabulary_size: int = Field(112, ge=64)
     """Characters for arithmetic (99, padded); a BPE vocabulary for `prompts`."""
     learning_rate: float = Field(3e-3, gt=0)
+    """Of AdamW, at its peak."""
     batch: int = Field(32, ge=1)
+    """Sequences of one optimizer step."""
     clean_steps: int = Field(1800, ge=0)
     """At most this many steps on clean solutions (arithmetic), or exactly this many on text."""
     stop_accuracy: float | None = Field(None, gt=0, le=1)
     """Ends the clean phase at this greedy accuracy on 200 validation problems; learning has a plateau and then a
     jump whose time depends on the seed, so a step count alone does not make comparable models."""
     noisy_steps: int = Field(0, ge=0)
+    """Optimizer steps on solutions with mistakes, after the clean ones (arithmetic)."""
     save_every: int = Field(200, ge=1)
     """Optimizer steps between resume points."""
 

@@ -42,7 +42,9 @@ class Config(UsesPrompts, Sampling):
 
     stage: Literal["teacher_rollouts"] = "teacher_rollouts"
     teacher: ModelRef
+    """Who writes."""
     rollouts_per_prompt: int = Field(8, ge=1)
+    """Completions of each question."""
     top_k: int = Field(0, ge=0)
     """Words whose log-probabilities the teacher leaves at each position, so that the warmup can learn without it
     (`teacher: cached` in the hardware profile); 8 bytes a word before base64. 0 keeps token ids alone."""

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 class Config(StageConfig, Optimization):
     stage: Literal["teacher_sft"] = "teacher_sft"
     policy: ModelRef
+    """The student."""
     rollouts: RolloutsRef
+    """What it learns, as text alone."""
     rollouts_per_step: int = Field(64, ge=1)
+    """The global batch of one optimizer step."""
 
     def work(self, known: Known) -> Work:
         return work_on_rollouts(self, known, teacher=None)

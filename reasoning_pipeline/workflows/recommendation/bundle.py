@@ -1,0 +1,108 @@
+"""What is published: a recommender that needs nothing else to be evaluated, served, or tuned further.
+
+    config.json             what it is (below, `About`)
+    model.safetensors       weights; vectors and counts of the items; centroids of the profile's clusters
+    items.jsonl             the catalogue: the id map
+    histories.jsonl         users with something to foretell: real items alone
+
+No torch here: popularity and title cosine are recommenders too, and serving loads torch only for a trained one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from reasoning_pipeline.base.files import write_json
+from reasoning_pipeline.errors import RegistryError
+from reasoning_pipeline.workflows.recommendation.histories import Histories
+from reasoning_pipeline.workflows.recommendation.ranking import Scorer
+
+ARCHITECTURE = "CrossDomainRecommender"
+Kind = Literal["popularity", "title_cosine", "sasrec"]
+
+
+class About(BaseModel):
+    """config.json. `sees`, `size` and `causal` are those of sasrec.py, `adapter` the width of phase 2's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architectures: tuple[str, ...] = (ARCHITECTURE,)
+    kind: Kind
+    sees: str = ""
+    size: dict[str, Any] = {}
+    causal: bool = True
+    adapter: int | None = None
+    """None where phase 2 has not been."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    about: About
+    histories: Histories
+    text_NX: np.ndarray
+    counts_N: np.ndarray
+    centroids_KX: np.ndarray
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
+    """By the names of sasrec.py's modules; `item_vectors` is the finished table E."""
+
+    def save(self, folder: Path) -> None:
+        from safetensors.numpy import save_file
+
+        parts = {"text": self.text_NX.astype(np.float16), "counts": self.counts_N, "centroids": self.centroids_KX}
+        tensors = {f"items.{name}": tensor for name, tensor in parts.items()} | self.weights
+        save_file(
+            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, folder / "model.safetensors"
+        )
+        write_json(folder / "config.json", self.about.model_dump(mode="json"))
+        self.histories.with_users(
+            user for user in self.histories.users if user.case("test") is not None or user.case("valid") is not None
+        ).save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Bundle:
+        """Raises RegistryError where the folder is not such a bundle."""
+        from safetensors.numpy import load_file
+
+        if not is_recommender(folder):
+            raise RegistryError(
+                f"{folder.name} is no recommender", remedy="name a checkpoint of pretrain_recommender or tune_domains"
+            )
+        try:
+            about = About.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise RegistryError(f"{folder.name}/config.json: {error.errors()[0]['msg']}") from error
+        tensors = load_file(folder / "model.safetensors")
+        own = {name: tensors.pop(f"items.{name}") for name in ("text", "counts", "centroids")}
+        return cls(
+            about=about,
+            histories=Histories.load(folder),
+            text_NX=own["text"].astype(np.float32),
+            counts_N=own["counts"],
+            centroids_KX=own["centroids"],
+            weights=tensors,
+        )
+
+    def top(self, history: Sequence[int], domain: int, count: int, scorer: Scorer) -> list[tuple[int, float]]:
+        """The best items of a domain that are not in the history, with their scores, best first."""
+        scores = scorer.queries([tuple(history)], [domain])[0] @ scorer.items_ND.T
+        allowed = self.histories.domain_N == domain
+        allowed[list(history)] = False
+        places = np.flatnonzero(allowed)
+        best = places[np.argsort(-scores[places], kind="stable")[:count]]
+        return [(int(item), float(scores[item])) for item in best]
+
+
+def is_recommender(folder: Path) -> bool:
+    """Whether a model folder holds one of ours; reads its config alone."""
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and values.get("architectures") == [ARCHITECTURE]
