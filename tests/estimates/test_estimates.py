@@ -331,14 +331,14 @@ def test_longer_completions_take_longer_and_more_trainers_less(tmp_path: Path):
 
 def test_a_device_that_is_too_small_is_refused_with_the_number_and_the_knob(tmp_path: Path):
     plan = sketched("qwen3_1.7b_math", tmp_path).of_arms(["direct"])
-    profile = load_profile("one_gpu_80gb")
+    profile = load_profile("one_gpu_80gb").model_copy(update={"micro_batch": 8})
     estimates = estimate_plan(plan, profile)
     with pytest.raises(RecipeError) as error:
         refuse_what_cannot_fit(estimates, profile)
     assert error.value.exit_status == 2
     (problem,) = error.value.problems
     total = sum(estimates[0].trainer.values()) / GIB
-    assert problem.startswith(f"direct.grpo: a trainer device would hold {total:.1f} GiB and has 78.6 (activations ")
+    assert problem.startswith(f"direct.grpo: a trainer device would hold {total:.1f} GiB and has 78.6 (a layer at work ")
     assert problem.endswith("): micro_batch: 1 makes it fit")
     with pytest.raises(RecipeError):
         check_fit(plan, profile, list(plan.steps))  # what `run` asks before it starts anything
