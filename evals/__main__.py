@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 
-from evals.commands import COMMANDS, PLAN_STEP
 from reasoning_pipeline.base.command_line import exit_status
+
+from .commands import COMMANDS, PLAN_STEP
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -15,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     named = argv[:1] and argv[0] in (*COMMANDS, PLAN_STEP)
     module, words = (argv[0], argv[1:]) if named else ("cli", argv)
     return exit_status(
-        lambda: int(importlib.import_module(f"evals.{module}").main(words)),
+        lambda: int(importlib.import_module(f"{__package__}.{module}").main(words)),
         stopped="stopped; the same command continues where it was",
     )
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from evals.judging import Judge
-from evals.samples import Sample
 from reasoning_pipeline.statistics.scores import RIGHT
+
+from .judging import Judge
+from .samples import Sample
 
 MOST_WRONG_SPELLINGS = 8
 """Of one problem, the most frequent first; rarer ones stay classes of their own (28 comparisons at most)."""

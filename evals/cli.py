@@ -12,18 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from evals.commands import COMMANDS
+from reasoning_pipeline import __version__
 from reasoning_pipeline.base.text import percent
+from reasoning_pipeline.beside import EVALS
 from reasoning_pipeline.errors import DataError, ServerLost, Stopped
 
+from .commands import COMMANDS
+
 if TYPE_CHECKING:
-    from evals.presets import Protocol
-    from evals.results import EvaluationResult
-    from evals.sessions import Sessions
-    from evals.summary import Summary
     from reasoning_pipeline.data.prompts import PromptRenderer
     from reasoning_pipeline.data.suites.loading import Suite
     from reasoning_pipeline.run.uses import Use
+
+    from .presets import Protocol
+    from .results import EvaluationResult
+    from .sessions import Sessions
+    from .summary import Summary
 
 DEFAULT_OUT = Path("runs/evals")
 
@@ -51,9 +55,10 @@ def main(argv: Sequence[str]) -> int:
         return _own_suite(own[asked[0]], arguments)
     files = local_files(arguments.data, arguments.suite)
 
-    from evals.sessions import Sessions
     from reasoning_pipeline.data.suites.loading import load_suite
     from reasoning_pipeline.registry.resolve import resolve_model
+
+    from .sessions import Sessions
 
     signal.signal(signal.SIGTERM, _stop)
     models = [resolve_model(reference, root=arguments.registry) for reference in arguments.checkpoint]
@@ -108,8 +113,9 @@ def _prepare(model: Any, suites: Sequence[Suite], arguments: argparse.Namespace,
 
     Done for every checkpoint before the first server starts, so that a missing chat template costs seconds.
     """
-    from evals.presets import protocol
     from reasoning_pipeline.data.prompts import PromptRenderer
+
+    from .presets import protocol
 
     overrides = {name: getattr(arguments, name) for name in ("temperature", "top_p", "top_k", "min_p", "max_tokens")}
     groups: dict[Any, tuple[Protocol, list[Suite]]] = {}
@@ -134,8 +140,9 @@ def _prepare(model: Any, suites: Sequence[Suite], arguments: argparse.Namespace,
 def _evaluate(model: Any, out: Path, job: Job, arguments: argparse.Namespace, sessions: Sessions) -> EvaluationResult:
     from rich.console import Console
 
-    from evals.run import evaluate
     from reasoning_pipeline.run.progress import Progress
+
+    from .run import evaluate
 
     def attempt() -> EvaluationResult:
         with Progress(Console(stderr=True)).told(", ".join(suite.name for suite in job.suites)) as tell:
@@ -234,11 +241,12 @@ def _number(kind: type, least: float, most: float = math.inf, *, above: bool = F
 def _parser() -> argparse.ArgumentParser:
     commands = "\n".join(f"  {name:8} {about}" for name, about in COMMANDS.items())
     parser = argparse.ArgumentParser(
-        prog="python -m evals",
+        prog=EVALS,
         description="Score checkpoints on benchmarks. Killed and started again, it continues; same seed, same samples.",
-        epilog=f"other commands (python -m evals COMMAND --help):\n{commands}",
+        epilog=f"other commands ({EVALS} COMMAND --help):\n{commands}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("checkpoint", nargs="+", metavar="CHECKPOINT", help="registry reference, folder or hub name")
     parser.add_argument(
         "--suite", action="append", required=True, help="a suite's name or a JSONL file (again for more)"

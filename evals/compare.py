@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evals import results
-from evals.results import POOLED, EvaluationResult
-from evals.summary import Summary, scored
+from reasoning_pipeline.beside import EVALS
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.statistics import pairs
 from reasoning_pipeline.statistics.pairs import Paired
 from reasoning_pipeline.statistics.scores import pool
+
+from . import results
+from .results import POOLED, EvaluationResult
+from .summary import Summary, scored
 
 MANNER = ("prompt", "first_prompt", "decoding", "data", "verifier", "profile")
 
@@ -140,10 +142,10 @@ def main(argv: Sequence[str]) -> int:
     import argparse
 
     parser = argparse.ArgumentParser(
-        prog="python -m evals compare",
+        prog=f"{EVALS} compare",
         description="Compare evaluations problem by problem; the first is the reference.",
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders written by `python -m evals --out`")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=f"folders written by `{EVALS} --out`")
     parser.add_argument("--suite", action="append", help="only this suite (again for more)")
     parser.add_argument("--json", action="store_true", help="for programs")
     arguments = parser.parse_args(argv)

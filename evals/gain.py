@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from evals.run import evaluate
-from evals.summary import Summary, scored
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.sources import stable_hash
 from reasoning_pipeline.data.suites.loading import Suite, data_digest
@@ -19,6 +17,9 @@ from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.statistics import pairs
 from reasoning_pipeline.verifier import audit_references, verifier_versions
 from reasoning_pipeline.workflows.reasoning.gates import MeasureGain
+
+from .run import evaluate
+from .summary import Summary, scored
 
 
 def measure(config: MeasureGain, context: StageContext) -> StageOutcome:

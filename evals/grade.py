@@ -36,9 +36,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from evals.grade_summary import GradeSummary, print_agreement, print_bad_rows, print_summary
 from reasoning_pipeline.records import Verdict
 from reasoning_pipeline.verifier import shared_verifier
+
+from .grade_summary import GradeSummary, print_agreement, print_bad_rows, print_summary
 
 Profile = Literal["strict", "lenient"]
 _BATCH = 256

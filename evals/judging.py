@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from evals.samples import Judged, Sample, SampleFile
 from reasoning_pipeline.base.behind import Behind
 from reasoning_pipeline.records import FinishReason, Problem, Verdict
 from reasoning_pipeline.rollouts.clients.completions import Completion
+
+from .samples import Judged, Sample, SampleFile
 
 BATCH = 256
 """Samples judged at once at most; enough to keep every worker of the verifier busy."""

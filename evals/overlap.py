@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from reasoning_pipeline.beside import EVALS
 from reasoning_pipeline.data.overlap import NGRAM, Overlap, find_overlaps
 
 
@@ -18,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
     import argparse
 
     parser = argparse.ArgumentParser(
-        prog="python -m evals overlap", description="List training problems that a benchmark holds too."
+        prog=f"{EVALS} overlap", description="List training problems that a benchmark holds too."
     )
     parser.add_argument("train", type=Path, help="JSONL of training problems")
     parser.add_argument("suites", nargs="+", metavar="SUITE", help="suite names or JSONL files")
@@ -29,9 +30,10 @@ def main(argv: Sequence[str]) -> int:
     if arguments.ngram < 2:
         parser.error(f"argument --ngram: at least 2 (got {arguments.ngram})")
 
-    from evals.cli import local_files
     from reasoning_pipeline.data.rows import Columns, jsonl_rows, read_problem
     from reasoning_pipeline.data.suites.loading import load_suite
+
+    from .cli import local_files
 
     train = [read_problem(place, row, Columns()) for place, row in jsonl_rows(arguments.train)]
     files = local_files(arguments.data, arguments.suites)

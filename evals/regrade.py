@@ -12,14 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.judging import Finished, judge
-from evals.results import read_json
-from evals.run import only_writer, summarise_folder, write_report
-from evals.samples import Sample, SampleFile, read_problems
 from reasoning_pipeline.base.files import write_json
+from reasoning_pipeline.beside import EVALS
 from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.rollouts.clients.completions import Completion
+
+from .judging import Finished, judge
+from .results import read_json
+from .run import only_writer, summarise_folder, write_report
+from .samples import Sample, SampleFile, read_problems
 
 BATCH = 2_048
 
@@ -42,7 +44,7 @@ def regrade(folder: Path, *, write: bool = False) -> tuple[int, list[Change]]:
     """Judges every stored sample again. Returns how many there are and what changed in either profile."""
     suites = sorted(path.parent for path in folder.glob("*/settings.json"))
     if not suites:
-        raise DataError(f"{folder}: no evaluation here", remedy="give the folder that was --out of `python -m evals`")
+        raise DataError(f"{folder}: no evaluation here", remedy=f"give the folder that was --out of `{EVALS}`")
     count, changes = 0, []
     with only_writer(folder):
         for suite in suites:
@@ -142,9 +144,9 @@ def main(argv: Sequence[str]) -> int:
     import argparse
 
     parser = argparse.ArgumentParser(
-        prog="python -m evals regrade", description="Grade the stored answers of a run again and show what changes."
+        prog=f"{EVALS} regrade", description="Grade the stored answers of a run again and show what changes."
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder written by `python -m evals --out`")
+    parser.add_argument("run", type=Path, metavar="RUN", help=f"folder written by `{EVALS} --out`")
     parser.add_argument("--write", action="store_true", help="keep the new verdicts: samples, summary, report")
     parser.add_argument(
         "--show", type=int, default=20, metavar="N", help="changed samples to list (default: %(default)s)"

@@ -14,13 +14,14 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from evals import plots
-from evals.results import EvaluationResult
-from evals.samples import NO_ANSWER, Sample, SampleFile, read_problems
-from evals.summary import Summary
 from reasoning_pipeline.base.files import write_text
 from reasoning_pipeline.base.text import excerpt, percent
 from reasoning_pipeline.records import Problem
+
+from . import plots
+from .results import EvaluationResult
+from .samples import NO_ANSWER, Sample, SampleFile, read_problems
+from .summary import Summary
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 TEXT_BUDGET = 24_000_000

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.summary import Summary, scored
+from reasoning_pipeline.beside import EVALS
 from reasoning_pipeline.data.suites.loading import is_pinned
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.registry.differences import ABSENT, differences, shown
 from reasoning_pipeline.statistics.scores import Estimate, estimate, pool
+
+from .summary import Summary, scored
 
 POOLED = (("aime24", "aime25"),)
 """Suites that are also scored as one: thirty problems are few."""
@@ -97,12 +99,12 @@ def load(folder: str | Path, suites: Sequence[str] | None = None) -> EvaluationR
     found = sorted(path.parent.name for path in folder.glob("*/settings.json"))
     names = list(suites) if suites is not None else found
     if not names:
-        raise DataError(f"{folder}: no evaluation here", remedy="give the folder that was --out of `python -m evals`")
+        raise DataError(f"{folder}: no evaluation here", remedy=f"give the folder that was --out of `{EVALS}`")
     unfinished = [name for name in names if not (folder / name / "summary.json").is_file()]
     if unfinished:
         raise DataError(
             f"{folder}: {', '.join(unfinished)} was not evaluated to its end",
-            remedy="run the same `python -m evals` command again; it continues where it stopped",
+            remedy=f"run the same `{EVALS}` command again; it continues where it stopped",
         )
     summaries = {name: load_summary(folder / name) for name in names}
     return EvaluationResult(checkpoint=next(iter(summaries.values())).checkpoint, folder=folder, summaries=summaries)
@@ -115,7 +117,7 @@ def load_summary(folder: Path) -> Summary:
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: not a summary of this version ({type(error).__name__}: {error})",
-            remedy="run `python -m evals regrade RUN --write` to write it again from the samples",
+            remedy=f"run `{EVALS} regrade RUN --write` to write it again from the samples",
         ) from None
 
 

@@ -16,20 +16,22 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from evals import results
-from evals.answer_classes import answer_classes
-from evals.judging import Finished, judging_thread
-from evals.results import EvaluationResult, write_tables
-from evals.samples import Sample, SampleFile, add_problems, sample_seed
-from evals.summary import Summary, summarise
 from reasoning_pipeline.base.behind import Behind
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.base.locks import Busy, held
+from reasoning_pipeline.beside import EVALS
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Decoding, Problem
 from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, Sampler
+
+from . import results
+from .answer_classes import answer_classes
+from .judging import Finished, judging_thread
+from .results import EvaluationResult, write_tables
+from .samples import Sample, SampleFile, add_problems, sample_seed
+from .summary import Summary, summarise
 
 Profile = Literal["strict", "lenient"]
 
@@ -212,7 +214,7 @@ def _refuse_other_settings(path: Path, before: dict[str, Any], now: dict[str, An
         raise DataError(
             f"{path.parent} holds samples of a run with other settings:\n"
             + "\n".join(f"  - {line}" for line in differ),
-            remedy="give another --out (or, where only the verifier differs, `python -m evals regrade RUN --write`)",
+            remedy=f"give another --out (or, where only the verifier differs, `{EVALS} regrade RUN --write`)",
         )
 
 
@@ -291,7 +293,7 @@ def summarise_folder(
 
 def write_report(out: Path) -> None:
     """Tables and the HTML page over every finished suite in the folder, those of earlier calls too."""
-    from evals.report import write_page
+    from .report import write_page
 
     everything = results.load(out, results.finished_suites(out))
     write_tables(everything)

@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evals import gain
-from evals.run import SoFar, evaluate
-from evals.summary import Summary
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.suites.loading import Suite, load_suite
 from reasoning_pipeline.records import Decoding
@@ -20,6 +17,10 @@ from reasoning_pipeline.run.program import StepContext, execute
 from reasoning_pipeline.verifier import verifier_versions
 from reasoning_pipeline.workflows.reasoning.evaluation import EvaluateStep
 from reasoning_pipeline.workflows.reasoning.gates import GAIN, MeasureGain
+
+from . import gain
+from .run import SoFar, evaluate
+from .summary import Summary
 
 FIELD = "checkpoint"
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from evals.samples import NO_ANSWER, Sample
 from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.statistics.scores import Estimate, curve_points, estimate, maj_at_k, pass_curve
+
+from .samples import NO_ANSWER, Sample
 
 Scores = dict[str, list[float | None]]
 """Per problem id one score a sample: 1.0, 0.0, or None where nothing could be judged."""

@@ -6,13 +6,16 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from reasoning_pipeline import __version__
 from reasoning_pipeline.base.command_line import exit_status
-from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seed_list, seeds_of
+from reasoning_pipeline.beside import LAUNCH, PIPELINE
+from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seed_list, seeds_of, store_of
 from reasoning_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
-    from launch.submitted import Submitted
     from reasoning_pipeline.plan.graph import Plan
+
+    from .submitted import Submitted
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,7 +25,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m launch", description=__doc__)
+    parser = argparse.ArgumentParser(prog=LAUNCH, description=__doc__)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     slurm = recipe_command(commands, "slurm", _slurm, "submit what is neither complete nor queued, one job a step")
     slurm.add_argument("--only", metavar="STEP", help="this step alone; what it reads must be complete or queued")
@@ -46,12 +50,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _slurm(arguments: argparse.Namespace) -> int:
-    from launch.submission import dependency, make_target, prepare, submit
     from reasoning_pipeline.data.pools import Pools
     from reasoning_pipeline.data.unread import SketchedPools
     from reasoning_pipeline.hardware.profile import load_profile, profile_path
     from reasoning_pipeline.plan.planner import make_plan
     from reasoning_pipeline.recipe.reading import MAIN, load_recipe
+
+    from .submission import dependency, make_target, prepare, submit
 
     profile = load_profile(arguments.hardware)
     own = {name: getattr(arguments, name) for name in ("partition", "account", "qos", "time_limit")}
@@ -61,7 +66,7 @@ def _slurm(arguments: argparse.Namespace) -> int:
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     seeds = seeds_of(arguments, recipe)
     pools = SketchedPools if arguments.dry_run else Pools  # a dry run downloads nothing
-    plan = make_plan(recipe, arguments.root, seeds, pools).of_arms(arguments.arms or (MAIN,))
+    plan = make_plan(recipe, arguments.root, seeds, pools, store=store_of(arguments)).of_arms(arguments.arms or (MAIN,))
     target = make_target(plan, profile_path(arguments.hardware), arguments.overrides, seeds)
     which = {"only": arguments.only, "until": arguments.until}
     if arguments.dry_run:
@@ -71,12 +76,12 @@ def _slurm(arguments: argparse.Namespace) -> int:
             print(f"### sbatch {f'--dependency={words} ' if words else ''}{target.script(entry.job)}\n{entry.script}")
         print(f"### {len(prepared)} jobs; nothing was submitted")
         for why in plan.ledger.pools.not_read.values():
-            print(f"### {why}: `python -m launch prefetch {arguments.recipe}` before submitting")
+            print(f"### {why}: `{LAUNCH} prefetch {arguments.recipe}` before submitting")
         return 0
     done = submit(plan, profile, target, arms=arguments.arms or (MAIN,), **which)
     for made in done:
         print(f"{made.job}  {made.step}" + (f"  after {', '.join(made.after)}" if made.after else ""))
-    follow = f"{len(done)} submitted; `python -m launch status {arguments.recipe}` follows them"
+    follow = f"{len(done)} submitted; `{LAUNCH} status {arguments.recipe}` follows them"
     print(follow if done else "nothing to submit: every step is complete or in the queue")
     return 0
 
@@ -85,7 +90,7 @@ def _status(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from launch.status import states
+    from .status import states
 
     plan, submitted = _submitted(arguments)
     found = states(plan, submitted)
@@ -100,13 +105,14 @@ def _status(arguments: argparse.Namespace) -> int:
         if entry.log:
             console.print(f"\n{entry.step}: the log of its job ended with\n{entry.log}", highlight=False, markup=False)
     if all(entry.state == "complete" for entry in found):
-        print(f"\nwrite the report with `python -m reasoning_pipeline report {arguments.recipe}`")
+        print(f"\nwrite the report with `{PIPELINE} report {arguments.recipe}`")
     return 1 if any(entry.state == "failed" for entry in found) else 0
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
-    from launch import queue
     from reasoning_pipeline.plan.selection import selected
+
+    from . import queue
 
     plan, submitted = _submitted(arguments)
     alive = queue.mine()
@@ -121,22 +127,25 @@ def _cancel(arguments: argparse.Namespace) -> int:
 
 def _submitted(arguments: argparse.Namespace) -> tuple[Plan, Submitted]:
     """The plan as it was submitted, where the command line does not say otherwise."""
-    from launch.submitted import Submitted
     from reasoning_pipeline.plan.planner import make_plan
     from reasoning_pipeline.recipe.reading import load_recipe
+
+    from .submitted import Submitted
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     submitted = Submitted.read(arguments.root / recipe.name)
     if not arguments.overrides and submitted.overrides:
         recipe = load_recipe(arguments.recipe, submitted.overrides)
-    plan = make_plan(recipe, arguments.root, seeds_of(arguments, recipe) or submitted.seeds)
+    seeds = seeds_of(arguments, recipe) or submitted.seeds
+    plan = make_plan(recipe, arguments.root, seeds, store=store_of(arguments))
     return plan.of_arms(arguments.arms or submitted.arms), submitted
 
 
 def _job(arguments: argparse.Namespace) -> int:
-    from launch.job import run_job
     from reasoning_pipeline.hardware.profile import load_profile
     from reasoning_pipeline.recipe.reading import load_recipe
+
+    from .job import run_job
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     return run_job(
@@ -146,15 +155,17 @@ def _job(arguments: argparse.Namespace) -> int:
         step=arguments.step,
         expect=arguments.expect,
         seeds=seeds_of(arguments, recipe),
+        store=store_of(arguments),
     )
 
 
 def _prefetch(arguments: argparse.Namespace) -> int:
     import os
 
-    from launch.prefetch import fetch, wanted
     from reasoning_pipeline.hardware.profile import load_profile
     from reasoning_pipeline.recipe.reading import load_recipe
+
+    from .prefetch import fetch, wanted
 
     profile = load_profile(arguments.hardware)
     # The cache that the jobs will look into; set before the hub's client is imported, which reads it once.

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from launch.script import REQUEUE_STATUS
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.errors import PipelineError, Stopped
 from reasoning_pipeline.hardware.profile import HardwareProfile
@@ -23,6 +22,8 @@ from reasoning_pipeline.plan.selection import selected
 from reasoning_pipeline.recipe.reading import Recipe
 from reasoning_pipeline.run.runner import Runner
 from reasoning_pipeline.training.resume import COMPLETE, step_of
+
+from .script import REQUEUE_STATUS
 
 STARTS = "starts.json"
 """In a step's work folder: how far it was each time a job began with it. Goes when the step is published."""
@@ -34,7 +35,14 @@ Mark = list[int]
 
 
 def run_job(
-    recipe: Recipe, profile: HardwareProfile, root: Path, *, step: str, expect: str, seeds: Sequence[int] = ()
+    recipe: Recipe,
+    profile: HardwareProfile,
+    root: Path,
+    *,
+    step: str,
+    expect: str,
+    seeds: Sequence[int] = (),
+    store: Path | None = None,
 ) -> int:
     """Run one step; the exit status that the job's script acts on.
 
@@ -44,17 +52,17 @@ def run_job(
     Raises:
         PipelineError: The recipe has changed since, or the step failed.
     """
-    (planned,) = selected(make_plan(recipe, root, seeds), step, None)
+    (planned,) = selected(make_plan(recipe, root, seeds, store=store), step, None)
     if planned.output != expect:
         raise PipelineError(
             f"step {step} was submitted as {expect} and is {planned.output} now: recipe or data has changed since",
             remedy="submit again; what was made of the earlier one is kept",
         )
-    work = root / "work" / planned.output
+    work = (store or root) / "work" / planned.output
     if not planned.complete:
         note_start(work)
     try:
-        Runner(recipe, profile, root, Console(soft_wrap=True)).run(only=step, seeds=seeds)
+        Runner(recipe, profile, root, Console(soft_wrap=True), store=store).run(only=step, seeds=seeds)
     except Stopped as stopped:
         print(f"{stopped.message}", flush=True)
         return after_stop(work, profile)

@@ -10,17 +10,20 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from launch.jobs import Job
+from reasoning_pipeline.beside import FOLDER, INSTALLED
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.hardware.cluster import SECRET, Container, JobRequest, Setup, SlurmProfile
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.run.context import STOP_VARIABLE
 
+from .jobs import Job
+
 REQUEUE_STATUS = 99
 """Exit status of `launch job` that asks its script to put the job back into the queue."""
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = None if INSTALLED else FOLDER
+"""The checkout, where jobs start; where this is installed, they start anywhere."""
 _SHORTEST_SECRET = 8
 
 
@@ -31,6 +34,8 @@ class Target:
     recipe: Path
     hardware: Path
     root: Path
+    store: Path
+    """Holds the registry: `root`, or a folder of its own."""
     overrides: tuple[str, ...]
     seeds: tuple[int, ...]
     folder: Path
@@ -85,7 +90,7 @@ def _options(job: Job, slurm: SlurmProfile, request: JobRequest, target: Target,
         "job-name": f"{target.folder.name}.{file_name(job)}",
         "output": log,
         "open-mode": "append",  # a job that was queued again goes on in the same file
-        "chdir": PROJECT,
+        "chdir": PROJECT or target.root,
         "partition": request.partition,
         "account": request.account,
         "qos": request.qos,
@@ -120,8 +125,17 @@ def _setup(setup: Setup) -> list[str]:
 def _program(profile: HardwareProfile, target: Target) -> list[str]:
     setup = profile.setup
     python = setup.python or (sys.executable if setup.conda is None and setup.container is None else "python")
-    words = [*_container(setup.container, target), python, "-m", "launch", "job", str(target.recipe)]
+    words = [
+        *_container(setup.container, target),
+        python,
+        "-m",
+        "reasoning_pipeline.beside.launch",
+        "job",
+        str(target.recipe),
+    ]
     words += ["--hardware", str(target.hardware), "--root", str(target.root)]
+    if target.store != target.root:
+        words += ["--registry", str(target.store)]
     for override in target.overrides:
         words += ["--set", override]
     if target.seeds:
@@ -132,13 +146,14 @@ def _program(profile: HardwareProfile, target: Target) -> list[str]:
 def _container(container: Container | None, target: Target) -> list[str]:
     if container is None:
         return []
-    own = (PROJECT, target.root, target.recipe.parent, target.hardware.parent)
-    mounts = [*container.mounts, *(f"{path}:{path}" for path in dict.fromkeys(own))]
+    own = (PROJECT, target.root, target.store, target.recipe.parent, target.hardware.parent)
+    mounts = [*container.mounts, *(f"{path}:{path}" for path in dict.fromkeys(own) if path is not None)]
+    start = PROJECT or target.root
     if container.runtime == "pyxis":
         image = [f"--container-image={container.image}", f"--container-mounts={','.join(mounts)}"]
-        return ["srun", "--nodes=1", "--ntasks=1", *image, f"--container-workdir={PROJECT}", *container.arguments]
+        return ["srun", "--nodes=1", "--ntasks=1", *image, f"--container-workdir={start}", *container.arguments]
     binds = [word for mount in mounts for word in ("--bind", mount)]
-    return ["apptainer", "exec", "--nv", *binds, "--pwd", str(PROJECT), *container.arguments, container.image]
+    return ["apptainer", "exec", "--nv", *binds, "--pwd", str(start), *container.arguments, container.image]
 
 
 def _refuse_secrets(text: str, job: Job) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch import queue
-from launch.jobs import unfinished_parents
-from launch.submitted import Submission, Submitted
 from reasoning_pipeline.base.text import clock
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.rollouts.servers.process import tail
 from reasoning_pipeline.run.progress import describe, read_progress
+
+from . import queue
+from .jobs import unfinished_parents
+from .submitted import Submission, Submitted
 
 LOG_LINES_SHOWN = 6
 _ENDINGS = {"TIMEOUT": "ran into its time limit", "CANCELLED": "cancelled", "NODE_FAIL": "its node was lost",

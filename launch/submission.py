@@ -7,11 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch import queue
-from launch.jobs import Job, make_jobs, unfinished_parents
-from launch.script import Target, log_name, render
-from launch.submitted import Submission, Submitted
 from reasoning_pipeline.base.locks import run_lock
+from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.errors import PipelineError, RecipeError
 from reasoning_pipeline.estimates.steps import check_fit, work_of
 from reasoning_pipeline.hardware.launcher import accelerate_file
@@ -19,6 +16,11 @@ from reasoning_pipeline.hardware.profile import HardwareProfile, accumulation
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.plan.selection import selected
 from reasoning_pipeline.registry.record import now
+
+from . import queue
+from .jobs import Job, make_jobs, unfinished_parents
+from .script import Target, log_name, render
+from .submitted import Submission, Submitted
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def _submit(
     try:
         number = queue.submit(path, dependency(job, numbers))
     except queue.QueueError as error:
-        before = f"; {len(numbers)} other steps are queued (`python -m launch cancel` ends them)" if numbers else ""
+        before = f"; {len(numbers)} other steps are queued (`{LAUNCH} cancel` ends them)" if numbers else ""
         raise queue.QueueError(
             f"step {job.name}: {error.message}", remedy=f"mend the profile's slurm block and run again{before}"
         ) from error
@@ -160,11 +162,12 @@ def _check_secrets(profile: HardwareProfile) -> None:
 
 def make_target(plan: Plan, hardware: Path, overrides: Sequence[str], seeds: Sequence[int]) -> Target:
     """Everything absolute: a job starts elsewhere."""
-    root = plan.registry.root.resolve()
+    root = plan.root.resolve()
     return Target(
         recipe=Path(plan.recipe.path).resolve(),
         hardware=hardware.resolve(),
         root=root,
+        store=plan.registry.root.resolve(),
         overrides=tuple(overrides),
         seeds=tuple(seeds),
         folder=root / plan.recipe.name,

@@ -6,7 +6,9 @@ import argparse
 import sys
 from importlib import import_module
 
+from reasoning_pipeline import __version__
 from reasoning_pipeline.base.command_line import exit_status
+from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.commands import COMMANDS
 
 DESCRIPTION = "One recipe, four stages: sparse reward on the teacher, dense transfer to the student."
@@ -17,12 +19,14 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     asked = next((word for word in words if not word.startswith("-")), "")
     arguments = _parser(asked).parse_args(words)
+    arguments.words = words  # for messages that say what to type again
     return exit_status(lambda: arguments.command(arguments), stopped="stopped")
 
 
 def _parser(asked: str) -> argparse.ArgumentParser:
     """With a line for every command, and the arguments of the one that is asked for."""
-    parser = argparse.ArgumentParser(prog="python -m reasoning_pipeline", description=DESCRIPTION)
+    parser = argparse.ArgumentParser(prog=PIPELINE, description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     file = COMMANDS[asked].file if asked in COMMANDS else None
     for name, command in COMMANDS.items():

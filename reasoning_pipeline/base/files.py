@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from importlib import resources
@@ -62,6 +63,17 @@ def umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def share_with_group(folder: Path) -> None:
+    """Where a folder is meant for its group (`chmod g+ws`), what this process and its children make is writable for the
+    group too, whatever the umask of whoever runs it."""
+    try:
+        mode = folder.stat().st_mode
+    except OSError:
+        return
+    if mode & stat.S_ISGID and mode & stat.S_IWGRP:
+        os.umask(umask() & ~0o070)
 
 
 def sync(path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.errors import as_storage_error
 
 Kind = Literal["model", "dataset"]
@@ -21,7 +22,7 @@ GATED = "its authors ask for consent: accept the licence on the model's page, th
 UNKNOWN = "no such name or revision on the hub, or a private one: check the spelling and HF_TOKEN"
 BUSY = "wait and run it again; what came is kept, and requests with a token (`hf auth login`) may be more"
 BROKEN = "run it again: files that came whole are kept, and only the others are fetched"
-AWAY = "`python -m launch prefetch RECIPE` on a machine with network, into the same HF_HOME; or give a local copy"
+AWAY = f"`{LAUNCH} prefetch RECIPE` on a machine with network, into the same HF_HOME; or give a local copy"
 
 TOO_MANY, SERVER_TROUBLE = 429, 500
 

@@ -13,6 +13,8 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "recipes": Command("recipes", "the recipes that ship: what each is, where it runs, what it needs"),
+    "init": Command("recipes", "copy a recipe that ships, with the files it names, to change it"),
     "plan": Command("plan", "the steps in order, what they read and spend, what would run"),
     "run": Command("run", "run what is not complete; writes the report at the end"),
     "report": Command("report", "write the report of what is complete"),

@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from reasoning_pipeline.base.text import ABSENT, amount, counted
-from reasoning_pipeline.commands.options import command
+from reasoning_pipeline.beside import PIPELINE
+from reasoning_pipeline.commands.options import command, store_of
 
 if TYPE_CHECKING:
     from reasoning_pipeline.registry.store import Artifact, Registry
@@ -40,7 +41,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
     if arguments.other is not None:
         return _diff(arguments)
-    registry = Registry(arguments.root)
+    registry = Registry(store_of(arguments))
     if arguments.artifact is None:
         return _print_artifacts(registry, verify=arguments.verify)
     return _print_artifact(registry, find_artifact(registry, arguments.artifact), verify=arguments.verify)
@@ -59,7 +60,7 @@ def find_artifact(registry: Registry, name: str) -> Artifact:
         known = [word for a in artifacts for word in (a.name, a.record.step)]
         raise RegistryError(
             f"{name!r} fits {found}{'' if matches else suggestion(name, known)}",
-            remedy="`python -m reasoning_pipeline show` lists what there is",
+            remedy=f"`{PIPELINE} show` lists what there is",
         )
     return matches[0]
 
@@ -112,7 +113,7 @@ def _diff(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.registry.differences import differences
     from reasoning_pipeline.registry.store import Registry
 
-    console, registry = Console(highlight=False), Registry(arguments.root)
+    console, registry = Console(highlight=False), Registry(store_of(arguments))
     one, other = (find_artifact(registry, name) for name in (arguments.artifact, arguments.other))
     found = list(
         differences(
@@ -143,7 +144,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.registry.record import read_record
     from reasoning_pipeline.registry.store import Artifact, Registry
 
-    registry = Registry(arguments.root)
+    registry = Registry(store_of(arguments))
     problems, artifacts = [], [find_artifact(registry, name) for name in arguments.artifacts]
     for folder in registry.folders() if not arguments.artifacts else ():
         try:

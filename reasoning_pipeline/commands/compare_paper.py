@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.commands.options import add_seeds_option, command, seeds_of
+from reasoning_pipeline.commands.options import add_seeds_option, command, seeds_of, store_of
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan
@@ -30,7 +30,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     lines = paper_lines(plan)
     console = Console(highlight=False)
     console.print(paper_tables(lines, len(plan.seeds)))
-    path = arguments.out or plan.registry.root / plan.recipe.name / "compare_paper.csv"
+    path = arguments.out or plan.root / plan.recipe.name / "compare_paper.csv"
     console.print(f"csv: {write_paper_csv(lines, path)}", soft_wrap=True)
     return 0
 
@@ -49,7 +49,8 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     if not any(map(row_of, (recipe.sections, *(arm.sections for arm in recipe.arms.values())))):
         problem = "no arm says which row of the published table it is the counterpart of; write `published: ROW`"
         raise RecipeError(str(path), [f"{problem} (docs/report.md)"])
-    return make_plan(recipe, root, seeds_of(arguments, recipe, declared=True))
+    store = store_of(arguments) if arguments.registry else root
+    return make_plan(recipe, root, seeds_of(arguments, recipe, declared=True), store=store)
 
 
 def _recipe_of(folder: Path) -> Path:

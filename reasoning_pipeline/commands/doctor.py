@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reasoning_pipeline.commands.options import add_arm_options, add_json_option, load, recipe_command
+from reasoning_pipeline.commands.options import add_arm_options, add_json_option, load, recipe_command, store_of
 
 if TYPE_CHECKING:
     from reasoning_pipeline.doctor.subject import Finding
@@ -35,7 +35,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
     profile = load_profile(arguments.hardware)
     offline = profile.setup.offline or os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "TRUE")
     plan = load(arguments, sketch=True)
-    subject = Subject(plan=plan, profile=profile, root=arguments.root, offline=offline, with_models=arguments.models)
+    subject = Subject(
+        plan=plan, profile=profile, root=store_of(arguments), offline=offline, with_models=arguments.models
+    )
     findings = examine(subject)
     _print_findings(findings, title=f"{plan.recipe.name} on {profile.name}", as_json=arguments.json)
     return 1 if any(finding.level == "error" for finding in findings) else 0

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from reasoning_pipeline.commands.artifacts import ARTIFACT, find_artifact
-from reasoning_pipeline.commands.options import command
+from reasoning_pipeline.commands.options import command, store_of
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -30,7 +30,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.registry.exporting import export
     from reasoning_pipeline.registry.store import Registry
 
-    registry = Registry(arguments.root)
+    registry = Registry(store_of(arguments))
     names = export(registry, find_artifact(registry, arguments.checkpoint), arguments.folder)
     print(f"{arguments.folder}: {', '.join(names)}")
     return 0
@@ -41,7 +41,7 @@ def _import(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.registry.adopting import artifacts_of, import_model, merge
     from reasoning_pipeline.registry.store import Registry
 
-    registry = Registry(arguments.root)
+    registry = Registry(store_of(arguments))
     if arguments.labels_spent < 0:
         raise RegistryError("--labels-spent: a count, at least 0", remedy="leave it out where nothing is known")
     if sources := artifacts_of(Path(arguments.source).expanduser()):
@@ -59,7 +59,7 @@ def _push(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.registry.exporting import push
     from reasoning_pipeline.registry.store import Registry
 
-    registry = Registry(arguments.root)
+    registry = Registry(store_of(arguments))
     print(
         push(registry, find_artifact(registry, arguments.checkpoint), arguments.repository, private=arguments.private)
     )

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from reasoning_pipeline.base.text import amount
 from reasoning_pipeline.commands.artifacts import find_artifact
-from reasoning_pipeline.commands.options import add_seeds_option, command, seeds_of
+from reasoning_pipeline.commands.options import add_seeds_option, command, seeds_of, store_of
 
 if TYPE_CHECKING:
     from reasoning_pipeline.registry.removal import Removable
@@ -35,12 +35,12 @@ def _collect(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.registry.removal import at_work, remove, unneeded
     from reasoning_pipeline.registry.store import Registry
 
-    registry = Registry(arguments.root)
+    registry = Registry(store_of(arguments))
     kept = [find_artifact(registry, name).name for name in arguments.keep]
     for path in arguments.recipes:
         recipe = load_recipe(path, ())
         seeds = dict.fromkeys((recipe.seed, *seeds_of(arguments, recipe, declared=True)))
-        plan = make_plan(recipe, arguments.root, tuple(seeds))
+        plan = make_plan(recipe, arguments.root, tuple(seeds), store=registry.root)
         kept += [step.output for step in plan.steps]
         kept += [entry.artifact for step in plan.steps for entry in step.inputs if entry.artifact]
     items = unneeded(registry, kept)

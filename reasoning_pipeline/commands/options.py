@@ -23,6 +23,12 @@ def command(
     text = text or COMMANDS[name].text
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.add_argument("--root", type=Path, default=Path("runs"), help="where registry and runs live (default: runs)")
+    parser.add_argument(
+        "--registry",
+        type=Path,
+        metavar="DIR",
+        help="the folder that holds registry/ and work/, where several people or runs share one (default: --root)",
+    )
     parser.set_defaults(command=function)
     return parser
 
@@ -32,7 +38,7 @@ def recipe_command(
 ) -> argparse.ArgumentParser:
     """A command whose first argument is a recipe, with the options that all of them share."""
     parser = command(commands, name, function, text)
-    parser.add_argument("recipe", type=Path, help="YAML file, e.g. recipes/arithmetic.yaml")
+    parser.add_argument("recipe", type=Path, help="YAML file, or the name of a recipe that ships")
     add_hardware_option(parser)
     parser.add_argument(
         "--set",
@@ -43,6 +49,15 @@ def recipe_command(
         help="change a value of the recipe, e.g. steps.distill.learning_rate=2e-6 (may be repeated)",
     )
     return parser
+
+
+def store_of(arguments: argparse.Namespace) -> Path:
+    """Where artifacts are kept; what is made there is its group's too, where that folder is (`chmod g+ws`)."""
+    from reasoning_pipeline.base.files import share_with_group
+
+    store: Path = arguments.registry or arguments.root
+    share_with_group(store)
+    return store
 
 
 def add_hardware_option(parser: argparse.ArgumentParser) -> None:
@@ -123,6 +138,7 @@ def load(arguments: argparse.Namespace, *, declared_seeds: bool = False, sketch:
 
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     pools = SketchedPools if sketch else Pools
-    plan = make_plan(recipe, arguments.root, seeds_of(arguments, recipe, declared=declared_seeds), pools)
+    seeds = seeds_of(arguments, recipe, declared=declared_seeds)
+    plan = make_plan(recipe, arguments.root, seeds, pools, store=store_of(arguments))
     arms = getattr(arguments, "arms", None)
     return plan.of_arms(arms) if arms else plan

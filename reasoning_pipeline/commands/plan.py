@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reasoning_pipeline.base.text import ABSENT, amount, counted, hours
+from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.commands.options import add_arm_options, load, recipe_command
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def _say_what_was_not_read(plan: Plan) -> None:
         instead = f"{count:,} problems at most, as `count` says" if count else "its problems are not counted"
         Console(highlight=False).print(
             f"data.{name} was not read: {why}.\n  Here: {instead}; what is complete already cannot be known.\n"
-            f"  → python -m launch prefetch {plan.recipe.path}",
+            f"  → {LAUNCH} prefetch {plan.recipe.path}",
             soft_wrap=True,
         )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
-from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seeds_of
+from reasoning_pipeline.beside import PIPELINE
+from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seeds_of, store_of
 from reasoning_pipeline.commands.report import write_report
 
 
@@ -24,7 +26,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
     console = Console()
     recipe = load_recipe(arguments.recipe, arguments.overrides)
-    runner = Runner(recipe, load_profile(arguments.hardware), arguments.root, console)
+    again = f"{PIPELINE} {shlex.join(arguments.words)}"
+    runner = Runner(
+        recipe, load_profile(arguments.hardware), arguments.root, console, store=store_of(arguments), again=again
+    )
     plan, ran = runner.run(
         arms=arguments.arms or (MAIN,),
         seeds=seeds_of(arguments, recipe),

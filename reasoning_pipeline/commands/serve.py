@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoning_pipeline.commands.options import add_hardware_option, command
+from reasoning_pipeline.commands.options import add_hardware_option, command, store_of
 from reasoning_pipeline.errors import PipelineError, ServerError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.run.uses import use_of
 
     profile = load_profile(arguments.hardware)
-    model = resolve_model(arguments.checkpoint, arguments.root)
+    model = resolve_model(arguments.checkpoint, store_of(arguments))
     key, source = find_key(arguments.key_file, host=arguments.host)
     if (use := use_of(model.folder)) is not None:
         return _serve_own(use, model, arguments, key)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from reasoning_pipeline.base.hub import AWAY, is_commit, prepared_folder, refusal
+from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
 
@@ -98,7 +99,7 @@ def hub_rows(
             f"data set {name!r} could not be loaded: {what}",
             remedy=remedy
             or advice
-            or "`python -m launch prefetch RECIPE` where there is network, or `source: jsonl` with a local file",
+            or f"`{LAUNCH} prefetch RECIPE` where there is network, or `source: jsonl` with a local file",
         ) from error
     # Where the hub does not answer, `datasets` reads the youngest revision that it finds, whichever was asked for.
     read = {Path(file["filename"]).parent.name for file in getattr(table, "cache_files", [])}

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.doctor.folders import PROBE_BYTES
 from reasoning_pipeline.doctor.subject import Finding, Subject
@@ -166,7 +167,7 @@ def data(subject: Subject) -> Iterator[Finding]:
                 level="error" if subject.offline else "warning",
                 check="data",
                 message=f"{name} was not read: {pools.not_read[name]}",
-                remedy=f"python -m launch prefetch {subject.plan.recipe.path}",
+                remedy=f"{LAUNCH} prefetch {subject.plan.recipe.path}",
             )
             continue
         loaded = found.loaded

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.data.prompts import TEMPLATE_DATE, PromptRenderer
 from reasoning_pipeline.doctor.subject import Finding, Level, Model, Subject
 from reasoning_pipeline.errors import PipelineError
@@ -58,7 +59,7 @@ def _absent(subject: Subject, model: Model, used: str) -> Finding:
         check="models",
         message=f"{model.reference} is not on this machine {used}"
         + (f": {refused[0]}" if refused else "" if subject.offline else "; its step would download it"),
-        remedy=refused[1] if refused else f"python -m launch prefetch {subject.plan.recipe.path}",
+        remedy=refused[1] if refused else f"{LAUNCH} prefetch {subject.plan.recipe.path}",
     )
 
 

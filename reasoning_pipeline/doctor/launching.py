@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from reasoning_pipeline.base.yaml_files import read_yaml
+from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.doctor.machine import PROGRAM_TIMEOUT_S
 from reasoning_pipeline.doctor.subject import Finding, Subject
 from reasoning_pipeline.estimates.layout import sharding
@@ -88,7 +89,7 @@ def slurm(subject: Subject) -> Iterator[Finding]:
             level="error",
             check="slurm",
             message=f"no partition is called {wanted.partition!r} (there are: {', '.join(partitions) or 'none'})",
-            remedy="set slurm.partition, or give --partition to `python -m launch slurm`",
+            remedy=f"set slurm.partition, or give --partition to `{LAUNCH} slurm`",
         )
         return
     yield Finding(level="ok", check="slurm", message=f"answers; partitions: {', '.join(partitions)}")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from reasoning_pipeline.base.files import shipped
 from reasoning_pipeline.base.yaml_files import read_yaml
+from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.errors import PipelineError, RecipeError
 from reasoning_pipeline.hardware.addresses import INTERFACE_VARIABLE
 from reasoning_pipeline.hardware.profile import HardwareProfile
@@ -115,7 +116,7 @@ def _hosts(profile: HardwareProfile) -> list[str]:
     nodes = os.environ.get("SLURM_JOB_NODELIST")
     if nodes is None:
         raise PipelineError(
-            "a profile of several nodes runs inside a Slurm job", remedy="submit with `python -m launch slurm`"
+            "a profile of several nodes runs inside a Slurm job", remedy=f"submit with `{LAUNCH} slurm`"
         )
     listed = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=False)
     if listed.returncode != 0:
@@ -124,6 +125,6 @@ def _hosts(profile: HardwareProfile) -> list[str]:
     if len(hosts) < profile.slurm.nodes:
         raise PipelineError(
             f"the profile {profile.name!r} asks for {profile.slurm.nodes} nodes, this job has {len(hosts)}",
-            remedy="submit with `python -m launch slurm`, which asks for them",
+            remedy=f"submit with `{LAUNCH} slurm`, which asks for them",
         )
     return hosts

@@ -16,6 +16,7 @@ from typing import Any
 
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.base.hub import MAIN, Kind, cached_commit, differing_files, is_commit, latest_commit, refusal
+from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.data.config import DataConfig
 from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.models.outside import MODEL_FILES
@@ -76,7 +77,7 @@ class Moved:
 
 
 def follow_command(recipe: Path) -> str:
-    return f"`python -m reasoning_pipeline plan {recipe} --follow-hub`"
+    return f"`{PIPELINE} plan {recipe} --follow-hub`"
 
 
 class Pins:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.base.validation import suggestion
@@ -124,6 +125,8 @@ class Plan:
 
     recipe: Recipe
     registry: Registry
+    root: Path
+    """Holds the recipe's run folder; the registry may lie elsewhere."""
     steps: tuple[PlannedStep, ...]
     arms: tuple[PlannedArm, ...]
     """The main arm first, then the others; all of one seed before those of the next."""
@@ -198,7 +201,7 @@ class Plan:
         """What is written to plan.json: enough for a launcher that has not read the recipe."""
         return {
             "recipe": self.recipe.name,
-            "path": os.path.relpath(self.recipe.path, self.registry.root),
+            "path": os.path.relpath(self.recipe.path, self.root),
             "arms": [
                 {"arm": arm.name, "seed": arm.seed, "outcome": arm.outcome, "steps": list(arm.steps.values())}
                 for arm in self.arms

@@ -39,18 +39,27 @@ from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import Registry
 
 
-def make_plan(recipe: Recipe, root: Path, seeds: Sequence[int] = (), pools: type[Pools] = Pools) -> Plan:
+def make_plan(
+    recipe: Recipe,
+    root: Path,
+    seeds: Sequence[int] = (),
+    pools: type[Pools] = Pools,
+    *,
+    store: Path | None = None,
+) -> Plan:
     """Fingerprint every step of every arm and look up which are complete. Reads records and data, never weights.
 
     Args:
         seeds: Plan everything once under each of these seeds; the recipe's own where none is given.
+        root: Holds the recipe's run folder.
+        store: Holds the registry; `root` where it is not given.
         pools: What reads the recipe's data; `SketchedPools` where that may not be on this machine.
 
     Raises:
         RecipeError: A label would be spent twice, or a file that the recipe names is missing.
         RegistryError: A model from outside is not there.
     """
-    planner = Planner(recipe, Registry(root), pools)
+    planner = Planner(recipe, Registry(store or root), pools, root)
     for seed in seeds or (recipe.seed,):
         planner.add_seed(seed)
     return planner.plan()
@@ -59,9 +68,11 @@ def make_plan(recipe: Recipe, root: Path, seeds: Sequence[int] = (), pools: type
 class Planner:
     """Collects nodes; each file of the recipe, each model from outside and each data set is read once."""
 
-    def __init__(self, recipe: Recipe, registry: Registry, pools: type[Pools] = Pools) -> None:
-        self.recipe, self.registry = recipe, registry
-        self.pins = Pins(registry.root / recipe.name)
+    def __init__(
+        self, recipe: Recipe, registry: Registry, pools: type[Pools] = Pools, root: Path | None = None
+    ) -> None:
+        self.recipe, self.registry, self.root = recipe, registry, root or registry.root
+        self.pins = Pins(self.root / recipe.name)
         source = data_source(recipe)
         data = {name: self.pins.data(config) for name, config in source.data.items()}
         self.pools = pools(replace(source, data=data), recipe.seed)
@@ -91,7 +102,7 @@ class Planner:
         for config in self.recipe.data.values():
             self.pins.data(config)  # what was read just now for the first time has a commit since
         self.pins.save()
-        return Plan(self.recipe, self.registry, tuple(steps), tuple(self._arms), self.pins)
+        return Plan(self.recipe, self.registry, self.root, tuple(steps), tuple(self._arms), self.pins)
 
     def _with_users(self, step: PlannedStep) -> PlannedStep:
         object.__setattr__(step, "users", tuple(self._users[step.name]))  # still being built; nobody has seen it

@@ -93,6 +93,8 @@ class Recipe(BaseModel):
     """Name -> what differs from the recipe's own steps, for comparisons."""
     sections: dict[str, Any] = {}
     """What stands under the keys that workflows add (sections.py), each as its section reads it."""
+    sized_for: tuple[str, ...] = ()
+    """Hardware profiles that its batches and lengths were chosen for, by name: for people, and `recipes` shows it."""
     expectation: str = ""
     """What a reader should expect of the numbers, shown at the top of the report."""
 

@@ -20,6 +20,7 @@ from reasoning_pipeline.recipe.arms import derive_arms
 from reasoning_pipeline.recipe.checks import recipe_problems
 from reasoning_pipeline.recipe.model import MAIN, STEP, Arm, Recipe, lineage
 from reasoning_pipeline.recipe.sections import read_sections, sections
+from reasoning_pipeline.recipe.shipped import recipe_file
 from reasoning_pipeline.recipe.stage import Input, Prompts, Reads, Spends, StageConfig, fields_marked
 from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
 from reasoning_pipeline.records import ARTIFACT_KIND
@@ -35,15 +36,14 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read, override and validate a recipe.
 
     Args:
-        path: The YAML file. A recipe may name another in `extends:`; it then holds only the differences.
+        path: The YAML file, or the name of a recipe that ships. A recipe may name another in `extends:`; it then holds
+            only the differences.
         overrides: `steps.distill.learning_rate=2e-6` and the like; the value is read as YAML.
 
     Raises:
         RecipeError: Lists every problem found (exit status 2).
     """
-    path = Path(path)
-    if not path.is_file():
-        raise RecipeError(str(path), ["no such recipe"])
+    path = recipe_file(path)
     values = read_with_parents(path)
     problems: list[str] = []
     for override in overrides:

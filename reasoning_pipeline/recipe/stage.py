@@ -64,7 +64,7 @@ Pools = tuple[str, ...]
 Mark = TypeVar("Mark")
 
 STEP_PROGRAM = "reasoning_pipeline.run.program"
-EVALUATION_PROGRAM = ("evals", "step")
+EVALUATION_PROGRAM = ("reasoning_pipeline.beside.evals", "step")
 
 
 class StageConfig(BaseModel):

@@ -12,6 +12,7 @@ import jinja2
 
 from reasoning_pipeline.base.files import storage_message, storage_remedy
 from reasoning_pipeline.base.fingerprint import file_digest
+from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.models.outside import model_files, require_weights
 from reasoning_pipeline.registry.lineage import lineage_of, lineage_text, scores_of
@@ -121,7 +122,7 @@ def _require_recorded(artifact: Artifact, copy: Path) -> None:
     if entry is None or file_digest(copy) != entry.sha256:
         raise RegistryError(
             f"{artifact.name}/{copy.name}: content differs from its record",
-            remedy="`python -m reasoning_pipeline verify` names all that differs; nothing was exported",
+            remedy=f"`{PIPELINE} verify` names all that differs; nothing was exported",
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.base.validation import suggestion
+from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.models.outside import folder_digests, hub_folder, require_weights
@@ -56,7 +57,7 @@ def resolve_model(reference: str, root: Path | None = None) -> ResolvedModel:
     known = [name for a in registry.artifacts() if a.record.kind == "checkpoint" for name in (a.name, a.record.step)]
     raise RegistryError(
         f"{reference!r} is no checkpoint in {registry.folder}, no folder and no hub name{suggestion(reference, known)}",
-        remedy="`python -m reasoning_pipeline show` lists what there is",
+        remedy=f"`{PIPELINE} show` lists what there is",
     )
 
 

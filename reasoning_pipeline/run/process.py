@@ -53,8 +53,11 @@ class StepProcess:
 
     recipe: Recipe
     profile: HardwareProfile
-    root: Path
+    store: Path
+    """Holds registry and work folders."""
     progress: Progress
+    again: str
+    """The command line that continues."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set to have every running step save a resume point and leave: Ctrl-C reaches only the main thread."""
     killing: threading.Event = field(default_factory=threading.Event)
@@ -150,7 +153,7 @@ class StepProcess:
         return True
 
     def _how_to_continue(self) -> str:
-        return f"continue with `python -m reasoning_pipeline run {self.recipe.path}`"
+        return f"continue with `{self.again}`"
 
     def _context(
         self, plan: Plan, step: PlannedStep, work: Path, server: Servers | None, teacher: Servers | None
@@ -160,7 +163,7 @@ class StepProcess:
         return StepContext(
             name=step.name,
             label=step.output,
-            root=self.root.resolve(),
+            root=self.store.resolve(),
             work=work.resolve(),
             inputs={entry.field: input_folder(plan, step, entry.field).resolve() for entry in step.inputs},
             prompt=self.recipe.prompt,

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from reasoning_pipeline.base.locks import held_elsewhere, run_lock, step_lock
+from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed, Stopped
 from reasoning_pipeline.estimates.steps import check_fit
 from reasoning_pipeline.hardware.profile import HardwareProfile
@@ -43,14 +44,29 @@ class Runner:
     """Runs the steps of one recipe on this machine.
 
     Args:
+        root: Holds the run folder: logs, plan and report.
         console: Where progress goes.
+        store: Holds the registry and the steps' work folders; `root` where it is not given.
+        again: The command line by which a person continues what was stopped.
     """
 
-    def __init__(self, recipe: Recipe, profile: HardwareProfile, root: Path, console: Console) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        profile: HardwareProfile,
+        root: Path,
+        console: Console,
+        *,
+        store: Path | None = None,
+        again: str = "",
+    ) -> None:
         self.recipe, self.profile, self.root, self.console = recipe, profile, root, console
+        self.store = store or root
         self.folder = root / recipe.name
         self.progress = Progress(console)
-        self._process = StepProcess(recipe, profile, root, self.progress)
+        self._process = StepProcess(
+            recipe, profile, self.store, self.progress, again or f"{PIPELINE} run {recipe.path}"
+        )
         self._teachers: TeacherServers | None = None
 
     def run(
@@ -72,13 +88,13 @@ class Runner:
             Stopped: On Ctrl-C or SIGTERM, after the step has saved a resume point or was killed; it says which.
         """
         require_trackers(self.profile)
-        whole = make_plan(self.recipe, self.root, seeds)
+        whole = make_plan(self.recipe, self.root, seeds, store=self.store)
         if unfetched := unfetched_models(whole):
             # Which commit a branch means is part of an identity, and known before anything runs.
             for reference in unfetched:
                 with self.progress.waiting(f"fetching {reference} from the hub"):
-                    resolve_model(reference, self.root)
-            whole = make_plan(self.recipe, self.root, seeds)
+                    resolve_model(reference, self.store)
+            whole = make_plan(self.recipe, self.root, seeds, store=self.store)
         for move in whole.pins.moved(ask=False):
             self.console.print(move.told(self.recipe.path), highlight=False, soft_wrap=True)
         plan = whole if only or until else whole.of_arms(arms)  # a step's name says which arm it belongs to
@@ -128,7 +144,7 @@ class Runner:
     def _clear_work(self, plan: Plan) -> None:
         """Work folders of complete steps: what a runner leaves that is killed right after a step has published."""
         for step in plan.steps:
-            work = self.root / "work" / step.output
+            work = self.store / "work" / step.output
             if step.complete and work.is_dir() and held_elsewhere(work.with_name(f"{work.name}.lock")) is None:
                 shutil.rmtree(work, ignore_errors=True)
 
@@ -214,7 +230,7 @@ class Runner:
             raise RecipeError(
                 step.name, [f"needs {missing.reference}, which is not complete; run it first (drop --only)"]
             )
-        work = self.root / "work" / step.output
+        work = self.store / "work" / step.output
         with step_lock(work, self.progress.waiting):
             if plan.registry.find(step.config.stage, step.fingerprint) is not None:
                 self.console.print(f"{prefix} {step.name}: another run has made it meanwhile", highlight=False)

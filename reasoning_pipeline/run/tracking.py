@@ -80,7 +80,7 @@ def followed(
     if not profile.trackers:
         yield
         return
-    folder = plan.registry.root / FOLDER
+    folder = plan.root / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     task = Followed(
         trackers=profile.trackers,

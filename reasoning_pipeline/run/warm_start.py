@@ -23,7 +23,7 @@ IMPORTED = (
     "reasoning_pipeline.training.pretraining",
     "reasoning_pipeline.training.loop",
     "reasoning_pipeline.rollouts.transformers_sampler",
-    "evals.step",
+    "reasoning_pipeline.beside.evals.step",
 )
 """Modules whose import is most of a short step's time."""
 

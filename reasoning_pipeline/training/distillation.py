@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.loading import load_tokenizer
 from reasoning_pipeline.rollouts.weights.push import load_folder
@@ -98,7 +99,7 @@ def server_teacher(context: StageContext, temperature: float) -> ServerTeacher:
     if context.teacher_client is None:
         raise PipelineError(
             "the profile says `teacher: server`, but this step was given no teacher's server",
-            remedy="start it with `python -m reasoning_pipeline run`, or set `teacher: trainer`",
+            remedy=f"start it with `{PIPELINE} run`, or set `teacher: trainer`",
         )
     return ServerTeacher(
         context.teacher_client, version=context.inputs["teacher"].name, top_k=context.profile.teacher_top_k

@@ -32,7 +32,7 @@ def plan_beside(plan: Plan, name: str) -> Plan:
     from reasoning_pipeline.recipe.reading import load_recipe
 
     recipe = load_recipe(Path(plan.recipe.path).parent / name)
-    return make_plan(recipe, plan.registry.root, recipe.seeds)
+    return make_plan(recipe, plan.root, recipe.seeds, store=plan.registry.root)
 
 
 def curve_arms(plan: Plan, own: tuple[ArmResult, ...]) -> CurveArms:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.models.architecture import architecture_digest, bounded_length
@@ -83,7 +84,7 @@ class AdoptedServers:
         if problems:
             raise ServerError(
                 "the adopted rollout servers cannot be used:\n" + "\n".join(f"  - {problem}" for problem in problems),
-                remedy="start them with `python -m reasoning_pipeline serve CHECKPOINT --as-rollout-server`, the "
+                remedy=f"start them with `{PIPELINE} serve CHECKPOINT --as-rollout-server`, the "
                 "checkpoint being of the same architecture",
             )
         return AdoptedGroup(fitting, self.key, transfer.pop())

@@ -15,7 +15,7 @@ EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "
 
 def _role() -> str:
     words = sys.orig_argv
-    if "reasoning_pipeline.run.program" in words or ("evals" in words and "step" in words):
+    if "reasoning_pipeline.run.program" in words or ("reasoning_pipeline.beside.evals" in words and "step" in words):
         return "step"
     return "runner" if "reasoning_pipeline" in words else "other"
 
