@@ -195,21 +195,30 @@ def _attention_within_rows(
     if query.is_cuda and (half := _half(query)) is not None:
         from torch.nn.attention.varlen import varlen_attn
 
-        within = varlen_attn(
-            *(part[0].transpose(0, 1).to(half) for part in (query, key, value)),
-            cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q,
-            scale=scaling, window_size=(-1 if window is None else window - 1, 0),
+        queries, keys, values = (part[0].transpose(0, 1).to(half) for part in (query, key, value))
+        assert cu_seq_lens_q is not None
+        within: Any = varlen_attn(
+            queries,
+            keys,
+            values,
+            cu_seq_lens_q,
+            cu_seq_lens_q,
+            max_length_q,
+            max_length_q,
+            scale=scaling,
+            window_size=(-1 if window is None else window - 1, 0),
             enable_gqa=query.shape[1] != key.shape[1],
-        )  # fmt: skip
-        return within.unsqueeze(0), None  # type: ignore[union-attr]
+        )
+        return within.unsqueeze(0), None
     runs = rows_apart.runs
     sizes = [rows * length for rows, length in runs]
+    split = (part.split(sizes, dim=2) for part in (query, key, value))
     found = []
-    for (rows, length), *parts in zip(runs, *(part.split(sizes, dim=2) for part in (query, key, value)), strict=True):
-        one_by_one = [part[0].unflatten(1, (rows, length)).transpose(0, 1) for part in parts]
+    for (rows, length), *parts in zip(runs, *split, strict=True):
+        queries, keys, values = (part[0].unflatten(1, (rows, length)).transpose(0, 1) for part in parts)
         mask = _band(length, window, query.device) if window is not None else None
-        within, _ = sdpa_attention_forward(
-            module, *one_by_one, mask, dropout=dropout, scaling=scaling, is_causal=True
+        within, _nothing = sdpa_attention_forward(
+            module, queries, keys, values, mask, dropout=dropout, scaling=scaling, is_causal=True
         )  # [rows, length, heads, width]
         found.append(within.flatten(0, 1))
     return torch.cat(found).unsqueeze(0), None
