@@ -68,7 +68,7 @@ class InPasses:
         """Models that take part without being trained."""
         return []
 
-    def training_step(self, model: Any, inputs: list[dict[str, Any]], num_items_in_batch: Any = None) -> torch.Tensor:
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """All passes of an optimizer step; the sum of their losses, each divided by what the whole batch holds."""
         trainer: Any = self
         accelerator = trainer.accelerator

@@ -191,9 +191,9 @@ class SFTTrainer(_Trained, TRLSFTTrainer):
         ids = {"input_ids": part.packed.input_ids, "position_ids": part.packed.position_ids, "shift_labels": labels}
         return ids | part.packed.attention
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], **options: Any) -> Any:
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: Any = False, num_items_in_batch: Any = None) -> Any:
         inputs = {name: value for name, value in inputs.items() if name != "num_items_in_batch"}
-        loss = super().compute_loss(model, inputs, **options)
+        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if self._pass is not None:
             check_kept_apart(self.model, self._pass.packed)
         return loss
@@ -239,9 +239,11 @@ class PolicyTrainer(_RenderedPrompts, _Trained, GRPOTrainer):
         if self.beta == 0.0:
             return
         adapted = self.accelerator.unwrap_model(self.model) if self.ref_model is None else None
-        with torch.no_grad(), disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+        policy: Any = self.model
+        options: Any = self.args.gradient_checkpointing_kwargs
+        with torch.no_grad(), disable_gradient_checkpointing(policy, options):
             for part in passes:
-                start = self.model if self.ref_model is None else self.ref_model
+                start = policy if self.ref_model is None else self.ref_model
                 with use_adapter(adapted, None) if adapted is not None else nullcontext():
                     part.inputs["ref_per_token_logps"] = self._logprobs(start, part)[0]
 
@@ -255,13 +257,13 @@ class PolicyTrainer(_RenderedPrompts, _Trained, GRPOTrainer):
             share = self._rows_in_batch / (processes * widest)
         elif self.loss_type == "bnpo":
             share = float(inputs["num_items_in_batch"]) / processes / max(int(inputs["completion_mask"].sum()), 1)
-        self.current_gradient_accumulation_steps = share
+        self.current_gradient_accumulation_steps: Any = share
         return super()._compute_loss(model, inputs)
 
     def _get_per_token_logps_and_entropies(self, model: Any, *given: Any, **asked: Any) -> tuple[Any, Any, Any]:
         part = self._pass
         if part is None:
-            return super()._get_per_token_logps_and_entropies(model, *given, **asked)  # type: ignore[no-any-return]
+            return super()._get_per_token_logps_and_entropies(model, *given, **asked)
         if asked.get("compute_aux_loss"):
             raise PipelineError("experts that balance their load are not trained here", remedy="use a dense model")
         logprobs_BT, entropies_BT = self._logprobs(model, part)
@@ -328,7 +330,7 @@ class _Distils(_Trained, DistillationTrainer):
 
     def _get_last_hidden_state(self, unwrapped_model: Any, *given: Any, **options: Any) -> torch.Tensor:
         if self._pass is None:
-            return super()._get_last_hidden_state(unwrapped_model, *given, **options)  # type: ignore[no-any-return]
+            return super()._get_last_hidden_state(unwrapped_model, *given, **options)
         return hidden_states(unwrapped_model, self._pass.packed)[None]
 
 

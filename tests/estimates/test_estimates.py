@@ -338,7 +338,9 @@ def test_a_device_that_is_too_small_is_refused_with_the_number_and_the_knob(tmp_
     assert error.value.exit_status == 2
     (problem,) = error.value.problems
     total = sum(estimates[0].trainer.values()) / GIB
-    assert problem.startswith(f"direct.grpo: a trainer device would hold {total:.1f} GiB and has 78.6 (a layer at work ")
+    assert problem.startswith(
+        f"direct.grpo: a trainer device would hold {total:.1f} GiB and has 78.6 (a layer at work "
+    )
     assert problem.endswith("): micro_batch: 1 makes it fit")
     with pytest.raises(RecipeError):
         check_fit(plan, profile, list(plan.steps))  # what `run` asks before it starts anything
