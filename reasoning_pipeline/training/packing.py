@@ -8,8 +8,8 @@ generation and scoring elsewhere stay what they are. Three ways, by what there i
 - on GPUs in half precision PyTorch's own kernel for rows of unequal length (`torch.nn.attention.varlen`);
 - elsewhere PyTorch's causal kernel, once for each run of rows of equal length.
 
-On CPUs that is the fastest of what was tried (docs/sizing.md, "No token for nothing"): a block-diagonal mask costs
-the square of the whole sequence.
+A block-diagonal mask would cost the square of the whole sequence, and forward passes of single rows the overhead of
+each layer for each row.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ _LOGIT_TRANSFORMS = ("logit_scale", "output_multiplier", "lm_head_multiplier", "
 @contextmanager
 def _fitting_tiles(device: torch.device) -> Iterator[None]:
     """On CPUs as few logits at a time as stay in a cache: 2.5 times as fast as TRL's size for a divergence over 32,768
-    words, and a hundredth of its memory."""
+    words, in a thirty-second of its memory."""
     places = [
         (chunked_divergence, "TOKEN_CHUNK_SIZE", CPU_TILE_TOKENS),
         (chunked_logprob, "TOKEN_CHUNK_SIZE", CPU_TILE_TOKENS),
