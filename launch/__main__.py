@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from reasoning_pipeline import __version__
 from reasoning_pipeline.base.command_line import exit_status
+from reasoning_pipeline.base.text import columns
 from reasoning_pipeline.beside import LAUNCH, PIPELINE
 from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seed_list, seeds_of, store_of
 from reasoning_pipeline.errors import PipelineError
@@ -32,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     slurm.add_argument("--only", metavar="STEP", help="this step alone; what it reads must be complete or queued")
     slurm.add_argument("--until", metavar="STEP", help="up to this step: it and everything it needs")
     slurm.add_argument("--dry-run", action="store_true", help="print the scripts; submit and write nothing")
+    slurm.add_argument("--verbose", action="store_true", help="with --dry-run: every script, not one of each kind")
     for name in ("partition", "account", "qos"):
         slurm.add_argument(f"--{name}", help=f"instead of the profile's slurm.{name}")
     slurm.add_argument("--time-limit", metavar="LIMIT", help="instead of the profile's slurm.time_limit")
@@ -52,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
 def _slurm(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.data.pools import Pools
     from reasoning_pipeline.data.unread import SketchedPools
+    from reasoning_pipeline.doctor.examine import BEFORE_A_SUBMISSION, refuse
+    from reasoning_pipeline.doctor.subject import Subject
     from reasoning_pipeline.hardware.profile import load_profile, profile_path
     from reasoning_pipeline.plan.planner import make_plan
     from reasoning_pipeline.recipe.reading import MAIN, load_recipe
@@ -71,13 +75,28 @@ def _slurm(arguments: argparse.Namespace) -> int:
     which = {"only": arguments.only, "until": arguments.until}
     if arguments.dry_run:
         prepared = prepare(plan, profile, target, queued=set(), **which)
+        kinds: dict[object, str] = {}
         for entry in prepared:
+            kinds.setdefault((type(entry.job.steps[0].config).heavy, entry.request), entry.job.name)
+        for entry in prepared:
+            if not arguments.verbose and entry.job.name not in kinds.values():
+                continue
             words = dependency(entry.job, {parent: f"<{parent}>" for parent in entry.job.parents})
             print(f"### sbatch {f'--dependency={words} ' if words else ''}{target.script(entry.job)}\n{entry.script}")
+        rows = [
+            [entry.job.name, f"{entry.request.gpus_per_node or 0} GPUs a node", entry.request.time_limit,
+             f"after {', '.join(entry.job.parents)}" if entry.job.parents else ""]
+            for entry in prepared
+        ]  # fmt: skip
+        for line in columns(rows, right=(1, 2)):
+            print(f"### {line}")
+        if not arguments.verbose and len(kinds) < len(prepared):
+            print(f"### above: a script of each kind ({', '.join(kinds.values())}); --verbose prints all")
         print(f"### {len(prepared)} jobs; nothing was submitted")
         for why in plan.ledger.pools.not_read.values():
             print(f"### {why}: `{LAUNCH} prefetch {arguments.recipe}` before submitting")
         return 0
+    refuse(Subject(plan=plan, profile=profile, root=store_of(arguments)), BEFORE_A_SUBMISSION)
     done = submit(plan, profile, target, arms=arguments.arms or (MAIN,), **which)
     for made in done:
         print(f"{made.job}  {made.step}" + (f"  after {', '.join(made.after)}" if made.after else ""))

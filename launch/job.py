@@ -23,6 +23,7 @@ from reasoning_pipeline.recipe.reading import Recipe
 from reasoning_pipeline.run.runner import Runner
 from reasoning_pipeline.training.resume import COMPLETE, step_of
 
+from .jobs import asks_servers_alone
 from .script import REQUEUE_STATUS
 
 STARTS = "starts.json"
@@ -58,6 +59,8 @@ def run_job(
             f"step {step} was submitted as {expect} and is {planned.output} now: recipe or data has changed since",
             remedy="submit again; what was made of the earlier one is kept",
         )
+    if asks_servers_alone(planned.config):
+        profile = profile.of_servers_alone() or profile
     work = (store or root) / "work" / planned.output
     if not planned.complete:
         note_start(work)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
+from reasoning_pipeline.recipe.stage import StageConfig
 
 _SEED = re.compile(r"@-?\d+")
 """In a plan's step names: `distill@1` is `distill` under the recipe's second seed."""
@@ -31,6 +32,11 @@ class Job:
     @property
     def array(self) -> bool:
         return len(self.steps) > 1
+
+
+def asks_servers_alone(config: StageConfig) -> bool:
+    """Whether a step trains nothing and has its answers written by rollout servers: an evaluation, say."""
+    return not type(config).heavy and config.generator is not None and not hasattr(config, "learning_rate")
 
 
 def make_jobs(plan: Plan, steps: list[PlannedStep], queued: set[str]) -> list[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from pathlib import Path
 from reasoning_pipeline.base.locks import run_lock
 from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.errors import PipelineError, RecipeError
-from reasoning_pipeline.estimates.steps import check_fit, work_of
+from reasoning_pipeline.estimates.steps import check_fit, estimate_plan, work_of
+from reasoning_pipeline.hardware.cluster import JobRequest
 from reasoning_pipeline.hardware.launcher import accelerate_file
 from reasoning_pipeline.hardware.profile import HardwareProfile, accumulation
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
@@ -18,7 +20,7 @@ from reasoning_pipeline.plan.selection import selected
 from reasoning_pipeline.registry.record import now
 
 from . import queue
-from .jobs import Job, make_jobs, unfinished_parents
+from .jobs import Job, asks_servers_alone, make_jobs, unfinished_parents
 from .script import Target, log_name, render
 from .submitted import Submission, Submitted
 
@@ -29,6 +31,7 @@ class Prepared:
 
     job: Job
     script: str
+    request: JobRequest
 
 
 def prepare(
@@ -46,10 +49,30 @@ def prepare(
         missing = [parent for parent in unfinished_parents(plan, step) if parent not in others]
         if missing:
             raise RecipeError(step.name, [f"needs {', '.join(missing)}, which is neither complete nor queued"])
-    return [
-        Prepared(job, render(job, profile, target, profile.slurm.request(job.steps[0].config.stage)))
-        for job in make_jobs(plan, steps, queued)
-    ]
+    hours = {e.step: e.hours for e in estimate_plan(plan, profile)}
+    made = []
+    for job in make_jobs(plan, steps, queued):
+        asked = request_of(job, profile, max((hours.get(step.name) or 0.0 for step in job.steps), default=0.0))
+        made.append(Prepared(job, render(job, profile, target, asked), asked))
+    return made
+
+
+def request_of(job: Job, profile: HardwareProfile, hours: float) -> JobRequest:
+    """What a job asks for. One that only asks servers takes their devices alone, and three times as long as
+    is estimated; what `slurm.by_stage` says of it stands.
+    """
+    assert profile.slurm is not None
+    config = job.steps[0].config
+    asked, own = profile.slurm.request(config.stage), profile.slurm.by_stage.get(config.stage, {})
+    servers = profile.of_servers_alone() if asks_servers_alone(config) else None
+    if servers is None:
+        return asked
+    changes: dict[str, object] = {}
+    if "gpus_per_node" not in own and asked.gpus_per_node:
+        changes["gpus_per_node"] = min(asked.gpus_per_node, servers.server_devices())
+    if "time_limit" not in own and hours and (enough := math.ceil(3 * hours)) < asked.hours:
+        changes["time_limit"] = f"{enough:02}:00:00"
+    return asked.model_copy(update=changes)
 
 
 def _check(plan: Plan, profile: HardwareProfile, steps: list[PlannedStep]) -> None:
@@ -80,6 +103,15 @@ def submit(
         QueueError: sbatch refused, with its message; what was submitted before is recorded.
     """
     _check_secrets(profile)
+    if profile.slurm is not None and (unsaid := profile.slurm.unsaid()):
+        raise RecipeError(
+            profile.name,
+            [
+                f"slurm.{name}: {getattr(profile.slurm, name)} stands for your cluster's; give --{name}, or write it "
+                "into a copy of the profile"
+                for name in unsaid
+            ],
+        )
     scripts = target.folder / "slurm"
     (target.folder / "logs" / "slurm").mkdir(parents=True, exist_ok=True)
     scripts.mkdir(exist_ok=True)
@@ -88,7 +120,7 @@ def submit(
         numbers = _in_queue(plan, submitted)
         prepared = prepare(plan, profile, target, only=only, until=until, queued=set(numbers))
         if profile.slurm is not None:
-            for name in {profile.slurm.request(entry.job.steps[0].config.stage).partition for entry in prepared}:
+            for name in {entry.request.partition for entry in prepared}:
                 queue.check_partition(name)
         submitted.overrides, submitted.arms, submitted.seeds = list(target.overrides), list(arms), list(target.seeds)
         done: list[Submission] = []

@@ -6,6 +6,8 @@ Everything raised on purpose derives from `PipelineError`; the command lines pri
 
 from __future__ import annotations
 
+import os
+
 
 class PipelineError(Exception):
     """Something the user can mend. `remedy` is one sentence that says how."""
@@ -63,6 +65,10 @@ class ServerLost(ServerError):
     exit_status = 75
 
 
+class TransferCutOff(ServerError):
+    """A push to this server ended because another one went away in it; the server itself can be pushed to again."""
+
+
 class StaleWeights(ServerError):
     """A weight push that the probe could not prove: the server does not hold the weights it was given."""
 
@@ -82,9 +88,18 @@ def as_storage_error(error: BaseException) -> PipelineError | None:
             f"no space left on the disk ({text[:300]})",
             remedy="free space and run the same command again; what was saved before is kept",
         )
+    if isinstance(error, PermissionError) and _refused_reading(error.filename):
+        return PipelineError(
+            f"cannot read {error.filename} (permission denied)", remedy="ask its owner to make it readable for you"
+        )
     if "Read-only file system" in text or isinstance(error, PermissionError):
         return PipelineError(f"cannot write here ({text[:300]})", remedy="make the folder writable and run again")
     return None
+
+
+def _refused_reading(name: object) -> bool:
+    """Whether this is there and may not be read: then no write was refused."""
+    return isinstance(name, str) and os.path.exists(name) and not os.access(name, os.R_OK)
 
 
 class Stopped(PipelineError):

@@ -18,9 +18,11 @@ Status = Literal[
     "timeout",
     "error",
     "reference_unparsed",
+    "unjudged",
 ]
 """What became of one answer. `timeout` and `error` are the verifier's own failures and are counted apart;
-`reference_unparsed` is a fault of the data, never a wrong answer."""
+`reference_unparsed` is a fault of the data, never a wrong answer; `unjudged` is what a reward of one's own said None
+of."""
 
 FinishReason = Literal["stop", "length"]
 
@@ -40,6 +42,8 @@ class Problem:
     question: str
     answer: str
     meta: dict[str, Any] = field(default_factory=dict)
+    messages: list[dict[str, str]] | None = None
+    """The whole conversation, `role` and `content` each, where there is more to it than one question."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,8 @@ class Verdict:
 
     status: Status
     reward: float | None
-    """1.0 or 0.0; None when nothing could be judged. Absence is not zero."""
+    """1.0 or 0.0 from the verifier, any number from other rewards; None when nothing could be judged. Absence is not
+    zero."""
     extracted: str | None
     """The text inside the box that was judged, before normalisation."""
     rule: str

@@ -17,14 +17,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
-ALONE = ("run", "launch", "torture", "contract", "rollouts")
-"""Folders whose slow tests start servers, clusters and whole runs, kill some of them and wait for deadlines."""
+SHARED = ("smoke_root", "server", "cluster")
+"""Fixtures that take long to make and serve whole folders."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of two workers, one does all tests that share such a fixture, and these come first: they take longest. All others
+    go file by file."""
+    ranks: dict[pytest.Item, int] = {}
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in ALONE:
-            item.add_marker("alone")
+        used = [name for name in SHARED if name in getattr(item, "fixturenames", ())]
+        item.add_marker(pytest.mark.xdist_group(used[0] if used else item.location[0]))
+        ranks[item] = SHARED.index(used[0]) if used else len(SHARED)
+    items.sort(key=ranks.__getitem__)
 
 
 def make_tiny_model(folder: Path, *, seed: int, hidden_size: int = 32, layers: int = 2, vocabulary: int = 112) -> Path:

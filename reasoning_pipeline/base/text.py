@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,6 +45,19 @@ def hours(value: float | None) -> str:
         return ABSENT
     seconds = 3600 * value
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min" if seconds < 7200 else f"{value:.1f} h"
+
+
+def columns(rows: Sequence[Sequence[str]], *, right: tuple[int, ...] = ()) -> list[str]:
+    """Rows of cells as lines whose cells stand below one another, two spaces apart; never wrapped, so that a pipe gets
+    them whole. `right` are the columns that end together."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def excerpt(text: str, limit: int, gap: str = " … ") -> str:

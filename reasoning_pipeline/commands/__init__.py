@@ -32,6 +32,7 @@ COMMANDS = {
     "gc": Command("gc", "what no step of these recipes needs, and removing it"),
     "export": Command("exchange", "a checkpoint as a plain Hugging Face folder with a model card"),
     "import": Command("exchange", "bring in a model, an artifact, or another registry"),
+    "import-model": Command("exchange", "a hub name, a folder or a GGUF file as a plain model folder, checked"),
     "push": Command("exchange", "a checkpoint with its model card to the Hugging Face hub"),
     "stages": Command("stages", "the stages there are, each with what it does"),
     "serve": Command("serve", "serve a checkpoint: OpenAI-compatible, until Ctrl-C"),

@@ -20,6 +20,16 @@ def add(commands: argparse._SubParsersAction) -> None:
     adopt.add_argument("--labels-spent", type=int, default=0, metavar="N", help="checked answers known to be behind it")
     adopt.add_argument("--note", default="", metavar="TEXT", help="where it comes from; kept in its record")
 
+    plain = command(commands, "import-model", _import_model)
+    plain.add_argument("source", help="a hub name, a model folder (a trainer's resume point too), or a file *.gguf")
+    plain.add_argument("out", type=Path, help="the folder to make; must not be there")
+    plain.add_argument("--end-token", metavar="TOKEN", help="what ends an answer, where its files disagree")
+    plain.add_argument("--pad-token", metavar="TOKEN", help="what fills up rows (default: its own, else the end token)")
+    plain.add_argument("--chat-template", type=Path, metavar="FILE", help="a Jinja file, for models without one")
+    plain.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="float32", help="of weights out of a GGUF file"
+    )
+
     push = command(commands, "push", _push)
     push.add_argument("checkpoint", help=ARTIFACT)
     push.add_argument("repository", metavar="REPO_ID", help="e.g. my-name/my-model")
@@ -52,6 +62,21 @@ def _import(arguments: argparse.Namespace) -> int:
         registry, arguments.source, name=arguments.name, labels_spent=arguments.labels_spent, note=arguments.note
     )
     print(f"{artifact.name}: recipes can say `policy: {artifact.record.step}`")
+    return 0
+
+
+def _import_model(arguments: argparse.Namespace) -> int:
+    from reasoning_pipeline.models.importing import Choices, import_folder
+    from reasoning_pipeline.registry.resolve import resolve_model
+
+    source = Path(arguments.source).expanduser()
+    if not source.exists() and not arguments.source.startswith((".", "/", "~")) and source.suffix != ".gguf":
+        source = resolve_model(arguments.source, arguments.root).folder
+    choices = Choices(arguments.end_token, arguments.pad_token, arguments.chat_template, arguments.dtype)
+    imported = import_folder(source, arguments.out, choices, said=arguments.source)
+    for note in imported.notes:
+        print(f"  {note}")
+    print(f"{imported.folder}: recipes can say `policy: {imported.folder}`")
     return 0
 
 

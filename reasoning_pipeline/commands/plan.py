@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from reasoning_pipeline.base.text import ABSENT, amount, counted, hours
 from reasoning_pipeline.beside import LAUNCH
-from reasoning_pipeline.commands.options import add_arm_options, load, recipe_command
+from reasoning_pipeline.commands.options import add_arm_options, add_json_option, load, recipe_command
 
 if TYPE_CHECKING:
     from reasoning_pipeline.estimates.memory import ServerMemory
@@ -25,12 +26,10 @@ WIDE = 110
 """Columns from which on a step takes one line."""
 
 
-SHOWN_PARTS = 3
-
-
 def add(commands: argparse._SubParsersAction) -> None:
     parser = recipe_command(commands, "plan", _plan)
     add_arm_options(parser, without="every arm")
+    add_json_option(parser)
     parser.add_argument("--estimate", action="store_true", help="memory, tokens, hours, disk; always shown for GPUs")
     parser.add_argument(
         "--mean-completion", type=int, metavar="TOKENS", help="for it (default: a quarter of the limit)"
@@ -48,10 +47,30 @@ def _plan(arguments: argparse.Namespace) -> int:
     if arguments.follow_hub:
         _follow(arguments)
     plan = load(arguments, sketch=True)
+    if arguments.json:
+        _print_json(plan, profile, arguments.mean_completion)
+        return 0
     _print_plan(plan, profile)
     check_models(plan)
     _print_estimates(plan, profile, arguments.mean_completion, shown=arguments.estimate or profile.device == "cuda")
     return 0
+
+
+def _print_json(plan: Plan, profile: HardwareProfile, mean_completion: int | None) -> None:
+    """plan.json's content with the profile and each step's estimate; shape in docs/sizing.md."""
+    from reasoning_pipeline.estimates.steps import estimate_plan
+
+    values = plan.as_json() | {"profile": profile.name, "not_read": dict(plan.ledger.pools.not_read)}
+    for row, found in zip(values["steps"], estimate_plan(plan, profile, mean_completion), strict=True):
+        row["estimate"] = {
+            "tokens_written": found.tokens_written,
+            "tokens_trained": found.tokens_trained,
+            "flops": found.flops,
+            "hours": found.hours,
+            "disk_bytes": found.disk,
+            "trainer_bytes": found.trainer_bytes,
+        }
+    print(json.dumps(values, indent=1, ensure_ascii=False))
 
 
 def _follow(arguments: argparse.Namespace) -> None:
@@ -268,13 +287,11 @@ def _sum(evaluations: list[StepEstimate]) -> StepEstimate:
 
 def parts_line(estimate: StepEstimate) -> str:
     """`63.7: optimizer 15.3, activations 12.8, weights 7.6`: the sum and its largest parts."""
-    from reasoning_pipeline.estimates.layout import GIB
+    from reasoning_pipeline.estimates.layout import GIB, largest
 
     if not estimate.trainer:
         return ABSENT
-    largest = sorted(estimate.trainer, key=lambda name: -estimate.trainer[name])[:SHOWN_PARTS]
-    shares = ", ".join(f"{name} {estimate.trainer[name] / GIB:.1f}" for name in largest)
-    return f"{estimate.trainer_bytes / GIB:.1f}: {shares}"
+    return f"{estimate.trainer_bytes / GIB:.1f}: {largest(estimate.trainer)}"
 
 
 def _server(server: ServerMemory | None) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from typing import TYPE_CHECKING
 
 from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seeds_of, store_of
 from reasoning_pipeline.commands.report import write_report
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.plan.graph import Plan
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -20,6 +24,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from reasoning_pipeline.doctor.examine import BEFORE_A_RUN, refuse
+    from reasoning_pipeline.doctor.subject import Subject
     from reasoning_pipeline.hardware.profile import load_profile
     from reasoning_pipeline.recipe.reading import MAIN, load_recipe
     from reasoning_pipeline.run.runner import Runner
@@ -27,9 +33,12 @@ def _run(arguments: argparse.Namespace) -> int:
     console = Console()
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     again = f"{PIPELINE} {shlex.join(arguments.words)}"
-    runner = Runner(
-        recipe, load_profile(arguments.hardware), arguments.root, console, store=store_of(arguments), again=again
-    )
+    profile, store = load_profile(arguments.hardware), store_of(arguments)
+
+    def look(plan: Plan) -> None:
+        refuse(Subject(plan=plan, profile=profile, root=store, runs_here=True), BEFORE_A_RUN)
+
+    runner = Runner(recipe, profile, arguments.root, console, store=store, before=look, again=again)
     plan, ran = runner.run(
         arms=arguments.arms or (MAIN,),
         seeds=seeds_of(arguments, recipe),

@@ -67,6 +67,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         port=arguments.port,
         name=model.folder.name,
+        also=_names(arguments.checkpoint, model),
         development=arguments.as_rollout_server,
         **({"key": key} if key else {}),
     )
@@ -110,6 +111,12 @@ def _serve_own(use: Use, model: ResolvedModel, arguments: argparse.Namespace, ke
     except KeyboardInterrupt:
         print("stopping", flush=True)
     return 0
+
+
+def _names(asked: str, model: ResolvedModel) -> tuple[str, ...]:
+    """What a client may call the model besides its folder's name: what was typed, and the step that made it."""
+    names = {asked, model.name.partition(" (")[0]} - {model.folder.name}
+    return tuple(sorted(name for name in names if name))
 
 
 def find_key(file: Path | None, *, host: str) -> tuple[str | None, str | None]:

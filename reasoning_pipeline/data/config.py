@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from reasoning_pipeline.base.validation import suggestion
+from reasoning_pipeline.base.validation import suggestion, texts
+from reasoning_pipeline.custom.naming import FunctionName
 from reasoning_pipeline.data.arithmetic import MOST_PROBLEMS, SPLITS
 
 
@@ -25,16 +26,17 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: Literal["arithmetic", "jsonl", "hub"]
-    """`arithmetic` is the small world made here; `jsonl` a file; `hub` a data set of the hub."""
+    source: Literal["arithmetic", "jsonl", "file", "hub"]
+    """`arithmetic` is the small world made here; `jsonl` and `file` are local rows; `hub` a data set of the hub."""
     path: str | None = None
-    """`jsonl`: the file; relative paths start at the recipe's folder."""
+    """`jsonl`: the file. `file`: a .jsonl, .json, .csv (.gz behind it) or .parquet, or a folder that `datasets` saved.
+    Relative paths start at the recipe's folder."""
     id: str | None = None
     """`hub`: data set id."""
     revision: str | None = None
     """`hub`: branch, tag or commit; the commit that was planned is recorded."""
     split: str = "train"
-    """`hub`: split. `arithmetic`: pool, validation, test or hard."""
+    """`hub`, and a saved folder: split. `arithmetic`: pool, validation, test or hard."""
     subset: str | None = None
     """`hub`: configuration of the data set."""
     count: int | None = Field(None, ge=1)
@@ -45,8 +47,15 @@ class DataConfig(BaseModel):
     """Problems that also stand in a suite of `evaluate` are left out and counted: by thirteen words in a row or the
     whole text (`ngram`), by the whole text alone (`exact`), or not at all (`keep`). pools.py says which suites can be
     looked at."""
-    columns: dict[Literal["id", "question", "answer"], str] = {}
-    """Names of the columns where they differ from id, question (or problem), answer."""
+    columns: dict[Literal["id", "question", "answer"], str | None] = {}
+    """Names of the columns where they differ from id, question (or problem), answer; `extra.solution` and `messages.0`
+    look inside a value. A question may be a list of messages. `answer: null` says that there are none: a reward of
+    one's own then judges."""
+    keep: dict[str, str] = {}
+    """Further columns that rewards of one's own are handed: a list of names, or our name -> theirs."""
+    map: str | None = None
+    """`file.py:function` that makes of each row, a dict, another (or None, which leaves it out) before columns are
+    looked for. Trusted code, run in a worker process whenever the data is read."""
     pools: dict[str, Fraction | IdsFile] = {}
     """Pool name -> share of the problems ("3/4") or `{file: ids.txt}`; pools of one data set never overlap. What files
     name is taken first, and shares divide the rest, as pools.py says."""
@@ -55,6 +64,21 @@ class DataConfig(BaseModel):
     def varies_with_seed(self) -> bool:
         """Whether a recipe's seed decides which problems these are: only for the world that is made, not read."""
         return self.source == "arithmetic" and self.split not in ("test", "hard")
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        named = {name: name for name in texts(value)} if isinstance(value, str | list) else value
+        if isinstance(named, dict) and (taken := {"id", "question", "answer"} & set(named)):
+            raise ValueError(f"{', '.join(sorted(taken))}: handed to rewards by itself; name further columns only")
+        return named
+
+    @field_validator("map")
+    @classmethod
+    def _names_a_function(cls, value: str | None) -> str | None:
+        if value is not None and FunctionName.parse(value) is None:
+            raise ValueError("write `file.py:function` or `package.module:function`")
+        return value
 
     @field_validator("pools", mode="before")
     @classmethod
@@ -76,10 +100,12 @@ class DataConfig(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> DataConfig:
-        needed = {"arithmetic": "count", "jsonl": "path", "hub": "id"}[self.source]
+        needed = {"arithmetic": "count", "jsonl": "path", "file": "path", "hub": "id"}[self.source]
         if getattr(self, needed) is None:
             raise ValueError(f"source {self.source!r} needs `{needed}`")
         if self.source == "arithmetic":
+            if self.map or self.keep or self.columns:
+                raise ValueError("the arithmetic world has no columns; `map`, `keep` and `columns` are for rows")
             if self.split not in ("train", *SPLITS):
                 raise ValueError(f"no split is called {self.split!r}{suggestion(self.split, SPLITS)}")
             if (self.count or 0) > MOST_PROBLEMS:

@@ -8,6 +8,8 @@ further.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +21,7 @@ from reasoning_pipeline.data.config import DataConfig, IdsFile
 from reasoning_pipeline.data.overlap import Overlap, find_overlaps
 from reasoning_pipeline.data.sources import LoadedData, load_data, stable_hash
 from reasoning_pipeline.data.suites.loading import suite_problems
-from reasoning_pipeline.data.suites.spec import spec_or_own
+from reasoning_pipeline.data.suites.spec import located, spec_or_own
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
 
@@ -79,12 +81,22 @@ class Pools:
         return [problem for pool in pools for problem in self.pool(pool)]
 
     def digest(self, pools: tuple[str, ...]) -> str:
-        """Identity of the problems in these pools: ids, questions and answers, in order."""
-        return self._once("digest", pools, lambda: digest([[p.id, p.question, p.answer] for p in self.problems(pools)]))
+        """Identity of the problems in these pools: ids, questions, answers and kept columns, in order."""
+
+        def said() -> list[list[str]]:
+            keep = {pool: self.source.data[self._owner[pool]].keep for pool in pools}
+            problems = ((pool, problem) for pool in pools for problem in self.pool(pool))
+            return [[p.id, p.question, p.answer, *_chat(p), *_kept(p, keep[pool])] for pool, p in problems]
+
+        return self._once("digest", pools, lambda: digest(said()))
 
     def questions_digest(self, name: str) -> str:
         """Identity of a data set whose answers nobody reads."""
-        return self._once("questions", name, lambda: digest([[p.id, p.question] for p in self.set(name).problems]))
+
+        def said() -> list[list[str]]:
+            return [[p.id, p.question, *_chat(p)] for p in self.set(name).problems]
+
+        return self._once("questions", name, lambda: digest(said()))
 
     def _once(self, what: str, of: Any, compute: Any) -> str:
         names = [self._owner[pool] for pool in of] if isinstance(of, tuple) else [of]
@@ -94,6 +106,17 @@ class Pools:
             self._kept[key] = compute()
         found: str = self._kept[key]
         return found
+
+
+def _chat(problem: Problem) -> list[str]:
+    """What a conversation adds to an identity; nothing for a plain question."""
+    return [] if problem.messages is None else [json.dumps(problem.messages)]
+
+
+def _kept(problem: Problem, keep: Iterable[str]) -> list[str]:
+    """What columns that rewards are handed add to an identity; nothing where none is kept."""
+    kept = {name: problem.meta.get(name) for name in keep}
+    return [json.dumps(kept, sort_keys=True)] if kept else []
 
 
 def _load(source: DataSource, name: str, seed: int) -> DataSet:
@@ -121,8 +144,7 @@ def _overlaps(
     found: dict[str, list[Overlap]] = {}
     unknown: dict[str, str] = {}
     for suite, file in source.benchmarks.items():
-        spec = spec_or_own(suite)
-        path = None if file is None else source.folder / file
+        spec, path = (spec_or_own(suite), None) if file is None else located(suite, source.folder / file)
         if config.benchmark_overlap == "keep":
             unknown[suite] = "the recipe says `benchmark_overlap: keep`, so nobody looked"
         elif path is not None or (spec.hub is not None and config.source == "hub"):

@@ -23,6 +23,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.records import Problem
 
 TEMPLATE_DATE = date(2024, 7, 26)
 """What a chat template that asks for today's date is told, so that prompts do not change from day to day: the date that
@@ -121,10 +122,27 @@ class PromptRenderer:
             remedy="mend chat_template.jinja; it may refuse the recipe's `prompt.system`",
         )
 
-    def prompt(self, question: str) -> str:
-        """The text a policy continues: the chat template over one user turn, with the generation prompt."""
-        messages = [{"role": "user", "content": question + self.config.suffix}]
-        if self.config.system is not None:
+    def token_behind_an_answer(self) -> int | None:
+        """The token that the template writes behind an assistant's answer: what a model that was trained with it ends
+        with. None where it writes ordinary text there, or takes no such conversation."""
+        mark = "\u2016"
+        turns = [{"role": "user", "content": "1"}, {"role": "assistant", "content": mark}]
+        try:
+            text = self._environment_template.render(messages=turns, tools=None, **self._special_token_texts)
+        except (jinja2.TemplateError, TypeError, ValueError):
+            return None
+        ids = self.tokenizer.encode(text.rpartition(mark)[2], add_special_tokens=False).ids
+        special = {number for number, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
+        return ids[0] if ids and ids[0] in special else None
+
+    def prompt(self, asked: str | Problem) -> str:
+        """The text a policy continues: the chat template over one user turn, or over a problem's own conversation, with
+        the generation prompt. A conversation's own system message goes before the recipe's."""
+        given = asked.messages if isinstance(asked, Problem) else None
+        question = asked.question if isinstance(asked, Problem) else asked
+        messages = [dict(message) for message in given or [{"role": "user", "content": question}]]
+        messages[-1]["content"] += self.config.suffix
+        if self.config.system is not None and messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": self.config.system})
         try:
             return self._environment_template.render(
@@ -138,9 +156,9 @@ class PromptRenderer:
         except (jinja2.TemplateError, TypeError, ValueError) as error:
             raise self._unusable_template(error) from error
 
-    def prompt_ids(self, question: str) -> list[int]:
+    def prompt_ids(self, asked: str | Problem) -> list[int]:
         # The template has written every special token it wants; adding more would double Llama's BOS.
-        return self.tokenizer.encode(self.prompt(question), add_special_tokens=False).ids
+        return self.tokenizer.encode(self.prompt(asked), add_special_tokens=False).ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text without special tokens, as the verifier reads it."""

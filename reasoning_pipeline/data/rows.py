@@ -11,9 +11,10 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -49,20 +50,20 @@ class Columns(BaseModel):
     """What tables may group by."""
 
 
-def jsonl_rows(path: Path) -> Iterator[Row]:
+def jsonl_rows(path: Path, opened: Callable[[Path], IO[bytes]] = lambda path: path.open("rb")) -> Iterator[Row]:
     """One JSON object a line; blank lines are skipped. Raises DataError naming the line of whatever is wrong."""
     try:
-        file = path.open("rb")
+        file = opened(path)
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
         remedy = "give a readable JSONL file; a path in a recipe is relative to the recipe"
         raise DataError(f"{path}: {reason}", remedy=remedy) from None
     with file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(partial(file.readline, MAX_LINE_BYTES + 1), b""), start=1):
             place = f"{path}:{number}"
             if len(line) > MAX_LINE_BYTES:
                 raise DataError(
-                    f"{place}: a line of {len(line):,} bytes; at most {MAX_LINE_BYTES:,} are read",
+                    f"{place}: a line of more than {MAX_LINE_BYTES:,} bytes",
                     remedy="write one problem a line; shorten or remove this one",
                 )
             if not line.strip():
@@ -152,7 +153,9 @@ def read_problem(
         names = dict.fromkeys((*filter(None, [named]), *(() if named and named_only else usual)))
         return _cell(place, row, what, tuple(names), None if named and named_only else missing)
 
-    question = str(cell("question", columns.question, QUESTION_COLUMNS))
+    asked = cell("question", columns.question, QUESTION_COLUMNS)
+    messages = read_messages(place, asked) if isinstance(asked, list) else None
+    question = str(asked) if messages is None else "\n\n".join(m["content"] for m in messages if m["role"] != "system")
     if not question.strip():
         raise DataError(f"{place}: the question is empty", remedy="fill it in or drop the row")
     if form == "last_box" and row.get("answer") is not None:
@@ -165,12 +168,49 @@ def read_problem(
             remedy="fill it in or drop the row; `unusable_answers: set_aside` leaves such rows out",
         )
     identity = cell("id", columns.id, ID_COLUMNS, missing="")
+    if messages is not None and len(messages) == 1:
+        messages = None  # one question, however it is written
+    hashed = question if messages is None else json.dumps(messages, ensure_ascii=False)
     return Problem(
-        id=str(identity) or question_id(question, id_digits),
+        id=str(identity) or question_id(hashed, id_digits),
         question=question,
         answer=answer,
         meta=dict(_meta(row, columns)),
+        messages=messages,
     )
+
+
+ROLES = ("system", "user", "assistant")
+
+
+def read_messages(place: str, value: list[Any]) -> list[dict[str, str]]:
+    """A prompt in chat format: messages with `role` and `content`, the last of them the user's. Raises DataError."""
+    remedy = 'write [{"role": "user", "content": "…"}], perhaps with a system message before it'
+    messages: list[dict[str, str]] = []
+    for number, message in enumerate(value):
+        if not isinstance(message, dict) or not isinstance(message.get("content"), str):
+            raise DataError(f"{place}: message {number} has no text under `content`", remedy=remedy)
+        if message.get("role") not in ROLES or (message["role"] == "system" and number):
+            raise DataError(f"{place}: message {number} is of the role {message.get('role')!r}", remedy=remedy)
+        messages.append({"role": message["role"], "content": message["content"]})
+    if not messages or messages[-1]["role"] != "user" or not messages[-1]["content"].strip():
+        raise DataError(f"{place}: the last message is not a question of the user", remedy=remedy)
+    return messages
+
+
+def value_at(row: dict[str, Any], name: str) -> Any:
+    """A column, or what a dotted path leads to inside one: `extra.solution`, `messages.0.content`; None for nothing."""
+    if name in row or "." not in name:
+        return row.get(name)
+    value: Any = row
+    for part in name.split("."):
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
 
 
 def question_id(question: str, digits: int) -> str:
@@ -181,7 +221,9 @@ def question_id(question: str, digits: int) -> str:
 def _cell(place: str, row: dict[str, Any], what: str, names: tuple[str, ...], missing: str | None) -> Any:
     """What stands in the first of these columns that is filled; `missing` where the row has none of them."""
     for name in names:
-        value = row.get(name)
+        value = value_at(row, name)
+        if isinstance(value, list) and what == "question":
+            return value
         if isinstance(value, list | dict | bool):
             raise DataError(
                 f"{place}: column {name!r} holds a {type(value).__name__}, not a text",
@@ -202,7 +244,7 @@ def _cell(place: str, row: dict[str, Any], what: str, names: tuple[str, ...], mi
 def _meta(row: dict[str, Any], columns: Columns) -> Iterator[tuple[str, Any]]:
     """(our name, value) of the meta columns this row has; a local file may already use our names."""
     for ours, theirs in columns.meta.items():
-        value = next((row[name] for name in (theirs, ours) if row.get(name) is not None), None)
+        value = next((value_at(row, name) for name in (theirs, ours) if value_at(row, name) is not None), None)
         if value is None:
             continue
         # MATH's "Level 5" becomes 5, so that the hub's copy and a local one group alike.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoning_pipeline.custom.naming import FunctionName
 from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.config import DataConfig
+from reasoning_pipeline.data.row_files import file_rows, mapped
 from reasoning_pipeline.data.rows import Columns, Row, hub_rows, jsonl_rows, read_problem
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
@@ -67,25 +70,25 @@ def load_data(config: DataConfig, *, folder: Path, seed: int) -> LoadedData:
         assert config.count is not None
         split = "pool" if config.split == "train" else config.split
         return LoadedData(problems=arithmetic.problems(split, config.count, seed))  # type: ignore[arg-type]
-    rows: Iterable[Row]
-    if config.source == "jsonl":
-        assert config.path is not None
-        rows = jsonl_rows(folder / Path(config.path).expanduser())
-    else:
-        assert config.id is not None
-        rows = hub_rows(config.id, config.subset, config.split, config.revision)
-    columns = Columns(**config.columns, meta={name: name for name in KEPT})
+    rows = _rows(config, folder)
+    unlabelled = config.columns.get("answer", "") is None
+    columns = Columns(**config.columns, meta={name: name for name in KEPT} | config.keep)
     alike: dict[str, list[tuple[str, Problem]]] = {}
     first_place: dict[str, tuple[str, str]] = {}
     empty = 0
     for place, row in rows:
         problem = read_problem(
-            place, row, columns, empty_answers=config.unusable_answers == "set_aside", named_only=True
+            place,
+            row,
+            columns,
+            empty_answers=config.unusable_answers == "set_aside",
+            questions_only=unlabelled,
+            named_only=True,
         )
-        if not problem.answer:
+        if not problem.answer and not unlabelled:
             empty += 1
             continue
-        text = same_text(problem.question)
+        text = same_text(problem.question if problem.messages is None else json.dumps(problem.messages))
         first, its_text = first_place.setdefault(problem.id, (place, text))
         if its_text != text:
             raise DataError(
@@ -105,6 +108,22 @@ def load_data(config: DataConfig, *, folder: Path, seed: int) -> LoadedData:
     problems.sort(key=lambda problem: stable_hash(problem.id))
     kept = problems[: config.count] if config.count is not None else problems
     return LoadedData(problems=kept, repeated=repeated, conflicts=tuple(conflicts), without_answer=empty)
+
+
+def _rows(config: DataConfig, folder: Path) -> Iterable[Row]:
+    rows: Iterable[Row]
+    if config.source == "hub":
+        assert config.id is not None
+        rows = hub_rows(config.id, config.subset, config.split, config.revision)
+    else:
+        assert config.path is not None
+        path = folder / Path(config.path).expanduser()
+        rows = jsonl_rows(path) if config.source == "jsonl" else file_rows(path, config.split)
+    name = FunctionName.parse(config.map) if config.map is not None else None
+    if name is None:
+        return rows
+    source = str(folder / Path(name.source).expanduser()) if name.is_file else name.source
+    return mapped(rows, source, name.function)
 
 
 def same_text(text: str) -> str:

@@ -17,6 +17,8 @@ from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.compatible import check_compatible
 from reasoning_pipeline.models.weights import weight_files
 from reasoning_pipeline.plan.compatibility import check_distillations, longest_rows
+from reasoning_pipeline.recipe.rewarded import Rewarded
+from reasoning_pipeline.rewards import MATH, RewardJudge
 from reasoning_pipeline.workflows.reasoning.fields import GroupRelative
 
 PROBE_TEXTS = (
@@ -196,7 +198,7 @@ def data(subject: Subject) -> Iterator[Finding]:
             )
         if config.source != "arithmetic":
             yield from _wrapper(name, [problem.question for problem in found.problems])
-            yield from _references(name, found.problems[:AUDITED])
+            yield from _references(subject, name, found.problems[:AUDITED])
 
 
 def _wrapper(name: str, questions: list[str]) -> Iterator[Finding]:
@@ -219,16 +221,22 @@ def _common_beginning(one: str, other: str) -> str:
     return one[:length]
 
 
-def _references(name: str, problems: list[Any]) -> Iterator[Finding]:
-    from reasoning_pipeline.verifier.audit import audit_references
-
-    unread = audit_references(problems).set_aside
-    if unread:
+def _references(subject: Subject, name: str, problems: list[Any]) -> Iterator[Finding]:
+    """Whether the rewards that this data's labels are spent under can judge by its answers."""
+    rewards: list[Any] = []
+    for step in subject.plan.steps:
+        pools = {spend.pool for spend in step.spends}
+        if isinstance(step.config, Rewarded) and pools & set(subject.plan.recipe.data[name].pools):
+            rewards += [step.config.reward] if step.config.reward not in rewards else []
+    for reward in rewards or [MATH]:
+        unread = RewardJudge(reward).usable(problems).set_aside
+        if not unread:
+            continue
         identity, reason = unread[0]
         yield Finding(
             level="warning",
             check="data",
-            message=f"{name}: of the first {len(problems)} answers the verifier cannot read {len(unread)}, "
+            message=f"{name}: of the first {len(problems)} answers the reward cannot read {len(unread)}, "
             f"the first {identity}: {reason}",
             remedy="these problems are set aside and counted when their labels are spent",
         )
@@ -263,7 +271,8 @@ def _distance(student: Path, teacher: Path) -> Finding:
     found = json.loads(done.stdout.strip().splitlines()[-1])
     to_itself, to_student = found["teacher"], found["student"]
     message = (
-        f"KL({student.name}, {teacher.name}) {to_student:.3g} nats a token on the probe, "
+        f"KL({student.name}, {teacher.name}) {to_student:.3g} nats a token "
+        f"on three fixed sentences (C2 is of rollouts), "
         f"KL({teacher.name}, itself padded) {to_itself:.1g}"
     )
     if not to_itself < found["tolerance"]:

@@ -8,6 +8,29 @@ from reasoning_pipeline.errors import PipelineError
 
 CHECKS: tuple[Check, ...] = (*folders.CHECKS, *contents.CHECKS, *machine.CHECKS, *launching.CHECKS)
 
+BEFORE_A_RUN: tuple[Check, ...] = (
+    *(machine.gpus, machine.disk, machine.registry, machine.shared_memory, machine.ports, machine.secrets),
+    launching.launcher,
+)
+"""Those that take a moment and load nothing."""
+
+BEFORE_A_SUBMISSION: tuple[Check, ...] = (machine.disk, machine.registry, launching.launcher)
+"""Of these, what a login node can tell and a submission does not look at by itself."""
+
+
+def refuse(subject: Subject, checks: tuple[Check, ...]) -> None:
+    """Raises PipelineError with everything that these checks call an error."""
+    errors = [finding for finding in examine(subject, checks) if finding.level == "error"]
+    if errors:
+        lines = [
+            f"  - {entry.check}: {entry.message}" + (f"\n    → {entry.remedy}" if entry.remedy else "")
+            for entry in errors
+        ]
+        raise PipelineError(
+            "\n".join([f"{subject.plan.recipe.name} cannot run on {subject.profile.name} here:", *lines]),
+            remedy="`doctor` looks at everything; nothing was started",
+        )
+
 
 def examine(subject: Subject, checks: tuple[Check, ...] = CHECKS) -> list[Finding]:
     """All findings, in the order of the checks."""

@@ -71,6 +71,10 @@ def slurm(subject: Subject) -> Iterator[Finding]:
     wanted = subject.profile.slurm
     if wanted is None:
         return
+    if unsaid := wanted.unsaid():
+        message = f"the profile leaves {', '.join(unsaid)} to be said; only `{LAUNCH} slurm` needs it"
+        yield Finding(level="ok", check="slurm", message=message)
+        return
     try:
         query = ["sinfo", "--noheader", "--format=%R"]
         done = subprocess.run(query, capture_output=True, text=True, timeout=PROGRAM_TIMEOUT_S, check=True)

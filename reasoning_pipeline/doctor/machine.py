@@ -73,7 +73,8 @@ def gpus(subject: Subject) -> Iterator[Finding]:
         rows = _gpu_rows()
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        elsewhere = profile.slurm is not None
+        # A login node has none; but a profile that still leaves its partition open is not being submitted from one.
+        elsewhere = not subject.runs_here and profile.slurm is not None and not profile.slurm.unsaid()
         yield Finding(
             level="warning" if elsewhere else "error",
             check="gpus",

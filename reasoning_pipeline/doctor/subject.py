@@ -39,6 +39,8 @@ class Subject:
     root: Path
     offline: bool = False
     """Nothing can be downloaded when it runs: what is not in the cache is an error."""
+    runs_here: bool = False
+    """Trainers start on this very machine, and nowhere else: what a profile asks for must be here."""
     with_models: bool = False
     """Load models for the probe whatever their size."""
 

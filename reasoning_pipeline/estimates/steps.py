@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reasoning_pipeline.data.suites.spec import suite_rows
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.estimates.layout import GIB, Layout, layout_of
+from reasoning_pipeline.estimates.layout import GIB, Layout, largest, layout_of
 from reasoning_pipeline.estimates.memory import (
     Placement,
     ServerMemory,
@@ -271,11 +271,9 @@ def _trainer_problems(task: TrainingTask, parts: dict[str, int], layout: Layout)
     room = layout.trainer_room
     total = sum(parts.values())
     if total > room:
-        largest = sorted(parts, key=lambda name: -parts[name])[:3]
-        shares = ", ".join(f"{name} {parts[name] / GIB:.1f}" for name in largest)
         yield (
             f"a trainer device would hold {total / GIB:.1f} GiB and has {room / GIB:.1f} "
-            f"({shares}): {_way_out(task, layout)}"
+            f"({largest(parts)}): {_way_out(task, layout)}"
         )
     elif layout.colocated and layout.sleeps:
         beside = resident(parts) + layout.server_share

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from reasoning_pipeline.base.validation import readable_validation
+from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.hardware.addresses import own_address
 
 SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY)", re.IGNORECASE)
@@ -42,6 +44,15 @@ class JobRequest(BaseModel):
     options: tuple[str, ...] = ()
     """Further `#SBATCH` options as they are, e.g. "--constraint=h100"."""
 
+    @property
+    def hours(self) -> float:
+        """`time_limit` in hours: minutes[:seconds], hours:minutes:seconds, days-hours[:minutes[:seconds]]."""
+        days, dash, rest = self.time_limit.rpartition("-")
+        parts = [int(part) for part in rest.split(":")]
+        if not dash and len(parts) < 3:
+            parts = [0, *parts]
+        return 24 * int(days or 0) + sum(part / 60**number for number, part in enumerate(parts))
+
     @field_validator("options")
     @classmethod
     def _options_are_options(cls, options: tuple[str, ...]) -> tuple[str, ...]:
@@ -49,6 +60,10 @@ class JobRequest(BaseModel):
             if not option.startswith("-") or "\n" in option:
                 raise ValueError(f"{option!r} is no option of sbatch; write it as on its command line: --name=value")
         return options
+
+
+PLACEHOLDER = re.compile(r"<.*>")
+"""What stands in profiles that ship where each cluster has a name of its own."""
 
 
 class SlurmProfile(JobRequest):
@@ -99,9 +114,19 @@ class SlurmProfile(JobRequest):
         return JobRequest.model_validate(own | self.by_stage.get(stage, {}))
 
     def changed(self, fields: dict[str, Any]) -> SlurmProfile:
-        """With these fields of the request instead, for every stage."""
+        """With these fields of the request instead, for every stage. Raises RecipeError for values that cannot be."""
         kept = {stage: {k: v for k, v in own.items() if k not in fields} for stage, own in self.by_stage.items()}
-        return SlurmProfile.model_validate(self.model_dump() | {"by_stage": kept} | fields)
+        problems: list[str] = []
+        values = self.model_dump() | {"by_stage": kept} | fields
+        made = readable_validation(SlurmProfile, values, place="", problems=problems)
+        if made is None:
+            raise RecipeError("the command line", [f"--{problem.replace('_', '-', 1)}" for problem in problems])
+        return made
+
+    def unsaid(self) -> list[str]:
+        """Fields that still hold the placeholder of a profile that ships; nothing can be submitted with them."""
+        named = {name: getattr(self, name) for name in ("partition", "account", "qos")}
+        return [name for name, value in named.items() if value is not None and PLACEHOLDER.fullmatch(value)]
 
     @property
     def training_nodes(self) -> int:

@@ -143,6 +143,25 @@ class HardwareProfile(BaseModel):
     def _names_alone(cls, value: Any) -> Any:
         return {name: {} for name in value} if isinstance(value, list | tuple) else value
 
+    def of_servers_alone(self) -> HardwareProfile | None:
+        """For a job that only asks rollout servers: their devices, numbered from 0, and none for a trainer. None where
+        the profile does not say which those are."""
+        lists = [self.server.devices_of(number) for number in range(self.server.count)]
+        if self.engine != "vllm" or any(found is None for found in lists):
+            return None
+        named = [name.strip() for found in lists for name in (found or "").split(",")]
+        if self.server.urls or not all(name.isdigit() for name in named):
+            return None
+        order = {name: str(number) for number, name in enumerate(sorted(set(named), key=int))}
+        devices = tuple(",".join(order[name.strip()] for name in (found or "").split(",")) for found in lists)
+        server = self.server.model_copy(update={"devices": devices if len(devices) > 1 else devices[0]})
+        return self.model_copy(update={"server": server, "trainer_devices": None})
+
+    def server_devices(self) -> int:
+        """How many different devices the rollout servers have."""
+        lists = [self.server.devices_of(number) or "" for number in range(self.server.count)]
+        return len({name for found in lists for name in found.split(",") if name})
+
     @model_validator(mode="after")
     def _processes_need_a_launcher(self) -> HardwareProfile:
         if self.processes > 1 and self.accelerate_config is None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from reasoning_pipeline.base.fingerprint import digest, file_digest
 from reasoning_pipeline.data.pools import Pools
-from reasoning_pipeline.errors import RecipeError
+from reasoning_pipeline.errors import RecipeError, RegistryError
 from reasoning_pipeline.models.outside import hub_contents, hub_fingerprint, outside_folder, require_weights
 from reasoning_pipeline.models.pins import Pins
 from reasoning_pipeline.plan.graph import Plan, PlannedArm, PlannedInput, PlannedStep
@@ -33,6 +33,7 @@ from reasoning_pipeline.recipe.stage import (
     StageConfig,
     fields_marked,
 )
+from reasoning_pipeline.recipe.workflows import own_stage
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.registry.record import RECORD, Spend, read_record
 from reasoning_pipeline.registry.resolve import resolve_model
@@ -244,6 +245,8 @@ class Planner:
         identity |= {"problems": problems} if problems else {}
         identity |= {"outside": outside} if outside else {}
         identity |= {"brings": brings} if (brings := config.brings()) else {}
+        if (code := own_stage(config.stage)) is not None:
+            identity["code"] = self._files(config.stage, str(code))
         for field, mark in fields_marked(type(config), File).items():
             if named := getattr(config, field):
                 digests = self._files(f"{config.stage}.{field}", named)
@@ -280,7 +283,12 @@ class Planner:
                 parent = self._nodes[inside[reference.removeprefix(STEP)]]
                 yield PlannedInput(field, reference, parent.fingerprint, parent.name, parent.output)
             else:
-                fingerprint, artifact = self._outside(reference)
+                try:
+                    fingerprint, artifact = self._outside(reference)
+                except RegistryError as error:
+                    step = next((name for name, other in recipe.steps.items() if other is config), config.stage)
+                    place = f"{self.recipe.path}: steps.{step}.{field}"
+                    raise RegistryError(f"{place}: {error.message}", remedy=error.remedy) from error
                 yield PlannedInput(field, reference, fingerprint, None, artifact)
 
     def _outside(self, reference: str) -> tuple[str, str | None]:
@@ -300,7 +308,7 @@ class Planner:
                 self._known[key] = (hub_fingerprint(pinned), None)
                 self._known["contents", reference] = hub_contents(pinned)
             else:  # an artifact that another recipe made; a word that names nothing is refused before anything runs
-                model = resolve_model(reference, self.registry.root)
+                model = resolve_model(reference, self.registry.root, newest=False)
                 self._known[key], folder = (str(model.fingerprint), model.folder.name), model.folder
             if folder is not None and (folder / RECORD).is_file():
                 self._known["spent", reference] = tuple(read_record(folder).label_spend)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from reasoning_pipeline.base.validation import suggestion
+from reasoning_pipeline.custom.naming import FunctionName, problems_of
 from reasoning_pipeline.recipe.model import STEP, Recipe, lineage
 from reasoning_pipeline.recipe.sections import sections
 from reasoning_pipeline.recipe.stage import Prompts, Reads, Spends, fields_marked
@@ -19,6 +21,11 @@ def recipe_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
     repeated = [p for d in recipe.data.values() for p in d.pools]
     for pool in sorted({p for p in repeated if repeated.count(p) > 1}):
         yield f"data: the pool {pool!r} is declared twice"
+    for name, data in recipe.data.items():
+        own = FunctionName.parse(data.map or "")
+        if own is not None and own.is_file:
+            found = problems_of(recipe.folder / Path(own.source).expanduser(), own.function)
+            yield from (f"data.{name}.map: {problem}" for problem in found)
     yield from step_problems(recipe, all_names)
     for section in sections():
         yield from section.problems(recipe, all_names)
@@ -48,6 +55,7 @@ def step_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
                         yield f"steps.{name}.{field}: no pool is called {pool!r}{suggestion(pool, pools)}"
                     if named.count(pool) > 1:
                         yield f"steps.{name}.{field}: names the pool {pool!r} {named.count(pool)} times"
+        yield from (f"steps.{name}.{problem}" for problem in config.problems_in(recipe.folder))
     yield from _spending_problems(recipe)
     for section in sections():
         yield from section.arm_problems(recipe)

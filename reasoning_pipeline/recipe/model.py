@@ -79,6 +79,8 @@ class Recipe(BaseModel):
     """How a question is put to a model."""
     data: dict[str, DataConfig] = {}
     """Data set -> where its problems come from and the pools they are divided into."""
+    stages: tuple[str, ...] = ()
+    """Files, or folders of files, with stages of one's own: trusted code, run when the recipe is read."""
     steps: dict[str, StageConfig] = {}
     """Step -> its stage and that stage's keys; references decide what waits for what."""
     outcome: str | None = None
@@ -100,6 +102,8 @@ class Recipe(BaseModel):
 
     path: Path
     """Where it was read from; not part of any fingerprint."""
+
+    _one_or_many = field_validator("stages", mode="before")(lambda v: (v,) if isinstance(v, str) else v)
 
     @field_validator("name")
     @classmethod

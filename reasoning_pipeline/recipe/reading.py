@@ -22,7 +22,7 @@ from reasoning_pipeline.recipe.model import MAIN, STEP, Arm, Recipe, lineage
 from reasoning_pipeline.recipe.sections import read_sections, sections
 from reasoning_pipeline.recipe.shipped import recipe_file
 from reasoning_pipeline.recipe.stage import Input, Prompts, Reads, Spends, StageConfig, fields_marked
-from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
+from reasoning_pipeline.recipe.workflows import add_stages, stage_kinds, stage_module
 from reasoning_pipeline.records import ARTIFACT_KIND
 
 __all__ = ["MAIN", "STEP", "Arm", "Recipe", "lineage", "load_recipe"]
@@ -52,6 +52,10 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def _validate(values: dict[str, Any], path: Path, problems: list[str]) -> Recipe:
+    named = values.get("stages")
+    if named is not None and not texts(named):
+        problems.append("stages: expected files or folders of stages")
+    problems.extend(f"stages: {problem}" for problem in add_stages(stage_paths(texts(named), path)))
     raw_steps = values.get("steps") or {}
     if not isinstance(raw_steps, dict):
         problems.append("steps: expected a mapping of step names")
@@ -83,6 +87,11 @@ def _validate(values: dict[str, Any], path: Path, problems: list[str]) -> Recipe
     if problems:
         raise RecipeError(str(path), problems)
     return recipe
+
+
+def stage_paths(named: Iterable[str], recipe: Path) -> list[Path]:
+    """Files and folders of stages as a recipe names them, relative to its folder."""
+    return [recipe.resolve().parent / Path(one).expanduser() for one in named]
 
 
 def _read_step(place: str, name: str, raw: Any, problems: list[str]) -> StageConfig | None:

@@ -8,7 +8,9 @@ work it is; there is no registration. `run` and `StageContext` live on the heavy
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -99,6 +101,10 @@ class StageConfig(BaseModel):
         """What a stage makes from its own code and no field names, e.g. a tokenizer: name -> digest, part of the
         fingerprint."""
         return {}
+
+    def problems_in(self, folder: Path) -> Iterator[str]:
+        """What is wrong with it that only the recipe's folder shows, each begun by the field's name; runs nothing."""
+        return iter(())
 
     def lengths(self) -> tuple[int, int]:
         """(prompt, completion) tokens of the longest rollout it writes; zeros where it writes none."""

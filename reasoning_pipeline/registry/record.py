@@ -172,6 +172,9 @@ def read_values(path: Path, place: str) -> dict[str, Any]:
         if len(content) > MOST_BYTES:
             raise RegistryError(f"{place}: larger than {MOST_BYTES >> 20} MiB, which no record is", remedy=remedy)
         values = json.loads(content)
+    except PermissionError as error:
+        remedy = "ask its owner to make it readable (docs/registry.md: one registry for several people)"
+        raise RegistryError(f"{place}: may not be read by you (permission denied)", remedy=remedy) from error
     except (OSError, ValueError, RecursionError) as error:
         raise RegistryError(f"{place}: cannot be read ({error})", remedy=remedy) from error
     version = values.get("schema_version") if isinstance(values, dict) else None

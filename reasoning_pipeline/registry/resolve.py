@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +36,13 @@ class ResolvedModel:
     """Of a model from outside: what its fingerprint was computed from (files' digests, or hub name and commit)."""
 
 
-def resolve_model(reference: str, root: Path | None = None) -> ResolvedModel:
-    """Find a model by artifact name or unique prefix (`extra_rl-9c1b`), by step name (`polish`, where one checkpoint
-    of the registry comes from a step so named), by folder, or by hub name (`Qwen/Qwen3-1.7B`, `…@revision`).
+def resolve_model(reference: str, root: Path | None = None, *, newest: bool = True) -> ResolvedModel:
+    """Find a model by artifact name or unique prefix (`extra_rl-9c1b`), by step name (`polish`, see `named`), by
+    folder, or by hub name (`Qwen/Qwen3-1.7B`, `…@revision`).
+
+    Args:
+        newest: Of several that a step has made, take the newest. A recipe refuses instead: what it reads must not
+            depend on what was run since.
 
     Raises:
         RegistryError: Nothing or more than one thing fits, or the folder holds no weights.
@@ -46,24 +52,61 @@ def resolve_model(reference: str, root: Path | None = None) -> ResolvedModel:
     path = Path(reference).expanduser()
     if path.is_dir():
         return _from_folder(path, root)
-    matches = [a for a in registry.artifacts() if a.record.kind == "checkpoint" and _fits(a, reference)]
-    if len(matches) == 1:
-        return _from_artifact(matches[0])
-    if matches:
-        names = ", ".join(f"{a.name} ({a.record.recipe}/{a.record.step})" for a in matches)
-        raise RegistryError(f"{reference!r} fits {len(matches)} checkpoints: {names}", remedy="name one of them")
+    checkpoints = [a for a in registry.artifacts([]) if a.record.kind == "checkpoint"]
+    if (found := named(checkpoints, reference, newest=newest)) is not None:
+        return _from_artifact(found)
     if reference.count("/") == 1 and not reference.startswith((".", "/", "~")):
         return _from_hub(reference)
-    known = [name for a in registry.artifacts() if a.record.kind == "checkpoint" for name in (a.name, a.record.step)]
+    known = [name for a in checkpoints for name in (a.name, a.record.step)]
     raise RegistryError(
         f"{reference!r} is no checkpoint in {registry.folder}, no folder and no hub name{suggestion(reference, known)}",
         remedy=f"`{PIPELINE} show` lists what there is",
     )
 
 
-def _fits(artifact: Artifact, reference: str) -> bool:
-    return reference in (artifact.record.step, f"{artifact.record.recipe}/{artifact.record.step}") or (
-        len(reference) > len(artifact.record.stage) and artifact.name.startswith(reference)
+def named(artifacts: Sequence[Artifact], name: str, *, newest: bool = True) -> Artifact | None:
+    """The one artifact that a person means; None where nothing fits.
+
+    A folder's name or a unique beginning of it; else the name of a step (`polish`, `arithmetic/polish`): of several
+    that the step has made, the newest, and with `@2` the one before it, `@3` the one before that.
+
+    Raises:
+        RegistryError: Steps of several recipes have the name, or several folders begin so.
+    """
+    if exact := [a for a in artifacts if a.name == name]:
+        return exact[0]
+    made = [a for a in artifacts if name in (a.record.step, f"{a.record.recipe}/{a.record.step}")]
+    back, plain = 1, name
+    if not made and (counted := re.fullmatch(r"(.+)@([1-9]\d{0,3})", name)):
+        plain, back = counted[1], int(counted[2])
+        made = [a for a in artifacts if plain in (a.record.step, f"{a.record.recipe}/{a.record.step}")]
+    if made:
+        made.sort(key=lambda a: (a.record.created, a.name), reverse=True)
+        recipes = sorted({a.record.recipe for a in made})
+        if len(recipes) > 1:
+            choices = ", ".join(f"{recipe}/{plain}" for recipe in recipes)
+            raise RegistryError(f"{plain!r} is a step of {len(recipes)} recipes", remedy=f"name one of: {choices}")
+        if back > len(made):
+            raise RegistryError(
+                f"{plain} was made {_times(len(made))}, so there is no {name}",
+                remedy=f"name {plain}@{len(made)} or newer",
+            )
+        if len(made) > 1 and not newest:
+            raise RegistryError(f"{name!r} was made {_times(len(made))}: {_choices(made)}", remedy="name one of them")
+        return made[back - 1]
+    begins = [a for a in artifacts if len(name) >= len(a.record.stage) and a.name.startswith(name)]
+    if len(begins) > 1:
+        raise RegistryError(f"{name!r} fits {len(begins)} artifacts: {_choices(begins)}", remedy="name one of them")
+    return begins[0] if begins else None
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _choices(artifacts: Sequence[Artifact]) -> str:
+    return ", ".join(
+        f"{a.name} ({a.record.recipe}/{a.record.step}, {a.record.created[:16].replace('T', ' ')})" for a in artifacts
     )
 
 

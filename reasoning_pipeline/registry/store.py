@@ -96,9 +96,20 @@ class Registry:
             return []
         return sorted(f.parent for f in self.folder.glob(f"*/{RECORD}") if not f.parent.name.startswith("."))
 
-    def artifacts(self) -> Iterator[Artifact]:
-        """Every published artifact, oldest first."""
-        found = [Artifact(folder, read_record(folder)) for folder in self.folders()]
+    def artifacts(self, damaged: list[str] | None = None) -> Iterator[Artifact]:
+        """Every published artifact, oldest first.
+
+        Args:
+            damaged: Takes a sentence for each record that cannot be read; without it the first one is an error.
+        """
+        found = []
+        for folder in self.folders():
+            try:
+                found.append(Artifact(folder, read_record(folder)))
+            except RegistryError as error:
+                if damaged is None:
+                    raise
+                damaged.append(str(error))
         yield from sorted(found, key=lambda artifact: (artifact.record.created, artifact.name))
 
     def removed(self, name: str) -> dict[str, Any] | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,9 +60,7 @@ def write_csv(plan: Plan, path: Path) -> Path:
     from reasoning_pipeline.report.results import stage_results, suites
 
     gains = all_gains(plan)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for result in stage_results(plan):
         same = {name: getattr(result, name) for name in CSV_COLUMNS if hasattr(result, name)}
         for suite in suites(plan) or ("",):
@@ -75,8 +71,8 @@ def write_csv(plan: Plan, path: Path) -> Path:
                     row |= {name: value for name, value in cells.items() if name in CSV_COLUMNS}
             if (gain := gains.get((result.step, suite))) is not None:
                 row |= {"gain": gain.difference, "gain_se": gain.se}
-            writer.writerow(row)
-    return write_text(path, text.getvalue())
+            rows.append(row)
+    return write_text(path, files.table(CSV_COLUMNS, rows))
 
 
 MARKS = tuple(section.key for section in sections() if section.in_arms)
@@ -93,9 +89,7 @@ def write_arms_csv(plan: Plan, path: Path) -> Path:
     from reasoning_pipeline.report.arms.outcomes import arm_results, per_100_labels, per_cpu_minute
     from reasoning_pipeline.report.results import suites
 
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ARM_COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for result in arm_results(plan):
         for suite in suites(plan):
             row: dict[str, object] = {"arm": result.arm, "suite": suite, "outcome": result.outcome}
@@ -114,8 +108,8 @@ def write_arms_csv(plan: Plan, path: Path) -> Path:
             row["cpu_hours_after_base"] = result.after_base.cpu_hours if result.after_base is not None else None
             row["gain_per_100_labels"] = per_100_labels(result, suite)
             row["gain_per_cpu_minute"] = per_cpu_minute(result, suite)
-            writer.writerow(row)
-    return write_text(path, text.getvalue())
+            rows.append(row)
+    return write_text(path, files.table(ARM_COLUMNS, rows))
 
 
 def as_text(mark: BaseModel | None) -> str:
@@ -125,12 +119,11 @@ def as_text(mark: BaseModel | None) -> str:
 
 def write_part_tables(plan: Plan, path: Path) -> list[Path]:
     """The tables of workflows, each beside the page and called after it."""
-    written = []
-    for table in (table for part in parts() for table in part.tables(plan)):
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
-        written.append(write_text(path.with_name(f"{path.stem}_{table.name}.csv"), text.getvalue()))
-    return written
+    return [
+        write_text(path.with_name(f"{path.stem}_{table.name}.csv"), files.table(table.columns, table.rows))
+        for part in parts()
+        for table in part.tables(plan)
+    ]
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -44,7 +44,7 @@ class Table:
 
     name: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[object, ...], ...]
+    rows: tuple[Mapping[str, object], ...]
 
 
 class PagePart:

@@ -24,6 +24,7 @@ from reasoning_pipeline.models.outside import outside_folder
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.recipe.model import Recipe
 from reasoning_pipeline.recipe.stage import File, fields_marked
+from reasoning_pipeline.recipe.workflows import own_stage
 from reasoning_pipeline.registry.provenance import COMMAND_VARIABLE, command_line
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
@@ -169,6 +170,7 @@ class StepProcess:
             prompt=self.recipe.prompt,
             profile=sized_passes(plan, step, self.profile),
             config=self._config(step),
+            stage_file=own_stage(step.config.stage),
             server_urls=server.urls if server is not None else [],
             transfer_folder=server.transfer_folder if server is not None else None,
             teacher_url=teacher.urls[0] if teacher is not None else None,

@@ -24,7 +24,7 @@ from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.data.problem_list import ProblemList
 from reasoning_pipeline.errors import PipelineError, as_storage_error
 from reasoning_pipeline.hardware.profile import HardwareProfile
-from reasoning_pipeline.recipe.workflows import stage_module
+from reasoning_pipeline.recipe.workflows import add_stages, stage_module
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.registry.provenance import provenance, without_places, write_code_diff
 from reasoning_pipeline.registry.record import Record, now
@@ -58,6 +58,8 @@ class StepContext(BaseModel):
     server_urls: list[str] = []
     """Their key comes through the environment."""
     transfer_folder: Path | None = None
+    stage_file: Path | None = None
+    """Where the stage is one of the recipe's own."""
     teacher_url: str | None = None
     """Of the frozen teacher's server; its key comes through TEACHER_KEY_VARIABLE."""
     record: dict[str, Any]
@@ -116,6 +118,9 @@ def publish(step: StepContext, outcome: StageOutcome, seconds: float) -> Artifac
 
 def main(arguments: list[str]) -> int:
     step = StepContext.model_validate_json(Path(arguments[0]).read_text(encoding="utf-8"))
+    if step.stage_file is not None and (wrong := list(add_stages([step.stage_file]))):
+        print(f"error: {wrong[0]}", file=sys.stderr, flush=True)
+        return PipelineError.exit_status
     module = stage_module(step.config["stage"])
     return execute(step, module.Config.model_validate(step.config), module.run)
 

@@ -6,9 +6,10 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -47,6 +48,7 @@ class Runner:
         root: Holds the run folder: logs, plan and report.
         console: Where progress goes.
         store: Holds the registry and the steps' work folders; `root` where it is not given.
+        before: Told the plan of what is about to run, and may refuse it.
         again: The command line by which a person continues what was stopped.
     """
 
@@ -58,10 +60,12 @@ class Runner:
         console: Console,
         *,
         store: Path | None = None,
+        before: Callable[[Plan], None] = lambda plan: None,
         again: str = "",
     ) -> None:
         self.recipe, self.profile, self.root, self.console = recipe, profile, root, console
         self.store = store or root
+        self._before = before
         self.folder = root / recipe.name
         self.progress = Progress(console)
         self._process = StepProcess(
@@ -105,6 +109,7 @@ class Runner:
         if not todo:
             return plan.of_arms(arms), 0
         judging.enforce(plan)
+        self._before(replace(plan, steps=tuple(todo)))
         check_models(plan)
         check_fit(plan, self.profile, todo)
         # Steps of one recipe may run side by side, each in a job of its own; a step itself is made by one at a time.

@@ -115,10 +115,12 @@ def interval(means_n: np.ndarray, *, draws: int = DRAWS, seed: int = BOOTSTRAP_S
 
     Problems are resampled whole and samples within them are not: a problem's mean already carries its sampling noise
     (Davison and Hinkley, Bootstrap Methods, 1997, section 3.8). With fewer than five problems' worth of right or wrong
-    answers the bootstrap hardly varies (0 of 30 would be "exactly 0"), so Wilson's score interval takes over.
+    answers the bootstrap hardly varies (0 of 30 would be "exactly 0"), so Wilson's score interval takes over; not where
+    rewards of one's own leave the range of a share.
     """
     n, mean = len(means_n), float(means_n.mean())
-    if n * min(mean, 1 - mean) < 5:
+    shares = means_n.min() >= 0 and means_n.max() <= 1
+    if shares and n * min(mean, 1 - mean) < 5:
         return (*wilson(mean, n), "Wilson, on problems")
     low, high = np.quantile(bootstrap_means(means_n, draws, seed), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high), f"percentile bootstrap over problems, {draws} draws, seed {seed}"
@@ -163,7 +165,7 @@ def pass_curve(scores: Sequence[Sequence[float]]) -> dict[int, float]:
     """pass@k, averaged over problems, for k = 1, 2, 4, ... up to the fewest samples any problem has."""
     counted = [samples for samples in scores if len(samples)]
     return {
-        k: float(np.mean([pass_at_k(len(samples), round(sum(samples)), k) for samples in counted]))
+        k: float(np.mean([pass_at_k(len(samples), sum(score >= 1 for score in samples), k) for samples in counted]))
         for k in curve_points(min((len(samples) for samples in counted), default=0))
     }
 

@@ -52,7 +52,7 @@ def within_length(problems: list[Problem], renderer: PromptRenderer, max_prompt_
     """Problems whose prompt fits; the others are counted on stdout, never truncated."""
     if not problems:
         raise PipelineError("the step's pools hold no problems")
-    kept = [p for p in problems if len(renderer.prompt_ids(p.question)) <= max_prompt_tokens]
+    kept = [p for p in problems if len(renderer.prompt_ids(p)) <= max_prompt_tokens]
     if len(kept) < len(problems):
         aside = len(problems) - len(kept)
         print(f"set aside {aside} of {len(problems)} problems: prompts over {max_prompt_tokens} tokens")
@@ -85,7 +85,7 @@ def answer_lengths(
     """The same of each problem, the longest completion behind its prompt."""
     return [
         (
-            f"{problem.id}: prompt of {(prompt := len(renderer.prompt_ids(problem.question))):,} and "
+            f"{problem.id}: prompt of {(prompt := len(renderer.prompt_ids(problem))):,} and "
             f"max_completion_tokens {max_completion_tokens:,}",
             prompt + max_completion_tokens,
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def problem_rows(problems: list[Problem], renderer: PromptRenderer) -> list[dict[str, str]]:
     """One row a problem, in training order: resuming then only needs to skip."""
-    rendered = {problem.id: renderer.prompt(problem.question) for problem in problems}
+    rendered = {problem.id: renderer.prompt(problem) for problem in problems}
     return [
         {"prompt": rendered[p.id], "answer": p.answer, "question": p.question, "problem_id": p.id} for p in problems
     ]
@@ -55,7 +55,7 @@ def engine_for(
         )
     else:
         sampler, push = TransformersSampler(trainer.model, pad_id=pad_id(context.inputs["policy"])), None
-    prompt_ids = {problem.id: renderer.prompt_ids(problem.question) for problem in problems}
+    prompt_ids = {problem.id: renderer.prompt_ids(problem) for problem in problems}
     return TrainerEngine(
         sampler,
         push,

@@ -78,8 +78,8 @@ def shard_frozen(model: Any, accelerator: Any) -> Any:
 def reduce_in_float32(accelerator: Any) -> None:
     """Sum gradients over processes in float32, and hand on what a model puts out in float32.
 
-    accelerate's own policy does both in the precision of the matrix products: 2 % of a step's gradient were lost over
-    256 passes in bfloat16.
+    accelerate's own policy does both in the precision of the matrix products, and a sum over many passes loses what
+    bfloat16's eight bits cannot hold.
     """
     if not accelerator.is_fsdp2 or accelerator.mixed_precision == "no":
         return

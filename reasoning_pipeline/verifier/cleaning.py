@@ -79,15 +79,18 @@ _WORDS = {
 } | {name: name for name in FUNCTIONS}
 
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
-_LETTERS = "À-ÖØ-öø-ɏЀ-ӿ"
-"""Of the languages that are written in Latin letters with marks, or in Cyrillic."""
-_LEXER = re.compile(
-    r"\s+|\\begin\s*\{(?P<begin>[a-z]+)\*?\}(?:\s*\{[lcr|\s]*\})?|\\end\s*\{(?P<end>[a-z]+)\*?\}|\\(?P<command>[A-Za-z]+)|\\."
-    r"|(?P<number>\d+\.\d*\x00\d+|\d+(?:\.\d+)?|\.\d+)|(?P<half_day>(?<=[\d\s~}])[ap]\.\s?m\.?(?![A-Za-z]))"
-    rf"|(?P<foreign>[぀-ヿ㐀-鿿가-힯]+|[A-Za-z]*[{_LETTERS}][A-Za-z{_LETTERS}]*)|(?P<word>[A-Za-z]+)"
-    r"|<=|>=|!=|\*\*|(?P<other>.)",
-    re.DOTALL,
+_MARKED = "À-ÖØ-öø-ɏЀ-ӿ"
+"""Letters of the languages that are written in Latin with marks, or in Cyrillic."""
+_LEXER_PARTS = (
+    r"\s+|\\begin\s*\{(?P<begin>[a-z]+)\*?\}(?:\s*\{[lcr|\s]*\})?|\\end\s*\{(?P<end>[a-z]+)\*?\}"
+    r"|\\(?P<command>[A-Za-z]+)|\\."
+    r"|(?P<number>\d+\.\d*\x00\d+|\d+(?:\.\d+)?|\.\d+)|(?P<half_day>(?<=[\d\s~}])[ap]\.\s?m\.?(?![A-Za-z]))|",
+    rf"(?P<foreign>[぀-ヿ㐀-鿿가-힯]+|[A-Za-z]*[{_MARKED}][A-Za-z{_MARKED}]*)|",
+    r"(?P<word>[A-Za-z]+)|<=|>=|!=|\*\*|(?P<other>.)",
 )
+_LEXER = re.compile("".join(_LEXER_PARTS), re.DOTALL)
+_ASCII_LEXER = re.compile("".join((_LEXER_PARTS[0], r"(?P<foreign>(?!))|", _LEXER_PARTS[2])), re.DOTALL)
+"""The same where no foreign letter can be; most answers are read by it, and faster."""
 
 
 @lru_cache(maxsize=4096)
@@ -100,20 +103,22 @@ def tokens_of(text: str) -> tuple[Token, ...]:
     text = plain_numbers(ascii_latex(text))
     tokens: list[Token] = []
     position = 0
+    lexer = _ASCII_LEXER if text.isascii() else _LEXER
     while position < len(text):
-        match = _LEXER.match(text, position)
+        match = lexer.match(text, position)
         assert match is not None  # the last alternative takes any character
         position = match.end()
-        if command := match["command"]:
-            position = _command(command, text, position, tokens)
-        elif match["number"]:
+        kind = match.lastgroup
+        if kind == "command":
+            position = _command(match["command"], text, position, tokens)
+        elif kind == "number":
             tokens.append(Token("number", match["number"]))
-        elif match["word"]:
+        elif kind == "word":
             tokens.extend(_word(match["word"]))
-        elif spelled_out := match["foreign"] or match["half_day"]:
-            tokens.append(Token("text", spelled_out))
-        elif match["begin"] or match["end"]:
-            tokens.append(Token("begin" if match["begin"] else "end", match["begin"] or match["end"]))
+        elif kind in ("foreign", "half_day"):
+            tokens.append(Token("text", match[kind]))
+        elif kind in ("begin", "end"):
+            tokens.append(Token(kind, match[kind]))
         else:
             symbol = match.group()
             if symbol.strip() and symbol not in _LOOK_ONLY:

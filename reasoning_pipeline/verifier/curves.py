@@ -23,21 +23,33 @@ def cleared(curve: Tree | None) -> Tree | None:
     if curve is None or curve[0] != "+":
         return curve
     terms = [_factors(term) for outer in curve[1] for term in _terms(outer)]
+    below = [Counter(part for part in map(_denominator, factors) if part is not None) for factors in terms]
     denominators: Counter[Tree] = Counter()
-    for factors in terms:
-        denominators |= Counter(factor[1] for factor in factors if _divides(factor))
+    for counts in below:
+        denominators |= counts
     if not denominators:
         return curve
     whole = []
-    for factors in terms:
-        missing = denominators - Counter(factor[1] for factor in factors if _divides(factor))
-        kept = [factor for factor in factors if not _divides(factor)]
-        whole.append(times((*kept, *missing.elements())) if kept or missing else ONE)
+    for factors, counts in zip(terms, below, strict=True):
+        kept = (*(factor for factor in factors if _denominator(factor) is None), *(denominators - counts).elements())
+        whole.append(times(kept) if kept else ONE)
     return ("+", tuple(whole))
 
 
-def _divides(factor: Tree) -> bool:
-    return factor[0] == "^" and factor[2] == MINUS_ONE and bool(variables(factor[1]))
+def _denominator(factor: Tree) -> Tree | None:
+    r"""`x` of `\frac{1}{x}`, `e^x` of `e^{-x}`; None for a factor that divides by nothing with a variable in it."""
+    if factor[0] != "^" or not variables(factor):
+        return None
+    exponent = factor[2]
+    if exponent[0] == "n" and exponent[1] < 0:
+        return factor[1] if exponent == MINUS_ONE else ("^", factor[1], ("n", -exponent[1]))
+    if exponent[0] == "*" and exponent[1][0][0] == "n" and exponent[1][0][1] < 0:
+        return (
+            "^",
+            factor[1],
+            times((MINUS_ONE, *exponent[1])) if exponent[1][0] != MINUS_ONE else times(exponent[1][1:]),
+        )
+    return None
 
 
 def _terms(tree: Tree) -> list[Tree]:

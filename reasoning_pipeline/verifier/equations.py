@@ -7,10 +7,18 @@ from fractions import Fraction
 from reasoning_pipeline.verifier.answers import Answer
 from reasoning_pipeline.verifier.curves import at_one_point, cleared, difference_of_sides, is_linear
 from reasoning_pipeline.verifier.exact import NoNormalForm, normal_form
+from reasoning_pipeline.verifier.expressions import ALGEBRA
 from reasoning_pipeline.verifier.formulas import Formulas, Truth, all_of, any_of
 from reasoning_pipeline.verifier.numeric import variables
 from reasoning_pipeline.verifier.questions import names_formula, names_quantity
-from reasoning_pipeline.verifier.shapes import is_name, is_solution, loose_degrees, renamed_argument, value_of_function
+from reasoning_pipeline.verifier.shapes import (
+    is_name,
+    is_solution,
+    loose_degrees,
+    names_out_of_order,
+    renamed_argument,
+    value_of_function,
+)
 from reasoning_pipeline.verifier.trees import MINUS_ONE, Tree, substitute, times, unknown_functions
 
 
@@ -33,6 +41,8 @@ class Equations(Formulas):
             return any_of((named, self._same_curve(gold, answer)))
         if answer[0] == "eq":
             value, holds = self._value_of(answer)
+            if gold[0] == "seq" and names_out_of_order(answer[1][0]):
+                return False  # (y, x) = (1, 2) is the pair (2, 1)
             return False if value is None else all_of((holds, self._as_list(gold, answer, value)))
         value, holds = self._value_of(gold, reference=True)
         if value is not None:
@@ -86,7 +96,11 @@ class Equations(Formulas):
         if is_name(side):
             return True
         if side[0] == "quantity":
-            return self.lenient or self.question is None or names_quantity(self.question, side[1])
+            if self.lenient:
+                return True
+            if self.question is None:  # a sum or an integral is the calculation and no name for its value
+                return ALGEBRA.isdisjoint(side[1].split())
+            return names_quantity(self.question, side[1])
         if side[0] != "expr":
             return False
         if self.lenient or self.question is None:

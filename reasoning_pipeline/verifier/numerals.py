@@ -41,7 +41,7 @@ def numeral(tokens: Sequence[Token]) -> Tree | None:
         place = shown.index("_")
         digits, base = shown[:place], base_of("".join(shown[place + 1 :]).strip("{}"))
     else:
-        named = re.fullmatch(r"(.*?)[\s(]*\bbase[\s-]*(\w+)[\s)]*", " ".join(shown), re.IGNORECASE)
+        named = re.fullmatch(r"(.*?)[\s(]*(?:\bin\s+)?\bbase[\s-]*(\w+)[\s)]*", " ".join(shown), re.IGNORECASE)
         if named is None or not any(token.kind == "text" for token in tokens):
             return None
         digits, base = named[1].split(), base_of(named[2])

@@ -10,15 +10,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 Reply = dict[str, Any]
@@ -33,15 +35,23 @@ _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 class _Worker:
     """One process and its two pipes."""
 
-    def __init__(self, command: Sequence[str], time_limit_s: float, memory_limit_mb: int) -> None:
-        path = os.pathsep.join(filter(None, (_PACKAGE_ROOT, os.environ.get("PYTHONPATH"))))
+    def __init__(
+        self,
+        command: Sequence[str],
+        time_limit_s: float,
+        memory_limit_mb: int,
+        environment: Mapping[str, str],
+        quiet: bool,
+    ) -> None:
+        surroundings = {**os.environ, **environment}
+        path = os.pathsep.join(filter(None, (_PACKAGE_ROOT, surroundings.get("PYTHONPATH"))))
         threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | threads | {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
+            stderr=subprocess.DEVNULL if quiet else None,
+            env=surroundings | threads | {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
             bufsize=0,
             start_new_session=True,  # Ctrl-C in the terminal is for the caller, which then closes the pool
         )
@@ -77,7 +87,9 @@ class _Worker:
         return None
 
     def kill(self) -> int | None:
-        """Ends the process; returns its exit status."""
+        """Ends the process and those of its session that it started; returns its exit status."""
+        with contextlib.suppress(OSError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.forget()
         return self.process.wait()
@@ -96,12 +108,21 @@ class WorkerPool:
     """
 
     def __init__(
-        self, workers: int, *, time_limit_s: float, memory_limit_mb: int, command: Sequence[str] = _COMMAND
+        self,
+        workers: int,
+        *,
+        time_limit_s: float,
+        memory_limit_mb: int,
+        command: Sequence[str] = _COMMAND,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        quiet: bool = True,
     ) -> None:
+        """`quiet` throws away what the workers write to stderr, and to stdout, which joins it."""
         self.workers = max(1, workers)
         self.time_limit_s = time_limit_s
         self.memory_limit_mb = memory_limit_mb
         self.command = command
+        self.environment, self.quiet = environment, quiet
         self.closed = False
         self._reset()
         _POOLS.add(self)
@@ -161,7 +182,9 @@ class WorkerPool:
                 if self._idle:
                     return self._idle.pop()
                 if len(self._alive) < self.workers:
-                    worker = _Worker(self.command, self.time_limit_s, self.memory_limit_mb)
+                    worker = _Worker(
+                        self.command, self.time_limit_s, self.memory_limit_mb, self.environment, self.quiet
+                    )
                     self._alive.add(worker)
                     return worker
                 if not block:

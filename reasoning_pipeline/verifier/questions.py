@@ -21,6 +21,7 @@ from reasoning_pipeline.verifier.exact import normal_form
 from reasoning_pipeline.verifier.expressions import Parser
 from reasoning_pipeline.verifier.formulas import exact_equal
 from reasoning_pipeline.verifier.literals import is_literal
+from reasoning_pipeline.verifier.numeric import real_value
 from reasoning_pipeline.verifier.splitting import RELATIONS, spelled
 from reasoning_pipeline.verifier.trees import Tree, unknown_functions
 from reasoning_pipeline.verifier.undressing import fold, plain
@@ -102,6 +103,9 @@ def _is_copy(tree: Tree, known: Spans, allowed: set[Tree]) -> bool:
 
 def _wraps_copy(tree: Tree, known: Spans, allowed: set[Tree]) -> bool:
     r"""Whether a part of an answer is a formula of the question that is worth all of it: `|\sqrt{48}|`."""
+    bare = _without_neutral(tree)
+    if bare is not tree and _is_copy(bare, known, allowed):
+        return True
     for part in _parts(tree):
         if part is tree or not _is_copy(part, known, allowed):
             continue
@@ -109,6 +113,17 @@ def _wraps_copy(tree: Tree, known: Spans, allowed: set[Tree]) -> bool:
         if same or (same is None and not unknown_functions(tree)):
             return True
     return False
+
+
+def _without_neutral(tree: Tree) -> Tree:
+    r"""A product or sum without what is worth one or zero there: `\cdot\cos 0`, `+\ln 1`."""
+    if tree[0] not in ("*", "+"):
+        return tree
+    neutral = 1.0 if tree[0] == "*" else 0.0
+    kept = tuple(part for part in tree[1] if (value := real_value(part)) is None or abs(value - neutral) > 1e-12)
+    if len(kept) in (0, len(tree[1])):
+        return tree
+    return kept[0] if len(kept) == 1 else (tree[0], kept)
 
 
 def _parts(tree: Tree) -> Iterator[Tree]:

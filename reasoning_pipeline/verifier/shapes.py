@@ -155,6 +155,16 @@ def named_values(items: tuple[Answer, ...], *, alphabetical: bool = False) -> tu
     return tuple(values[name] for name in (sorted(values) if alphabetical else values))
 
 
+def names_out_of_order(side: Answer) -> bool:
+    """A tuple of neighbouring letters that is not in their order: (y, x)."""
+    if side[0] != "seq" or not all(
+        item[0] == "expr" and item[1][0] == "s" and len(item[1][1]) == 1 for item in side[3]
+    ):
+        return False
+    places = [ord(item[1][1]) for item in side[3]]
+    return places != sorted(places) and max(places) - min(places) == len(places) - 1
+
+
 def renamed_argument(first: Answer, second: Answer) -> tuple[str, str] | None:
     if first[0] == second[0] == "expr" and first[1][0] == second[1][0] == "f" and first[1][1] == second[1][1]:
         arguments = first[1][2], second[1][2]

@@ -17,7 +17,7 @@ _ZERO: Tree = ("n", Fraction(0))
 
 
 def plain(tree: Tree) -> Tree:
-    """Without zeros added, factors of one, doubled signs and powers of one; in one order."""
+    """Without zeros added, factors of one, doubled signs and powers of one or zero; in one order."""
     kind = tree[0]
     if kind == "d":
         return ("n", tree[1]) if tree[1].denominator == 1 else ("d", tree[1], tree[2] < 0)
@@ -72,6 +72,8 @@ def _power(base: Tree, exponent: Tree) -> Tree:
     except Unreadable:
         known = None
     raised = ("n", known) if known is not None else plain(exponent)
+    if raised == _ZERO and base != _ZERO:
+        return ONE
     if ONE in (raised, base):
         return base
     if base[0] == "^" and raised == base[2] == MINUS_ONE:

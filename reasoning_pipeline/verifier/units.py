@@ -126,7 +126,9 @@ def is_unit_phrase(phrase: str) -> bool:
         is_unit_phrase("square units") and not is_unit_phrase("or any other number")
     """
     parts = phrase.split()
-    if phrase in ("of a second", "of an hour", "pm", "am", "in") or re.fullmatch(r"in (squared|cubed|\^\d)", phrase):
+    if phrase in ("of a second", "of an hour", "pm", "am", "in") or re.fullmatch(
+        r"in (squared|cubed|\^\d)|(square|sq|cubic|cu) in", phrase
+    ):
         return True
     if not parts or len(parts) > _MAX_WORDS + 2 * parts.count("per") or parts[0] in ("of", "per", "squared", "cubed"):
         return False

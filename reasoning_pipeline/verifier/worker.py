@@ -11,24 +11,29 @@ import json
 import math
 import os
 import resource
-import sys
 from collections.abc import Callable
 from typing import Any
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def serve(handle: Handler) -> None:
-    """Answers requests until stdin closes. The first line in has the limits, the first line out says ready."""
+def serve(handle: Handler, prepare: Callable[[], object] = lambda: None) -> None:
+    """Answers requests until stdin closes. The first line in has the limits, the first line out says ready.
+
+    `prepare` is called before that, under the limits of memory and with nothing to spoil by printing.
+    """
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever a library prints must not look like a reply
-    limits = json.loads(sys.stdin.readline())
+    os.dup2(2, 1)  # whatever a library prints must not look like a reply
+    requests = os.fdopen(os.dup(0), encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # and nothing that it runs may read a request
+    limits = json.loads(requests.readline())
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     wanted = limits["memory_mb"] * 1024 * 1024
     resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    prepare()
     print(json.dumps({"ready": os.getpid()}), file=replies, flush=True)
-    for line in sys.stdin:
+    for line in requests:
         _allow_processor_seconds(limits["time_s"] + 2)
         try:
             reply = handle(json.loads(line))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -37,10 +38,13 @@ def test_a_filled_registry_lists_each_artifact_oldest_first(bench: Bench, capsys
     bench.publish(plan, "teacher_rl", created="2026-01-02T00:00:00+00:00", label_spend=spend, result=result)
     assert show(bench) == 0
     heading, base, rl = (line.split() for line in capsys.readouterr().out.splitlines())
-    assert heading == ["artifact", "made", "by", "reads", "labels", "result"]
+    assert heading == ["small"]
+    assert base == ["teacher_base", "2026-01-01", "00:00", "–"]
+    assert rl == ["teacher_rl", "2026-01-02", "00:00", "12", "reward", "0.25", "→", "0.50"]
+    assert show(bench, "--verbose") == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     outputs = [plan.step(name).output for name in ("teacher_base", "teacher_rl")]
-    assert base == [outputs[0], "small/teacher_base", "–", "–"]
-    assert rl == [outputs[1], "small/teacher_rl", outputs[0], "12", "reward", "0.25", "→", "0.50"]
+    assert lines[2] == outputs[0] and lines[4] == f"{outputs[1]} ← teacher_base"
 
 
 def test_verify_says_which_files_differ_and_leaves_with_1(bench: Bench, capsys: pytest.CaptureFixture[str]):
@@ -79,7 +83,7 @@ def test_a_name_that_fits_nothing_or_too_much_is_explained(bench: Bench, capsys:
         assert all(artifact.name in error for artifact in both)
     else:
         assert f"error: {name!r} fits nothing" in error
-    assert "→ `python -m reasoning_pipeline show` lists what there is" in error
+        assert "→ `python -m reasoning_pipeline show` lists what there is" in error
 
 
 def test_a_misspelt_step_gets_a_suggestion(bench: Bench, capsys: pytest.CaptureFixture[str]):
@@ -126,6 +130,25 @@ def test_a_plan_shows_order_inputs_labels_and_what_is_done(bench: Bench, capsys:
     assert lines[-1] == "labels in play: 16 (first 12, second 4)"
 
 
+@pytest.mark.parametrize("model", ["/no/such", "./neither", "no_such_artifact"])
+def test_a_model_that_is_not_there_is_told_with_its_step_and_field(
+    bench: Bench, capsys: pytest.CaptureFixture[str], model: str
+):
+    recipe = bench.changed(lambda r: r["steps"]["teacher_rl"].update(policy=model))
+    assert main(["plan", str(recipe), "--root", str(bench.root)]) == 1
+    assert f"error: {recipe}: steps.teacher_rl.policy: " in capsys.readouterr().err
+
+
+def test_a_plan_for_programs_has_every_step_with_its_estimate(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    recipe = str(bench.changed())
+    assert main(["plan", recipe, "--root", str(bench.root), "--hardware", "node_8x80gb", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["recipe"], found["profile"], found["not_read"]) == ("small", "node_8x80gb", {})
+    steps = {step["name"]: step for step in found["steps"]}
+    assert set(steps) == set(bench.plan().names())
+    assert steps["distill"]["complete"] is False and steps["distill"]["estimate"]["tokens_trained"] > 0
+
+
 def test_no_name_is_cut_where_the_output_is_narrow(
     bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -137,7 +160,7 @@ def test_no_name_is_cut_where_the_output_is_narrow(
         assert f" {name} " in out or name.endswith(".evaluate")  # which stand in the row of what they score
     assert max(len(line) for line in out.splitlines()) <= 80
     artifacts = bench.publish(plan)
-    assert show(bench) == 0
+    assert show(bench, "--verbose") == 0
     out += capsys.readouterr().out
     for artifact in artifacts:
         assert artifact.name in out  # whole, to be copied

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from reasoning_pipeline.__main__ import main
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.recipe.stage import StageConfig
@@ -74,8 +75,7 @@ RECORDED = ("reward", "groups_mixed", "frac_reward_zero_std", "importance_ratio"
 def test_what_group_relative_learning_promises_is_in_its_metrics(
     kind: str, also: tuple[str, ...], smoke_root: Path
 ) -> None:
-    status, output = Run("run", SMOKE / f"{kind}.yaml", "--root", smoke_root).finish()
-    assert status == 0, output
+    assert main(["run", str(SMOKE / f"{kind}.yaml"), "--root", str(smoke_root)]) == 0
     (folder,) = (smoke_root / "registry").glob(f"{kind}-*")
     for row in (rows := read_metrics(folder / "metrics.jsonl")):
         assert {*RECORDED, *also} <= row.keys()
@@ -91,6 +91,6 @@ def test_every_column_of_their_metrics_is_documented(smoke_root: Path) -> None:
 
 @pytest.mark.slow
 @each_stage
-def test_a_finished_stage_is_skipped(kind: str, smoke_root: Path) -> None:
-    status, output = Run("run", SMOKE / f"{kind}.yaml", "--root", smoke_root).finish(timeout_s=180)
-    assert (status, "everything is up to date" in output) == (0, True), output
+def test_a_finished_stage_is_skipped(kind: str, smoke_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(SMOKE / f"{kind}.yaml"), "--root", str(smoke_root)]) == 0
+    assert "everything is up to date" in capsys.readouterr().out

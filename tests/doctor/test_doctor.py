@@ -215,7 +215,7 @@ def test_data_is_counted_and_what_is_odd_about_it_said(bench: Bench, rows: Calla
         in found(contents.data, subject(bench, jsonl(rows, wrapped)))[1][1]
     )
     unread = [*good, {"question": "Which?", "answer": "the \\frac{"}]
-    assert "the verifier cannot read 1" in found(contents.data, subject(bench, jsonl(rows, unread)))[1][1]
+    assert "the reward cannot read 1" in found(contents.data, subject(bench, jsonl(rows, unread)))[1][1]
 
 
 def test_data_of_the_hub_that_is_not_here(bench: Bench):

@@ -50,7 +50,7 @@ def printed(profile: Path, arguments: tuple[str, ...]) -> str:
         values = {"name": "small", **RECIPE, "steps": steps, "evaluate": evaluate}
         recipe.write_text(yaml.safe_dump(values, sort_keys=False))
         status, text = launch(
-            "slurm", recipe, "--hardware", profile, "--root", f"{folder}/runs", "--dry-run", *arguments
+            "slurm", recipe, "--hardware", profile, "--root", f"{folder}/runs", "--dry-run", "--verbose", *arguments
         )
     assert status == 0, text
     for found, shown in (

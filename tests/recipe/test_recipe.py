@@ -138,7 +138,7 @@ ONE_PROBLEM = {
     ),
     "an unknown source": (
         lambda r: r["data"].update(more={"source": "csv"}),
-        "data.more.source: input should be 'arithmetic', 'jsonl' or 'hub' (got 'csv')",
+        "data.more.source: input should be 'arithmetic', 'jsonl', 'file' or 'hub' (got 'csv')",
     ),
     "an unknown split": (
         in_data(split="tests"),
@@ -247,7 +247,7 @@ wrong.yaml: 13 problems
   - steps.rl.policy: 'step:bse' is not a step above it; did you mean "step:base"?
   - steps.rl.spends: no pool is called 'frist'; did you mean "first"?
   - steps.polish.policy: 'step:distil' is not a step above it; did you mean "step:distill"?
-  - evaluate.suites: no suite is called 'math50'; did you mean "math500"? (suites: {suites}, or a .jsonl file)
+  - evaluate.suites: no suite is called 'math50'; did you mean "math500"? (suites: {suites}, or a file)
   - evaluate.of: no step is called 'polsh'; did you mean "polish"?"""
 
 

@@ -35,7 +35,7 @@ from tests.run.conftest import PROJECT
 pytestmark = pytest.mark.slow
 
 KEY = "a-key-that-only-these-tests-know-of"
-SILENCE_S = 8.0
+SILENCE_S = 20.0
 DECODING = Decoding(max_tokens=100)
 REQUESTS = [GenerationRequest(prompt_ids=[1, 20 + i % 50, 15, 24, 3], n=4, seed=i) for i in range(60)]
 MANY = [GenerationRequest(prompt_ids=[1, 20 + i % 50, 15, 24, 3], seed=i) for i in range(400)]
@@ -85,14 +85,14 @@ def served(
     started = start_serve(tiny_model, tmp_path_factory.mktemp("serve"), "--as-rollout-server", *readable)
     try:
         request.getfixturevalue("server")  # the folder's server, should it not run yet, starts meanwhile
-        deadline = time.monotonic() + 200
+        deadline = time.monotonic() + 900
         while "Ctrl-C stops it" not in started.output.read_text():
             assert started.process.poll() is None and time.monotonic() < deadline, started.output.read_text()
             time.sleep(0.2)
         yield started
     finally:
         started.process.terminate()
-        started.process.wait(timeout=60)
+        started.process.wait(timeout=180)
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_what_a_client_no_longer_wants_is_not_written(fleet: RolloutFleet) -> No
     client = fleet.servers[1]
     with pytest.raises(Enough):
         client.generate(MANY, DECODING, stop_ids=[], on_result=enough)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (busy := client.status())["running"] + busy["waiting"]:
         assert time.monotonic() < deadline, busy
         time.sleep(0.1)
@@ -191,7 +191,7 @@ def test_a_frozen_engine_behind_a_living_http_server_is_silent_too(fleet: Rollou
     engines = [process for process in served.family() if "EngineCore" in " ".join(process.cmdline())]
     assert engines
     client = served.client()
-    client.silence_s = 6.5  # more than one sign of life late
+    client.silence_s = 12.0  # more than one sign of life late
 
     def freeze(index: int, group: list) -> None:
         for process in engines:
@@ -285,10 +285,10 @@ def test_a_server_killed_while_it_writes_and_scores_and_its_serve_says_so(fleet:
 
     groups = fleet.generate(MANY, DECODING, stop_ids=[2], on_result=kill_once)
     assert told == Counter(range(400)) and [len(group) for group in groups] == [1] * 400
-    scoring.join(timeout=60)
+    scoring.join(timeout=300)
     assert len(fleet.servers) == 1 and len(scores) == 1000
     assert scores[-1] == pytest.approx(fleet.servers[0].score(sequences[-1:])[0], abs=1e-4)
-    assert served.process.wait(timeout=30) == 1
+    assert served.process.wait(timeout=180) == 1
     assert "the server ended by itself" in served.output.read_text()
     assert register.read(served.root / "servers") == ([], []), "its file is gone with it"
     with pytest.raises(ServerLost, match="is gone"):
@@ -299,14 +299,14 @@ def test_a_server_leaves_when_its_serve_was_killed_and_status_cleans_up(
     tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started = start_serve(tiny_model, tmp_path)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while not (running := register.read(tmp_path / "servers")[0]):
         assert time.monotonic() < deadline, started.output.read_text()
         time.sleep(0.05)
     family = started.family()
     started.process.kill()
     started.process.wait()
-    gone, alive = psutil.wait_procs(family, timeout=60)
+    gone, alive = psutil.wait_procs(family, timeout=180)
     assert not alive and gone
     assert main(["status", "--root", str(tmp_path)]) == 0
     assert f"process {running[0].pid}) is gone" in capsys.readouterr().out

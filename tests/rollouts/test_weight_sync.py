@@ -18,16 +18,17 @@ import torch
 from reasoning_pipeline.errors import ServerLost, StaleWeights
 from reasoning_pipeline.hardware.profile import load_profile
 from reasoning_pipeline.models.loading import load_model
-from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
+from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE, RolloutClient
 from reasoning_pipeline.rollouts.clients.fleet import RolloutFleet
 from reasoning_pipeline.rollouts.servers.process import RolloutServer
 from reasoning_pipeline.rollouts.weights import proof as proof_module
-from reasoning_pipeline.rollouts.weights.digests import Digest
+from reasoning_pipeline.rollouts.weights.digests import Digest, checksum
 from reasoning_pipeline.rollouts.weights.gathering import described, whole_tensors
 from reasoning_pipeline.rollouts.weights.probe import TOLERANCE, Probe, largest_difference, probe_sequences
 from reasoning_pipeline.rollouts.weights.proof import Proof, check, local_probe
 from reasoning_pipeline.rollouts.weights.push import WeightPush, load_folder
 from reasoning_pipeline.rollouts.weights.transport import call_workers
+from tests.rollouts.scripted_server import ScriptedServer
 
 FLOAT32 = "float32"
 Tensors = Iterator[tuple[str, torch.Tensor]]
@@ -319,6 +320,74 @@ def test_the_proof_allows_the_tolerance_and_no_more() -> None:
         check(proof(-2.0, -2.0, digests=same, held={"a": "1", "b": "3"}), what="x")
 
 
+def in_bfloat16(error: float, *, usual: float | None, held: dict[str, str] | None = None, tokens: int = 80) -> Proof:
+    """A proof whose probable tokens are off by `error` each, and one improbable token by 3 nats."""
+    ours, digests = [[-1.0] * tokens + [-12.0]], {"a": Digest("bfloat16", "1"), "b": Digest("bfloat16", "2")}
+    theirs = [[value + error for value in ours[0][:-1]] + [-15.0]]
+    shown = {name: Digest("bfloat16", value) for name, value in (held or {"a": "1", "b": "2"}).items()}
+    return Proof("bfloat16", ours, theirs, digests, {"a": None, "b": None} | shown, usual)
+
+
+def test_in_bfloat16_many_probable_tokens_are_judged_by_what_is_usual() -> None:
+    assert in_bfloat16(0.05, usual=None).difference == pytest.approx(0.05), "the improbable one does not count"
+    assert in_bfloat16(0.05, usual=None).holds and not in_bfloat16(0.3, usual=None).holds
+    assert in_bfloat16(0.14, usual=0.05).holds and not in_bfloat16(0.16, usual=0.05).holds, "three times the first"
+    assert in_bfloat16(0.019, usual=0.001).holds, "so little is rounding, however small the first was"
+    assert not in_bfloat16(0.26, usual=0.2).holds, "a bad first push allows no worse ones"
+    assert not in_bfloat16(float("nan"), usual=None).holds
+    assert in_bfloat16(0.05, usual=None, tokens=20).difference > 0.5, "too few are probable, so all count"
+
+
+def test_a_doubtful_number_warns_where_every_tensor_is_equal_and_ends_the_run_elsewhere(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    check(in_bfloat16(0.3, usual=0.05), what="x")
+    assert "warning: x: log-probabilities of the probe differ by 0.3 nats" in capsys.readouterr().err
+    for bad in (
+        in_bfloat16(0.6, usual=0.05),  # no rounding is so large: it computes with something else
+        in_bfloat16(0.3, usual=0.05, held={"a": "1", "b": "3"}),
+        in_bfloat16(0.01, usual=0.05, held={"a": "1", "b": "3"}),
+        in_bfloat16(0.3, usual=0.05, held={"a": "1"}),  # the other is divided between GPUs, and nobody compared it
+        in_bfloat16(float("nan"), usual=0.05),
+    ):
+        with pytest.raises(StaleWeights, match="does not hold these weights"):
+            check(bad, what="x")
+
+
+def test_the_probe_in_bfloat16_is_what_the_model_would_write(tiny_model: Path) -> None:
+    model = load_model(tiny_model)
+    sequences = proof_module.sequences_for(model, single_process(), "bfloat16")
+    assert sequences == proof_module.sequences_for(model, single_process(), "bfloat16")
+    written = [value for row in local_probe(model, single_process(), sequences).logprobs for value in row[1:]]
+    assert len(written) >= 64 and min(written) >= torch.tensor(1e-3).log() - 1e-4
+
+
+def test_a_push_in_bfloat16_that_is_doubtful_is_tried_in_full_then_goes_on_and_warns_once(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted, model = ScriptedServer(), load_model(tiny_model)
+    push = WeightPush(RolloutClient(scripted.url, key="k"), single_process(), tmp_path, "bfloat16")
+    sequences = proof_module.sequences_for(model, single_process(), "bfloat16")
+    ours = local_probe(model, single_process(), sequences).logprobs
+
+    def digests(method: str, asked: dict[str, Any]) -> list[dict[str, Any]]:
+        wire = {name: tensor.bfloat16() for name, tensor in whole_tensors(model)}
+        return [{name: ["bfloat16", checksum_of(wire[name], *where[1:])] for name, where in asked.items()}]
+
+    scripted.digests = digests
+    for number, (error, fulls) in enumerate([(0.02, 0), (0.05, 0), (0.2, 1), (0.21, 1)]):
+        scripted.scores = [[value + error for value in row] for row in ours]
+        push.push(model, f"a:{number}")
+        assert push.full_pushes == fulls and scripted.version == f"a:{number}"
+        assert push.difference == pytest.approx(error, rel=1e-3)
+    assert capsys.readouterr().err.count("warning: ") == 1
+    scripted.close()
+
+
+def checksum_of(tensor: torch.Tensor, start: int, stop: int) -> str:
+    return checksum(tensor.reshape(-1)[start:stop].contiguous().view(torch.int16).numpy())
+
+
 def test_the_probe_is_fixed_and_uses_the_whole_vocabulary() -> None:
     assert probe_sequences(112) == probe_sequences(112)
     tokens = {token for row in probe_sequences(112) for token in row}
@@ -340,4 +409,4 @@ def test_the_short_probe_of_a_large_model_still_depends_on_every_tensor(
         assert largest_difference(before.logprobs, local_probe(model, single_process()).logprobs) > 1e-4, name
         with torch.no_grad():
             parameter.copy_(kept)
-    assert proof_module.sequences_for(model) == before.sequences
+    assert proof_module.sequences_for(model, single_process(), FLOAT32) == before.sequences

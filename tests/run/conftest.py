@@ -86,7 +86,7 @@ def _no_run_outlives_its_test() -> Iterator[None]:
             run.process.communicate()
 
 
-def left_over(before: set[int], timeout_s: float = 30) -> list[str]:
+def left_over(before: set[int], timeout_s: float = 180) -> list[str]:
     """Command lines of processes that the tests started, that did not exist before, and that are still there after
     `timeout_s`. Told from other people's runs on the machine by a variable in their environment."""
     deadline = time.monotonic() + timeout_s

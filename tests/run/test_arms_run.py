@@ -40,7 +40,9 @@ def test_two_arms_under_two_seeds_run_each_step_once(tmp_path: Path) -> None:
     # polish and its evaluation. Alone, each arm under each seed would make and score its own: 2 x (3 + 2).
     planned = make_plan(load_recipe(path), root, (0, 1))
     assert (len(planned.steps), savings(planned)[0].alone) == (2 + 2 * 2, 10)
-    options = ("--hardware", "cpu_transformers", "--root", root, "--arms", "--seeds", "0,1")
+    hardware = tmp_path / "one_at_a_time.yaml"
+    hardware.write_text("engine: transformers\nwarm_start: true\n", encoding="utf-8")
+    options = ("--hardware", hardware, "--root", root, "--arms", "--seeds", "0,1")
     status, output = Run("run", path, *options).finish()
     assert status == 0, output
     assert len(re.findall(r" done in ", output)) == len(planned.steps), output

@@ -15,11 +15,13 @@ RUN = ("run", SMOKE / "sparse_grpo.yaml", "--hardware", "cpu_transformers", "--r
 
 
 @pytest.mark.slow
-def test_weights_do_not_depend_on_what_the_shell_says_of_ranks_and_precision(tmp_path: Path) -> None:
+def test_weights_do_not_depend_on_what_the_shell_says_of_ranks_and_precision(smoke_root: Path, tmp_path: Path) -> None:
     # alone, RANK=1 published nothing, all of RANK, WORLD_SIZE and MASTER_* waited for ever, bf16 gave other weights,
     # ACCELERATE_USE_DEEPSPEED and PMI_SIZE ended in tracebacks
-    assert Run(*RUN, tmp_path / "quiet", "--until", "teacher_base").finish()[0] == 0
-    shutil.copytree(tmp_path / "quiet", tmp_path / "loud")
+    assert Run(*RUN, smoke_root, "--until", "teacher_base").finish()[0] == 0
+    (base,) = [one for one in Registry(smoke_root).artifacts() if one.record.step == "teacher_base"]
+    for name in ("quiet", "loud"):
+        shutil.copytree(base.folder, tmp_path / name / "registry" / base.name)
     runs = {
         "quiet": Run(*RUN, tmp_path / "quiet", "--until", "teacher_rl"),
         "loud": Run(*RUN, tmp_path / "loud", "--until", "teacher_rl", environment=OF_OTHERS),

@@ -13,7 +13,7 @@ import pytest
 from reasoning_pipeline.plan.graph import Plan
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
-from tests.run.conftest import SMOKE, Run, left_over
+from tests.run.conftest import PATIENCE_S, SMOKE, Run, left_over
 
 PROFILE = "cpu_side_by_side"
 
@@ -71,14 +71,13 @@ def test_two_at_a_time_give_what_one_after_the_other_gives(recipe: Path, tmp_pat
     before = set(psutil.pids())
     status, output = Run("run", recipe, "--arms", "--hardware", PROFILE, "--root", tmp_path / "two").finish()
     assert status == 0, output
-    status, output_one = Run(
-        *("run", recipe, "--arms", "--hardware", "cpu_transformers", "--root", tmp_path / "one")
-    ).finish()
+    # the main arm, each step a process of its own
+    status, output_one = Run("run", recipe, "--hardware", "cpu_transformers", "--root", tmp_path / "one").finish()
     assert status == 0, output_one
     two, one = planned(recipe, tmp_path / "two"), planned(recipe, tmp_path / "one")
-    assert len(digests(one)) == 4 and digests(two) == digests(one)
+    assert (len(digests(two)), len(digests(one))) == (4, 3) and digests(one).items() <= digests(two).items()
     scores = [accuracies(plan) for plan in (one, two)]
-    assert len(scores[0]) == 2 and scores[0] == scores[1]
+    assert (len(scores[1]), len(scores[0])) == (2, 1) and scores[0][0] in scores[1]
     log = (tmp_path / "two" / "beside" / "logs" / "polish.log").read_text(encoding="utf-8")
     assert "published extra_rl-" in log
     assert re.search(r"; \d:\d\d left", output), output
@@ -112,7 +111,7 @@ def test_ctrl_c_stops_both_and_the_next_run_goes_on(recipe: Path, tmp_path: Path
     slow = ["--set", "steps.teacher_base.clean_steps=100000", "--set", "steps.student_base.clean_steps=100000"]
     running = Run("run", recipe, *slow, "--hardware", PROFILE, "--root", root)
     running.wait_for_step(root, "pretrain", 10)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while len(list((root / "work").glob("pretrain-*/progress.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     running.process.send_signal(signal.SIGINT)

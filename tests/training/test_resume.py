@@ -79,9 +79,8 @@ def run_stage(kind: str, work: Path, inputs: dict[str, Path], *, die_after: int 
 def test_a_killed_stage_ends_with_the_weights_of_an_uninterrupted_one(
     kind: str, tmp_path: Path, tiny_model: Path, other_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "reasoning_pipeline.workflows.reasoning.reward.shared_verifier", lambda profile: DigitVerifier()
-    )
+    for judge in ("rewards.judge", "workflows.reasoning.reward"):
+        monkeypatch.setattr(f"reasoning_pipeline.{judge}.shared_verifier", lambda profile: DigitVerifier())
     rollouts = write_rollouts(tmp_path / "rollouts", PromptRenderer.from_folder(tiny_model), 8)
     inputs = {"policy": tiny_model, "teacher": other_model, "rollouts": rollouts}
     whole = run_stage(kind, tmp_path / "whole", inputs)

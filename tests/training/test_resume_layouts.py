@@ -56,28 +56,33 @@ class Trainings:
         )
 
     def whole(self, layout: str, *, lora: bool = False) -> Job:
-        """Uninterrupted; its `killed` is the copy."""
+        """Uninterrupted; its `killed` is the copy. The same processes then train what goes on from there, and from
+        what one process left."""
         if (layout, lora) not in self._whole:
             job = self.job(layout, f"{layout}{'-lora' if lora else ''}", lora=lora, copy_at=KILLED_AT)
-            train(job)
+            befores = [job, *([self.whole("one")] if layout in ("ddp", "fsdp2") and not lora else [])]
+            train(job, *(self._going_on(before.killed, layout, lora=lora) for before in befores))
             self._whole[layout, lora] = job
         return self._whole[layout, lora]
 
     def continued(self, killed: Path, layout: str, *, lora: bool = False) -> Job:
         """In a copy, under this layout."""
-        work = self.folder / f"{killed.name}-to-{layout}"
-        shutil.copytree(killed, work)
-        job = self.job(layout, work.name, lora=lora)
-        train(job)
+        job = self._going_on(killed, layout, lora=lora)
+        if not (Path(job.work) / "output").exists():
+            train(job)
         return job
 
+    def _going_on(self, killed: Path, layout: str, *, lora: bool) -> Job:
+        return self.job(layout, f"{killed.name}-to-{layout}", lora=lora, copy_of=str(killed))
 
-def train(job: Job) -> None:
+
+def train(*jobs: Job) -> None:
     """One process here, several behind their launcher. Raises PipelineError with what a refused trainer says."""
-    if job.profile["processes"] == 1:
-        run(job)
+    if jobs[0].profile["processes"] == 1:
+        for job in jobs:
+            run(job)
         return
-    done = launch(job)
+    done = launch(*jobs)
     if done.returncode:
         raise PipelineError(done.stdout + done.stderr)
 

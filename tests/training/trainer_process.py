@@ -1,7 +1,8 @@
 """One trainer process of a step without runner and registry, alone or behind a profile's own launcher.
 
-Started as `python -m tests.training.trainer_process JOB.json` by tests that kill and resume under several launchers;
+Started as `python -m tests.training.trainer_process JOB.json …` by tests that kill and resume under several launchers;
 `run(job)` does the same within the test's own process, for a layout of one. What it trains lands in `WORK/output`.
+Several jobs are done one after the other: most of what such a process takes is importing.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Job:
     that dies then would leave."""
     die_at: int | None = None
     """Every process of the step ends by SIGKILL when that resume point is whole."""
+    copy_of: str | None = None
+    """The work folder that this one begins as a copy of."""
 
     @property
     def killed(self) -> Path:
@@ -52,9 +55,16 @@ class Job:
 
 def run(job: Job) -> Path:
     """Train in this process; the folder that would be published."""
+    import torch
+
     from reasoning_pipeline.training import loop
 
     module, work = stage_module(job.stage), Path(job.work)
+    if job.copy_of is not None:
+        if os.environ.get("RANK", "0") == "0":
+            shutil.copytree(job.copy_of, work)
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
     config = module.Config.model_validate(job.config)
     context = StageContext(
         config=config,
@@ -83,13 +93,14 @@ def run(job: Job) -> Path:
     return folder
 
 
-def launch(job: Job, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
-    """Train behind the launcher of the job's profile."""
-    work, profile = Path(job.work), HardwareProfile.model_validate(job.profile)
-    work.mkdir(parents=True, exist_ok=True)
-    path = work.parent / f"{work.name}.job.json"
-    path.write_text(json.dumps(asdict(job)))
-    program = ["-m", "tests.training.trainer_process", str(path)]
+def launch(*jobs: Job, timeout_s: float = 1200) -> subprocess.CompletedProcess[str]:
+    """Train them behind the launcher of the first one's profile, which is that of all; each may begin as a copy of an
+    earlier one's folder."""
+    profile = HardwareProfile.model_validate(jobs[0].profile)
+    paths = [Path(f"{job.work}.job.json") for job in jobs]
+    for job, path in zip(jobs, paths, strict=True):
+        path.write_text(json.dumps(asdict(job)))
+    program = ["-m", "tests.training.trainer_process", *map(str, paths)]
     command = launch_command(profile, program) if has_launcher(profile) else [sys.executable, *program]
     environment = own_environment(os.environ) | {"OMP_NUM_THREADS": "1"} | profile.environment
     return subprocess.run(
@@ -99,7 +110,8 @@ def launch(job: Job, timeout_s: float = 600) -> subprocess.CompletedProcess[str]
 
 if __name__ == "__main__":
     try:
-        run(Job(**json.loads(Path(sys.argv[1]).read_text())))
+        for path in sys.argv[1:]:
+            run(Job(**json.loads(Path(path).read_text())))
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         leave(error.exit_status)

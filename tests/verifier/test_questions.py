@@ -35,6 +35,7 @@ def strict(verifiers):
         (SIMPLIFY, r"5\sqrt{3}", r"\sqrt{75.0}"),
         (SIMPLIFY, r"5\sqrt{3}", r"\sqrt{75}\cdot y^0"),
         (SIMPLIFY, r"5\sqrt{3}", r"\max(0,\sqrt{75})"),
+        (r"Rationalise $\frac{6}{\sqrt{3}}$.", r"2\sqrt{3}", r"\frac{6}{\sqrt{3}}\cdot\cos 0"),
         (r"Solve $\frac1x + \frac1y = 1$ for $y$.", r"y=\frac{x}{x-1}", "x + y = xy"),
         (r"The figure has $x = 3$. What is the number of its sides?", "3", "x = 3"),
         (r"Expand $(x+3)(x-1)$.", "x^2+2x-3", "(x-1)(x+3)"),

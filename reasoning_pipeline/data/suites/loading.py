@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.data import arithmetic
-from reasoning_pipeline.data.rows import Row, hub_rows, jsonl_rows, read_problem
-from reasoning_pipeline.data.suites.spec import SuiteSpec, is_own_file, own_name, spec_or_own, suite_names, suite_spec
+from reasoning_pipeline.data.row_files import file_rows
+from reasoning_pipeline.data.rows import Row, hub_rows, read_problem
+from reasoning_pipeline.data.suites.spec import SuiteSpec, is_own_file, located, own_name, suite_names, suite_spec
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
+from reasoning_pipeline.rewards import MATH, RewardJudge, RewardPart
+from reasoning_pipeline.rewards.config import FormatReward, FunctionReward, is_math
 
 ID_DIGITS = 12
 """Of ids that are made from a question; the pinned digests hold such ids."""
@@ -48,6 +51,12 @@ class Suite:
     notes: tuple[str, ...] = ()
     known_issues: Mapping[str, str] = field(default_factory=dict)
     """By problem id: what is wrong with the published answer."""
+    reward: tuple[RewardPart, ...] = MATH
+    reward_files: dict[str, str] = field(default_factory=dict)
+
+    def judge(self) -> RewardJudge | None:
+        """What judges it; None for the verifier's two profiles, which judge where nothing else is said."""
+        return None if is_math(self.reward) else RewardJudge(self.reward, self.reward_files)
 
     def limited(self, count: int | None) -> Suite:
         """The first `count` problems; the digest stays that of the whole benchmark."""
@@ -65,7 +74,7 @@ def load_suite(name: str, *, data: Path | None = None, allow_changed: bool = Fal
     """
     if is_own_file(name):
         name, data = own_name(name), Path(name)
-    spec = suite_spec(name) if data is None else spec_or_own(name)
+    spec, data = located(name, data)
     rows, source = suite_problems(name, spec, data), _source(name, spec, data)
     if not rows:
         raise DataError(f"{source}: no problems", remedy="give a file with at least one row")
@@ -88,12 +97,12 @@ def load_suite(name: str, *, data: Path | None = None, allow_changed: bool = Fal
     known_issues = {issue: what for issue, what in spec.known_issues.items() if issue in ids}
     notes += [f"known issue: {issue}: {what}" for issue, what in known_issues.items()]
     found = _without_duplicates(rows, objection, refuse=spec.hub is None or data is not None)
-    set_aside = [(problem.id, "empty answer") for problem in found if not problem.answer]
-    problems = [problem for problem in found if problem.answer]
-    if audit:
-        from reasoning_pipeline.verifier import audit_references  # a plan reads suites and judges nothing
-
-        audited = audit_references(problems)
+    # A function of one's own may judge without a reference; the other kinds set such a row aside themselves.
+    needed = not isinstance(spec.reward[0], FunctionReward | FormatReward)
+    set_aside = [(problem.id, "empty answer") for problem in found if needed and not problem.answer]
+    problems = [problem for problem in found if problem.answer or not needed]
+    if audit:  # a plan reads suites and judges nothing
+        audited = RewardJudge(spec.reward, spec.reward_files).usable(problems)
         problems, set_aside = list(audited.usable), set_aside + list(audited.set_aside)
     if not problems:
         example = ": ".join(set_aside[0])
@@ -112,6 +121,8 @@ def load_suite(name: str, *, data: Path | None = None, allow_changed: bool = Fal
         preset=spec.preset,
         max_tokens=spec.max_tokens,
         notes=tuple(notes),
+        reward=spec.reward,
+        reward_files=spec.reward_files,
         known_issues=known_issues,
     )
 
@@ -130,7 +141,7 @@ def suite_problems(
     """(place, problem) of every row, answers possibly empty. Raises DataError where the source cannot be read."""
     rows: Iterable[Row]
     if data is not None:
-        rows = jsonl_rows(data)
+        rows = file_rows(data)
     elif spec.hub is not None:
         hub = spec.hub
         remedy = f"get the file elsewhere and pass --data {name}=FILE.jsonl (columns unique_id, problem, answer)"

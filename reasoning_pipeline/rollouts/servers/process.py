@@ -31,7 +31,13 @@ from reasoning_pipeline.hardware.environment import devices_of_ours, own_environ
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.clients.client import POLICY_NAME, RolloutClient
 from reasoning_pipeline.rollouts.servers import register
-from reasoning_pipeline.rollouts.vllm.plugin import BACKENDS, FOLDERS_VARIABLE, TRANSFER_PREFIX, WORKER_EXTENSION
+from reasoning_pipeline.rollouts.vllm.plugin import (
+    BACKENDS,
+    FOLDERS_VARIABLE,
+    SILENCE_VARIABLE,
+    TRANSFER_PREFIX,
+    WORKER_EXTENSION,
+)
 
 LOG_LINES_SHOWN = 15
 SHARED_MEMORY = Path("/dev/shm")
@@ -47,6 +53,8 @@ class Service:
     key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     name: str | None = None
     """Model name it answers to besides POLICY_NAME; the folder's where it is not given."""
+    also: tuple[str, ...] = ()
+    """Further names."""
     development: bool = True
     """Whether weights may be pushed. Off, it is a plain OpenAI-compatible server with our two routes."""
 
@@ -202,7 +210,7 @@ class RolloutServer:
         profile, server = self.profile, self.profile.server
         command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(self.folder)]
         command += ["--disable-uvicorn-access-log"]
-        command += ["--served-model-name", self.name, POLICY_NAME]
+        command += ["--served-model-name", self.name, *self.service.also, POLICY_NAME]
         options: dict[str, str | int | float] = {
             "host": self.service.host,
             "port": port,
@@ -244,6 +252,7 @@ class RolloutServer:
             "VLLM_NO_USAGE_STATS": "1",
             "VLLM_LOGGING_LEVEL": "INFO",
             FOLDERS_VARIABLE: json.dumps([str(folder.resolve()) for folder in self._readable]),
+            SILENCE_VARIABLE: str(server.silence_timeout_s),
             **owner_environment(),
         }
         if self.profile.device == "cpu":

@@ -3,7 +3,7 @@
 vLLM finds `register` through the entry-point group `vllm.general_plugins` (see pyproject.toml). With `safetensors` the
 trainer writes files into a folder both sides see (shared memory on one machine), names them in `/update_weights`, and
 the engine loads them with the model's own checkpoint loader, so fused and tied parameters need no special case. `nccl`
-is vLLM's own; `ipc` is vLLM's own but for the form in which the handles travel.
+is vLLM's own with a deadline; `ipc` is vLLM's own but for the form in which the handles travel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from reasoning_pipeline.base.ownership import leave_with_owner
 
-BACKENDS = {"safetensors": "safetensors", "nccl": "nccl", "ipc": "plain_ipc"}
+BACKENDS = {"safetensors": "safetensors", "nccl": "nccl_with_deadline", "ipc": "plain_ipc"}
 """`server.transport` of a hardware profile -> the name of vLLM's weight-transfer backend."""
 WORKER_EXTENSION = "reasoning_pipeline.rollouts.vllm.worker.WorkerExtension"
 TRANSFER_PREFIX = "reasoning-pipeline-"
@@ -24,13 +24,20 @@ FOLDERS_VARIABLE = "REASONING_PIPELINE_WEIGHT_FOLDERS"
 """Folders the server may read weights from, a JSON list; anything else is refused. No separator could be told from a
 part of a path: folders may have a colon in their names."""
 
+SILENCE_VARIABLE = "REASONING_PIPELINE_SILENCE_S"
+"""Seconds without anything of a transfer arriving, after which a worker aborts it."""
+
 
 def register() -> None:
     """Called by vLLM in every process it starts."""
     from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
     module = "reasoning_pipeline.rollouts.vllm.weight_engine"
-    ours = {"safetensors": "SafetensorsWeightTransferEngine", "ipc": "PlainIPCWeightTransferEngine"}
+    ours = {
+        "safetensors": "SafetensorsWeightTransferEngine",
+        "nccl": "NCCLWithDeadline",
+        "ipc": "PlainIPCWeightTransferEngine",
+    }
     for transport, engine in ours.items():
         if BACKENDS[transport] not in WeightTransferEngineFactory._registry:
             WeightTransferEngineFactory.register_engine(BACKENDS[transport], module, engine)

@@ -1,14 +1,17 @@
 """The worker side of weight updates. Runs inside vLLM's worker process.
 
 `ModelLoading` puts checkpoint tensors into a live model; the `safetensors` transfer engine and the worker extension
-(worker.py) both use it. `PlainIPCWeightTransferEngine` is vLLM's CUDA IPC engine with handles that travel as JSON.
+(worker.py) both use it. `NCCLWithDeadline` is vLLM's NCCL engine, which waits for a dead trainer for ever, with one;
+`PlainIPCWeightTransferEngine` is vLLM's CUDA IPC engine with handles that travel as JSON.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from safetensors import safe_open
@@ -18,10 +21,16 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferUpdateInfo,
 )
 from vllm.distributed.weight_transfer.ipc_engine import IPCWeightTransferEngine, IPCWeightTransferUpdateInfo
+from vllm.distributed.weight_transfer.nccl_engine import (
+    NCCLWeightTransferEngine,
+    NCCLWeightTransferInitInfo,
+    NCCLWeightTransferUpdateInfo,
+)
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 from vllm.model_executor.model_loader.reload.layerwise import get_layerwise_info
 
-from reasoning_pipeline.rollouts.vllm.plugin import allowed_path
+from reasoning_pipeline.rollouts.vllm.plugin import SILENCE_VARIABLE, allowed_path
+from reasoning_pipeline.rollouts.weights.deadline import Watch
 from reasoning_pipeline.rollouts.weights.ipc_handles import handle_from_json
 from reasoning_pipeline.rollouts.weights.slots import PADDING
 
@@ -129,6 +138,43 @@ class SafetensorsWeightTransferEngine(WeightTransferEngine[SafetensorsInitInfo, 
 
     def shutdown(self) -> None:
         pass
+
+
+class NCCLWithDeadline(NCCLWeightTransferEngine):
+    """vLLM's NCCL engine; where the trainer is gone, its calls end. The worker then serves on with a mixture of weights
+    that no version names, or, where NCCL's abort hangs too, ends, and the server with it."""
+
+    def init_transfer_engine(self, init_info: NCCLWeightTransferInitInfo) -> None:
+        with self._watched():
+            super().init_transfer_engine(init_info)
+
+    def receive_weights(self, update_info: NCCLWeightTransferUpdateInfo) -> None:
+        model: Any = self.model
+        load = model.load_weights
+        with self._watched() as watch:
+
+            def load_and_tell(*given: Any, **named: Any) -> Any:
+                watch.moved()
+                return load(*given, **named)
+
+            model.load_weights = load_and_tell  # vLLM's receiver asks for it by this name
+            try:
+                super().receive_weights(update_info)
+            finally:
+                del model.load_weights
+
+    def _watched(self) -> Watch:
+        return Watch(float(os.environ.get(SILENCE_VARIABLE, "120")), abort=self._abort, leave=_leave)
+
+    def _abort(self) -> None:
+        group, self.model_update_group = self.model_update_group, None
+        if group is not None:
+            group.destroy()
+
+
+def _leave(why: str) -> NoReturn:
+    print(f"error: weights from a trainer do not arrive: {why}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 class PlainIPCWeightTransferEngine(IPCWeightTransferEngine):

@@ -7,6 +7,7 @@ checksums of a block of every tensor. `load_folder` does the same for a publishe
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoning_pipeline.errors import ServerError, ServerLost, StaleWeights
+from reasoning_pipeline.errors import ServerError, ServerLost, StaleWeights, TransferCutOff
 from reasoning_pipeline.models.weights import weight_files
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.weights.digests import CheckpointFiles, chosen_blocks, whole_blocks
@@ -74,7 +75,8 @@ def load_folder(client: Any, folder: Path, version: str, precision: str) -> floa
             ours = {name: tensors.digest(name, blocks[name], held.dtype) for name, held in found.items() if held}
             expected, scores = (probe.logprobs, server.score(probe.sequences)) if probe is not None else (None, None)
             proof = Proof(precision, expected, scores, ours, found)
-            if proof.holds:
+            if proof.holds or (full and proof.doubtful):
+                check(proof, what=f"{folder.name} on {server.url}")
                 server.post("/update_weight_version", {"new_version": version})
                 return proof.difference
         server.post("/update_weight_version", {"new_version": UNPROVED.format(version=version)})
@@ -123,7 +125,10 @@ class WeightPush:
         """Duration of the last push, proof included."""
         self.parts = Parts()
         self.difference = 0.0
-        """Largest difference of the last proof, in nats."""
+        """Of the last proof, in nats; see Proof.difference."""
+        self._sequences: list[list[int]] | None = None
+        self._usual: float | None = None
+        """The difference that the first push showed."""
         self._turn = random.randrange(2**20)  # a step of few pushes begins anywhere, so that steps do not look alike
         self.full_pushes = 0
         """How many times a proof failed at first and a full push had to mend it."""
@@ -145,11 +150,13 @@ class WeightPush:
             self.full_pushes += 1
             proofs = self._attempt(model, version, full=True)
             for server, proof in proofs.items():
-                if not proof.holds:
+                if not (proof.holds or proof.doubtful):
                     server.post("/update_weight_version", {"new_version": UNPROVED.format(version=version)})
             self._together(lambda: _check_all(proofs, version))
         self.naps.awake()
         self.difference = max((proof.difference for proof in proofs.values()), default=0.0)
+        if self._usual is None or any(proof.doubtful for proof in proofs.values()):
+            self._usual = self.difference  # what was doubtful once is not told of again at the same height
         self._turn += 1
         self.accelerator.wait_for_everyone()
         self.seconds = time.monotonic() - started
@@ -187,24 +194,29 @@ class WeightPush:
         def send() -> dict[RolloutClient, Future[None]]:
             try:
                 return self.transport.send(servers, infos, one_pass, version, full=full)
-            except Exception:
-                for _ in passes[-1] if passes else tensors():  # the other ranks are gathering, and wait for this one
+            finally:  # where it ended early the other ranks are still gathering, and wait for this one
+                for _ in passes[-1] if passes else tensors():
                     pass
-                raise
 
         sent = self._together(send)
         written = time.monotonic()
-        sequences = sequences_for(unwrapped)
+        if self._sequences is None:
+            self._sequences = sequences_for(model, self.accelerator, self.precision)
+        sequences = self._sequences
         with ThreadPoolExecutor(max(1, len(servers))) as threads:
             asked = {
                 server: threads.submit(ask, server, done, sample, sequences, self.naps) for server, done in sent.items()
             }
             # While the servers load and score: the same probe with the trainer's own weights.
-            probe = local_probe(model, self.accelerator)
-            answers: dict[RolloutClient, Answer] = self._together(lambda: _kept(self.client, asked))
-        loaded = max((answer.loaded for answer in answers.values()), default=written)
+            probe = local_probe(model, self.accelerator, sequences)
+            answers: dict[RolloutClient, Answer | None] = self._together(lambda: _kept(self.client, asked))
+        loaded = max((answer.loaded for answer in answers.values() if answer is not None), default=written)
         proofs = {
-            server: Proof(self.precision, probe.logprobs, answer.scores, sample.digests(answer.held), answer.held)
+            server: Proof(
+                self.precision, probe.logprobs, answer.scores, sample.digests(answer.held), answer.held, self._usual
+            )
+            if answer is not None
+            else Proof(self.precision, [[0.0]], [[math.inf]], {}, {})  # cut off: the full push begins anew
             for server, answer in answers.items()
         }
         self.parts = Parts(written - started, loaded - written, time.monotonic() - loaded)
@@ -251,12 +263,15 @@ def _check_all(proofs: dict[RolloutClient, Proof], version: str) -> None:
         check(proof, what=f"{version} on {server.url}")
 
 
-def _kept(client: Any, asked: dict[RolloutClient, Future[Answer]]) -> dict[RolloutClient, Answer]:
-    """The answers of those that gave one. Raises ServerLost where no server is left, and any other error."""
-    answers = {}
+def _kept(client: Any, asked: dict[RolloutClient, Future[Answer]]) -> dict[RolloutClient, Answer | None]:
+    """The answers of those that are left, None of one that was cut off. Raises ServerLost where no server is left, and
+    any other error."""
+    answers: dict[RolloutClient, Answer | None] = {}
     for server, future in asked.items():
         try:
             answers[server] = future.result()
+        except TransferCutOff:
+            answers[server] = None
         except ServerLost as error:
             client.drop(server, error)
     return answers

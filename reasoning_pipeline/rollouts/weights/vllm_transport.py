@@ -4,20 +4,26 @@ vLLM's trainer side does the work; what is ours is a client that speaks to sever
 of tensors that is gathered from any trainer. Importing vLLM costs a trainer some seconds, once; the safetensors
 transport does without. Not run where there is no GPU: the messages are checked against vLLM's own classes by the
 tests, the transfer itself by `python -m benchmarks.push --transport nccl`.
+
+NCCL waits for a peer that is gone for ever. A server that dies in a transfer closes its connection, and the transfer is
+aborted at once; one that stands still lets nothing move, and it is aborted when a deadline has passed (deadline.py).
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from reasoning_pipeline.errors import ServerLost
+from reasoning_pipeline.errors import ServerLost, TransferCutOff
 from reasoning_pipeline.hardware.addresses import is_loopback, own_address
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
+from reasoning_pipeline.rollouts.weights.deadline import Watch
 from reasoning_pipeline.rollouts.weights.ipc_handles import handle_to_json
 from reasoning_pipeline.rollouts.weights.transport import begin_update, finish_update
 
@@ -52,25 +58,41 @@ class VLLMTransport:
         full: bool,
     ) -> dict[RolloutClient, Future[None]]:
         """See transport.Transport. A server lost in between ends the transfer to all: NCCL has no other way."""
-        if self._engine is None or full or self._client is None or self._client.servers != list(servers):
-            self._open(servers, infos)
-        assert self._client is not None
-        self._client.version = version
-        self._source.begin(infos, tensors)
         done: dict[RolloutClient, Future[None]] = {server: Future() for server in servers if self.rank == 0}
         try:
-            self._engine.send_weights()
+            if self._engine is None or full or self._client is None or self._client.servers != list(servers):
+                self._open(servers, infos)
+            assert self._client is not None
+            self._client.version = version
+            with self._watched(servers) as watch:
+                self._source.begin(infos, tensors, watch.moved)
+                self._client.when_lost = watch.cancel
+                self._engine.send_weights()
         except Exception as error:
+            lost = self._client.lost if self._client is not None else {}
             self.close()
-            lost = self._client.lost
             if not lost:
                 raise
             for server, future in done.items():
-                future.set_exception(lost.get(server) or ServerLost(f"the push to {server.url} was cut off: {error}"))
+                cut = TransferCutOff(f"the push to {server.url} was cut off: {error}")
+                future.set_exception(lost.get(server) or cut)
         else:
             for future in done.values():
                 future.set_result(None)
         return done
+
+    def _watched(self, servers: Sequence[RolloutClient]) -> Watch:
+        """Nothing may stand still for longer than a server may be silent; other ranks wait for the first one."""
+        limit = max((server.silence_s for server in servers), default=0.0) if self.rank == 0 else threading.TIMEOUT_MAX
+        return Watch(limit, abort=self._abort, leave=_leave)
+
+    def _abort(self) -> None:
+        """Make the call return that waits for the servers; what has not answered by now is lost."""
+        if self._client is not None:
+            self._client.give_up()
+        group = getattr(self._engine, "model_update_group", None)
+        if group is not None:
+            group.destroy()  # ncclCommAbort, and afterwards its broadcasts do nothing
 
     def close(self) -> None:
         if self._engine is not None:
@@ -85,9 +107,17 @@ class VLLMTransport:
         self._source = _source_class()()
         self._source.begin(infos, None)
         world = 1 + sum(self._client.worker_counts()) if self.rank == 0 else 1
-        self._engine = WeightTransferTrainerFactory.trainer_init(
-            init_info(self.kind, self.rank, world, infos, servers), client=self._client, source=self._source
-        )
+        with self._watched(servers) as watch:  # there is no communicator to abort yet
+            self._client.when_lost = watch.cancel
+            self._engine = WeightTransferTrainerFactory.trainer_init(
+                init_info(self.kind, self.rank, world, infos, servers), client=self._client, source=self._source
+            )
+
+
+def _leave(why: str) -> NoReturn:
+    """The last resort: this process holds a call that never returns. The runner starts servers and resumes the step."""
+    print(f"error: a push of weights hangs: {why}", file=sys.stderr, flush=True)
+    os._exit(ServerLost.exit_status)
 
 
 def init_info(
@@ -113,6 +143,9 @@ class ServersAsOne:
         self.servers = list(servers)
         self.version = ""
         self.lost: dict[RolloutClient, ServerLost] = {}
+        self.when_lost: Callable[[str], None] = lambda why: None
+        """Told as soon as one is gone, while others still wait for it."""
+        self._given_up: Future[None] = Future()
 
     def worker_counts(self) -> list[int]:
         """GPUs of each server; each is a member of the NCCL group."""
@@ -145,14 +178,45 @@ class ServersAsOne:
     def finish_weight_update(self, weight_version: str | None = None) -> None:
         self._each(lambda server: finish_update(server, weight_version or self.version))
 
-    def _each(self, call: Any) -> None:
-        """In threads: with NCCL each server blocks until all have joined."""
-        with ThreadPoolExecutor(len(self.servers)) as threads:
-            futures = {server: threads.submit(call, server) for server in self.servers}
-        errors = {server: error for server, future in futures.items() if (error := future.exception()) is not None}
-        self.lost |= {server: error for server, error in errors.items() if isinstance(error, ServerLost)}
-        for error in errors.values():
-            raise error
+    def give_up(self) -> None:
+        """Wait for no answer any longer."""
+        if not self._given_up.done():
+            self._given_up.set_result(None)
+
+    def _each(self, call: Callable[[RolloutClient], None]) -> None:
+        """In threads: with NCCL each server blocks until all have joined. Raises what the first server to fail did."""
+        futures = {_in_background(call, server): server for server in self.servers}
+        waiting: set[Future[None]] = {*futures}
+        while waiting and not self._given_up.done():
+            ended, waiting = wait({*waiting, self._given_up}, return_when=FIRST_COMPLETED)
+            waiting.discard(self._given_up)
+            for future in ended & futures.keys():
+                error = future.exception()
+                if isinstance(error, ServerLost):
+                    self.lost[futures[future]] = error
+                    self.when_lost(error.message)
+                if error is not None:
+                    raise error
+        if waiting:
+            for future in waiting:
+                url = futures[future].url
+                self.lost.setdefault(futures[future], ServerLost(f"the rollout server at {url} stood still in a push"))
+            raise next(iter(self.lost.values()))
+
+
+def _in_background(call: Callable[[RolloutClient], None], server: RolloutClient) -> Future[None]:
+    """In a thread that nobody waits for at the end: one that asks a frozen server returns after its own deadline."""
+    future: Future[None] = Future()
+
+    def ask() -> None:
+        try:
+            call(server)
+            future.set_result(None)
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=ask, name=f"push to {server.url}", daemon=True).start()
+    return future
 
 
 def plain_update(update_info: dict[str, Any]) -> dict[str, Any]:
@@ -173,8 +237,10 @@ def _source_class() -> type:
     from vllm.distributed.weight_transfer.base import ParamMeta, WeightSource
 
     class GatheredSource(WeightSource):
-        def begin(self, infos: Sequence[TensorInfo], tensors: Tensors | None) -> None:
-            self._infos, self._tensors = list(infos), tensors
+        def begin(
+            self, infos: Sequence[TensorInfo], tensors: Tensors | None, moved: Callable[[], None] = lambda: None
+        ) -> None:
+            self._infos, self._tensors, self._moved = list(infos), tensors, moved
 
         def metadata(self) -> list[ParamMeta]:
             return [ParamMeta(info.name, info.dtype, info.shape) for info in self._infos]
@@ -185,7 +251,9 @@ def _source_class() -> type:
             assert self._tensors is not None
             device = torch.device("cuda", torch.cuda.current_device())
             for info, (name, tensor) in zip(self._infos, self._tensors(), strict=True):
+                self._moved()
                 yield name, tensor.to(device=device, dtype=info.dtype).contiguous()
+            self._moved()
 
     return GatheredSource
 

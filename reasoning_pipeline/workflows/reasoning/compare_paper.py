@@ -6,13 +6,12 @@ does not differ from 0 after Holm's correction. Noise there: published.py says w
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reasoning_pipeline.base.files import table
 from reasoning_pipeline.report.arms.earned import SIGNIFICANT
 from reasoning_pipeline.report.arms.outcomes import ArmResult, arm_results, shorter_on_a_curve
 from reasoning_pipeline.report.arms.text import interval, p_value, points
@@ -158,9 +157,7 @@ def _cells(line: PaperLine) -> Iterator[str]:
 
 def write_paper_csv(lines: Sequence[PaperLine], path: Path) -> Path:
     """One row per arm and suite. Ours in shares of 1, theirs in points as printed."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for line in lines:
         found, difference = line.ours.accuracy.get(line.suite), line.ours.difference.get(line.suite)
         row: dict[str, object] = {"arm": line.arm, "suite": line.suite, "published": line.row, "verdict": line.verdict}
@@ -177,5 +174,5 @@ def write_paper_csv(lines: Sequence[PaperLine], path: Path) -> Path:
             row["paper_difference_aime24"] = line.theirs.aime24
             row["paper_noise_math500"] = round(NOISE["MATH-500"], 2)
             row["same_protocol"] = line.theirs.same_protocol
-        writer.writerow(row)
-    return write_text(path, text.getvalue())
+        rows.append(row)
+    return write_text(path, table(COLUMNS, rows))

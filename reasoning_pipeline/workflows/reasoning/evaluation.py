@@ -13,13 +13,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reasoning_pipeline.base.validation import suggestion, texts
-from reasoning_pipeline.data.suites.spec import is_own_file, own_name, suite_names
+from reasoning_pipeline.data.suites.spec import files_of, is_own_file, is_yaml, located, own_name, suite_names
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.recipe.checks import checkpoint_problems
 from reasoning_pipeline.recipe.model import MAIN, STEP, Recipe, World
 from reasoning_pipeline.recipe.sections import Section
 from reasoning_pipeline.recipe.stage import Evaluation, File, StageConfig
 from reasoning_pipeline.recipe.work import Known, Work
+from reasoning_pipeline.rewards.config import reward_problems
 
 PROMPT_LIMIT = 2048
 """Tokens of a benchmark's prompt that a server is prepared for."""
@@ -67,7 +68,7 @@ class EvaluationConfig(BaseModel):
             files = {own_name(suite): suite for suite in texts(list(suites)) if is_own_file(suite)}
         except DataError as error:
             raise ValueError(str(error)) from None
-        called = [Path(suite).stem if isinstance(suite, str) and is_own_file(suite) else suite for suite in suites]
+        called = [own_name(suite) if isinstance(suite, str) and is_own_file(suite) else suite for suite in suites]
         return {**values, "suites": called, **({"data": {**(data or {}), **files}} if files or data else {})}
 
 
@@ -78,6 +79,8 @@ class EvaluateStep(Evaluation):
 
     stage: Literal["evaluate"] = "evaluate"
     data: Annotated[dict[str, str], File("suite_files")]
+    needs: Annotated[dict[str, str], File()] = Field({}, exclude_if=lambda files: not files)
+    """What the YAML files of own suites name: `SUITE.WHAT` -> file."""
     temperature: float
     top_p: float
     top_k: int
@@ -131,8 +134,10 @@ class Evaluate(Section):
         for suite in config.suites:
             if suite not in known and suite not in config.data:
                 hint = suggestion(suite, known)
-                said = f"(suites: {', '.join(known)}, or a .jsonl file)"
+                said = f"(suites: {', '.join(known)}, or a file)"
                 yield f"evaluate.suites: no suite is called {suite!r}{hint} {said}"
+        for suite, file in config.data.items():
+            yield from _own_problems(suite, recipe.folder / Path(file).expanduser())
         for name in config.of or ():
             yield from checkpoint_problems(recipe, name, "evaluate.of", "only checkpoints are scored", all_names)
 
@@ -140,13 +145,32 @@ class Evaluate(Section):
         config = evaluation_of(world.recipe)
         if config is None or not config.suites:
             return
-        step = EvaluateStep(checkpoint=STEP, **config.model_dump(exclude={"of"}))
+        folder = world.recipe.folder
+        needs = {
+            f"{suite}.{what}": file
+            for suite in config.suites
+            for what, file in files_of(config.data.get(suite, ""), folder).items()
+        }
+        step = EvaluateStep(checkpoint=STEP, needs=needs, **config.model_dump(exclude={"of"}))
         for name in _scored(world, config):
             yield name, "evaluate", step
 
     def benchmarks(self, recipe: Recipe) -> dict[str, str | None]:
         config = evaluation_of(recipe)
         return {} if config is None else {suite: config.data.get(suite) for suite in (*config.suites, *config.data)}
+
+
+def _own_problems(suite: str, path: Path) -> Iterator[str]:
+    """What is wrong with a suite's own YAML file; a missing one is told with the other files."""
+    if not is_yaml(path) or not path.is_file():
+        return
+    try:
+        spec, _ = located(suite, path)
+    except DataError as error:
+        yield f"evaluate.suites: {error.message}"
+        return
+    found = reward_problems(spec.reward, spec.reward_files, path.parent)
+    yield from (f"evaluate.suites: {path.name}: reward: {problem}" for problem in found)
 
 
 def _scored(world: World, config: EvaluationConfig) -> list[str]:

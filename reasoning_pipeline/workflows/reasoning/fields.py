@@ -7,12 +7,13 @@ from typing import ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reasoning_pipeline.recipe.fields import Optimization, SamplingWhileTraining
+from reasoning_pipeline.recipe.rewarded import Rewarded
 from reasoning_pipeline.recipe.stage import ModelRef, SpendsLabels
 from reasoning_pipeline.recipe.work import Known, Work, optimizer_steps
 
 
-class GroupRelative(SpendsLabels, Optimization, SamplingWhileTraining):
-    """What Stages 1 and 3 share: group-relative policy optimisation against a verified 0/1 reward."""
+class GroupRelative(SpendsLabels, Rewarded, Optimization, SamplingWhileTraining):
+    """What Stages 1 and 3 share: group-relative policy optimisation against a verified reward."""
 
     generates_with: ClassVar[str | None] = "policy"
     metric_titles: ClassVar[dict[str, str]] = {"kl": "KL(policy ‖ start), estimated, nats per token"}
@@ -32,6 +33,9 @@ class GroupRelative(SpendsLabels, Optimization, SamplingWhileTraining):
     scale_advantages: Literal["group", "batch", "none"] = "group"
     """What a reward less its group's mean is divided by: the standard deviation of the group, of the batch, or
     nothing."""
+    overlong_buffer: int = Field(0, ge=0, exclude_if=lambda tokens: tokens == 0)
+    """Tokens before max_completion_tokens over which a penalty falls from 0 to -1 and is added to the reward: DAPO's
+    soft overlong punishment (arXiv 2503.14476, eq. 13). 0 is off."""
     correct_sampler_mismatch: bool = True
     """Importance-sampling correction for trainer and server not agreeing to the last bit, and for rollouts of an older
     policy where max_staleness is 1 (truncated per token)."""
@@ -59,6 +63,12 @@ class GroupRelative(SpendsLabels, Optimization, SamplingWhileTraining):
             "`loss: bnpo` divides by the tokens of each pass, so that what is learned would depend on the machine; "
             "leave micro_batch out, take one process, or set `loss: dapo` (all tokens of the batch)"
         )
+
+    @model_validator(mode="after")
+    def _buffer_fits(self) -> Self:
+        if self.overlong_buffer > self.max_completion_tokens:
+            raise ValueError("overlong_buffer: at most max_completion_tokens")
+        return self
 
     @model_validator(mode="after")
     def _stale_rollouts_are_corrected(self) -> Self:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from reasoning_pipeline.base.validation import suggestion
 from reasoning_pipeline.recipe.model import STEP, Recipe, lineage
+from reasoning_pipeline.recipe.rewarded import Rewarded
 from reasoning_pipeline.recipe.sections import Section
 from reasoning_pipeline.recipe.stage import (
     EVALUATION_PROGRAM,
@@ -97,7 +98,7 @@ class GatesConfig(BaseModel):
     """Is the student near enough to the teacher to write what the teacher can comment?"""
 
 
-class MeasureGain(StageConfig):
+class MeasureGain(Rewarded):
     """C1 as a step of the plan; its program is `python -m evals step`."""
 
     publishes: ClassVar[str] = "measurement"
@@ -211,6 +212,7 @@ def _gain_step(recipe: Recipe, gate: GainGate, name: str, config: StageConfig) -
         temperature=config.temperature,  # type: ignore[attr-defined]
         max_completion_tokens=config.max_completion_tokens,  # type: ignore[attr-defined]
         seed=recipe.seed,
+        **({"reward": config.reward, "reward_files": config.reward_files} if isinstance(config, Rewarded) else {}),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.models.loading import load_tokenizer
+from reasoning_pipeline.rewards import RewardJudge
 from reasoning_pipeline.rollouts.clients.completions import Completion
 from reasoning_pipeline.training.arguments import batch_arguments, common_arguments, pass_limit
 from reasoning_pipeline.training.batches import answer_lengths, repeat_in_epochs, steps_for, within_length
@@ -24,7 +25,8 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
     from datasets import Dataset
 
     renderer = context.renderer("policy")
-    problems = within_length(usable_references(context.problems), renderer, config.max_prompt_tokens)
+    judge = RewardJudge(config.reward, config.reward_files)
+    problems = within_length(usable_references(context.problems, judge), renderer, config.max_prompt_tokens)
     steps = steps_for(config, len(problems), config.problems_per_step)
     rollouts_per_step = config.problems_per_step * config.group_size
     limit = pass_limit(context, answer_lengths(problems, renderer, config.max_completion_tokens))
@@ -52,7 +54,13 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
         shuffle_dataset=False,
     )
     ordered = repeat_in_epochs(problems, steps * config.problems_per_step, context.seed)
-    reward = VerifiedReward(group_size=config.group_size, stop_ids=renderer.stop_ids)
+    reward = VerifiedReward(
+        group_size=config.group_size,
+        stop_ids=renderer.stop_ids,
+        judge=judge,
+        problems=problems,
+        overlong=(config.max_completion_tokens, config.overlong_buffer) if config.overlong_buffer else None,
+    )
     tokenizer = load_tokenizer(context.inputs["policy"])
     trainer = PolicyTrainer(
         model=load_for_training(context.inputs["policy"]),
@@ -63,13 +71,13 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
         peft_config=adapters(config),
     )
     trainer.companions, trainer.limit = [reward], limit
-    asked_by = {tuple(renderer.prompt_ids(problem.question)): problem for problem in problems}
+    asked_by = {tuple(renderer.prompt_ids(problem)): problem for problem in problems}
 
     def decode(completion_ids: list[list[int]]) -> list[str]:
         texts: Any = tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
         return list(texts)
 
-    def judge(prompt_ids: list[int], group: list[Completion]) -> None:
+    def judge_group(prompt_ids: list[int], group: list[Completion]) -> None:
         reward.begin(asked_by[tuple(prompt_ids)], [completion.token_ids for completion in group], decode)
 
     engine = engine_for(
@@ -80,6 +88,6 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
         problems=ordered,
         copies=config.group_size,
         rollouts_per_step=rollouts_per_step,
-        on_group=judge,
+        on_group=judge_group,
     )
     return generate_with(trainer, engine, renderer)

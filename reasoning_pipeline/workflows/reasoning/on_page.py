@@ -52,7 +52,7 @@ class ReasoningPart(PagePart):
             for (where, step), values in places.items():
                 by_seed = " ".join(f"{value:.6g}" for value in values)
                 span = (sum(values) / len(values), min(values), max(values), len(values), by_seed)
-                rows.append((figure, where, step, *span))
+                rows.append(dict(zip(CONDITION_COLUMNS, (figure, where, step, *span), strict=True)))
         yield Table(name="conditions", columns=CONDITION_COLUMNS, rows=tuple(rows))
 
     def beside(self, arm: Mapping[str, Any], main: Mapping[str, Any]) -> Beside | None:

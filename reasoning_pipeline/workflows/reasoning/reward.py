@@ -1,4 +1,4 @@
-"""The sparse reward: the verifier's verdict on each completion, 1 or 0, or nothing where nothing could be judged."""
+"""The reward of training: what the recipe's says of each completion, or nothing where nothing could be judged."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 
 from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.records import Problem, Verdict
+from reasoning_pipeline.rewards import MATH, RewardJudge
 from reasoning_pipeline.training.companions import Companion
-from reasoning_pipeline.verifier import audit_references, shared_verifier
+from reasoning_pipeline.verifier import shared_verifier
 
 
-def usable_references(problems: Sequence[Problem]) -> list[Problem]:
-    """Problems whose answer the verifier can read, in canonical form; the others are listed on stdout by id."""
-    audit = audit_references(problems)
+def usable_references(problems: Sequence[Problem], judge: RewardJudge) -> list[Problem]:
+    """Problems whose answer the reward can judge by, in canonical form; the others are listed on stdout by id."""
+    audit = judge.usable(problems)
     if audit.set_aside:
         print(f"set aside {len(audit.set_aside)} of {len(problems)} problems: their answers cannot be references")
         for identity, reason in audit.set_aside:
@@ -27,10 +28,10 @@ def usable_references(problems: Sequence[Problem]) -> list[Problem]:
 MAX_DISAGREEMENTS = 1000
 
 
-Row = tuple[str, str, str, str]
-"""What a verdict depends on: answer, question, text, how it finished."""
+Row = tuple[str, str, str, str, str]
+"""What a verdict depends on: problem, answer, question, text, how it finished."""
 Opinions = tuple[Verdict, Verdict]
-"""Of the strict profile, which pays, and of the lenient one of the benchmarks."""
+"""Of the reward, which pays, and where that is the verifier also of the lenient profile of the benchmarks."""
 
 
 class VerifiedReward(Companion):
@@ -38,15 +39,30 @@ class VerifiedReward(Companion):
 
     Told of a group when it is finished (`begin`), it judges while others are still being written; what it was not told
     of it judges when asked. The verdicts are the same either way.
+
+    Args:
+        judge: The recipe's reward; the verifier where it is not given.
+        problems: With the columns that a reward of one's own is handed.
+        overlong: (longest completion, buffer) in tokens of the soft overlong penalty; None for none.
     """
 
     __name__ = "verified"
     logs = ("groups_mixed", "groups_all_right", "groups_all_wrong", "reward_lenient", "verdicts_disagree",
-            "verdicts_timeout", "verdicts_error", "verdicts_reference_unparsed")  # fmt: skip
+            "verdicts_timeout", "verdicts_error", "verdicts_reference_unparsed", "verdicts_unjudged",
+            "accuracy", "overlong_penalty")  # fmt: skip
 
-    def __init__(self, *, group_size: int, stop_ids: Sequence[int]) -> None:
-        self.group_size, self.stop_ids = group_size, set(stop_ids)
-        self.verifier, self.second_opinion = shared_verifier("strict"), shared_verifier("lenient")
+    def __init__(
+        self,
+        *,
+        group_size: int,
+        stop_ids: Sequence[int],
+        judge: RewardJudge | None = None,
+        problems: Sequence[Problem] = (),
+        overlong: tuple[int, int] | None = None,
+    ) -> None:
+        self.group_size, self.stop_ids, self.overlong = group_size, set(stop_ids), overlong
+        self.judge = judge or RewardJudge(MATH)
+        self.known = {problem.id: problem for problem in problems}
         self.judged_ahead = 0
         """Rows whose verdict had been begun before it was asked for."""
         self._begun: dict[Row, Opinions] = {}
@@ -63,10 +79,12 @@ class VerifiedReward(Companion):
         answer: list[str],
         question: list[str],
         log_metric: Any,
+        problem_id: list[str] | None = None,
         **_: Any,
     ) -> list[float | None]:
         finishes = [self._finish(ids) for ids in completion_ids]
-        opinions = self._opinions(list(zip(answer, question, completions, finishes, strict=True)))
+        names = problem_id or [""] * len(answer)
+        opinions = self._opinions(list(zip(names, answer, question, completions, finishes, strict=True)))
         verdicts, lenient = ([pair[profile] for pair in opinions] for profile in (0, 1))
         self.statuses.update(verdict.status for verdict in verdicts)
         differing = [
@@ -74,10 +92,19 @@ class VerifiedReward(Companion):
         ]
         for i in differing[: MAX_DISAGREEMENTS - len(self.disagreements)]:
             self.disagreements.append({"gold": answer[i], "prediction": completions[i], "question": question[i]})
-        log_metric("reward_lenient", sum(verdict.correct for verdict in lenient) / len(lenient))
-        log_metric("verdicts_disagree", len(differing) / len(verdicts))
+        right = [verdict.correct for verdict in verdicts]
+        if self.judge.is_math:
+            log_metric("reward_lenient", sum(verdict.correct for verdict in lenient) / len(lenient))
+            log_metric("verdicts_disagree", len(differing) / len(verdicts))
+        else:
+            log_metric("accuracy", sum(right) / len(right))
+            log_metric("verdicts_unjudged", sum(v.status == "unjudged" for v in verdicts) / len(verdicts))
         rewards = [verdict.reward for verdict in verdicts]
-        for name, share in group_shares(rewards, self.group_size).items():
+        if self.overlong is not None:
+            penalties = [overlong_penalty(len(ids), *self.overlong) for ids in completion_ids]
+            log_metric("overlong_penalty", sum(penalties) / len(penalties))
+            rewards = [None if r is None else r + p for r, p in zip(rewards, penalties, strict=True)]
+        for name, share in group_shares(rewards, self.group_size, right).items():
             log_metric(name, share)
         for status in ("timeout", "error", "reference_unparsed"):
             log_metric(f"verdicts_{status}", sum(v.status == status for v in verdicts) / len(verdicts))
@@ -89,7 +116,7 @@ class VerifiedReward(Companion):
         def judge() -> None:
             finishes = [self._finish(ids) for ids in completion_ids]
             rows = [
-                (problem.answer, problem.question, text, finish)
+                (problem.id, problem.answer, problem.question, text, finish)
                 for text, finish in zip(decode(completion_ids), finishes, strict=True)
             ]
             for row, opinions in zip(rows, self._judge(rows), strict=True):
@@ -123,34 +150,45 @@ class VerifiedReward(Companion):
         return [known[row] for row in rows]
 
     def _judge(self, rows: list[Row]) -> list[Opinions]:
-        answers, questions, texts, finishes = ([row[column] for row in rows] for column in range(4))
-        strict, lenient = (
-            verifier.judge(answers, texts, finishes=finishes, questions=questions)
-            for verifier in (self.verifier, self.second_opinion)
-        )
-        return list(zip(strict, lenient, strict=True))
+        names, answers, questions, texts, finishes = ([row[column] for row in rows] for column in range(5))
+        problems = [
+            self.known.get(name) or Problem(id=name, question=question, answer=answer)
+            for name, question, answer in zip(names, questions, answers, strict=True)
+        ]
+        paid = self.judge.judge(problems, texts, finishes)
+        if not self.judge.is_math:
+            return list(zip(paid, paid, strict=True))
+        lenient = shared_verifier("lenient").judge(answers, texts, finishes=finishes, questions=questions)
+        return list(zip(paid, lenient, strict=True))
 
     def _finish(self, completion_ids: list[int]) -> str:
         return "stop" if completion_ids and completion_ids[-1] in self.stop_ids else "length"
 
 
-def group_shares(rewards: list[float | None], group_size: int) -> dict[str, float]:
-    """Shares of groups that are mixed, all right and all wrong; only mixed ones teach. What is missing to one could not
-    be judged.
+def overlong_penalty(tokens: int, longest: int, buffer: int) -> float:
+    """0 for up to `longest - buffer` tokens, then falling in proportion to -1 at `longest` (arXiv 2503.14476, eq. 13).
 
-    Example: group_shares([1, 0, 1, 1, None, None, 1, None], 2)
+    Example: overlong_penalty(90, longest=100, buffer=20) == -0.5
+    """
+    return min(0.0, max(-1.0, (longest - buffer - tokens) / buffer))
+
+
+def group_shares(rewards: list[float | None], group_size: int, right: Sequence[bool]) -> dict[str, float]:
+    """Shares of groups whose rewards differ, and of the others those that are all right and all wrong; only mixed ones
+    teach. What is missing to one could not be judged.
+
+    Example: group_shares([1, 0, 1, 1, None, None, 1, None], 2, [True, False, True, True, False, False, True, False])
         == {"groups_mixed": 0.25, "groups_all_right": 0.5, "groups_all_wrong": 0.0}
     """
-    groups = [
-        [reward for reward in rewards[start : start + group_size] if reward is not None]
-        for start in range(0, len(rewards), group_size)
-    ]
-    count = max(len(groups), 1)
-    judged = [group for group in groups if group]
-    right = sum(min(group) == 1 for group in judged)
-    wrong = sum(max(group) == 0 for group in judged)
-    return {
-        "groups_mixed": (len(judged) - right - wrong) / count,
-        "groups_all_right": right / count,
-        "groups_all_wrong": wrong / count,
-    }
+    count = max(len(rewards) // group_size, 1)
+    mixed = all_right = all_wrong = 0
+    for start in range(0, len(rewards), group_size):
+        rows = range(start, min(start + group_size, len(rewards)))
+        judged = [(reward, right[row]) for row in rows if (reward := rewards[row]) is not None]
+        if not judged:
+            continue
+        constant = len({reward for reward, _ in judged}) == 1
+        mixed += not constant
+        all_right += constant and judged[0][1]
+        all_wrong += constant and not judged[0][1]
+    return {"groups_mixed": mixed / count, "groups_all_right": all_right / count, "groups_all_wrong": all_wrong / count}

@@ -99,11 +99,12 @@ class RecommendationPart(PagePart):
             yield Table(name="ranking", columns=COLUMNS, rows=rows)
 
 
-def _row(line: Line) -> tuple[object, ...]:
+def _row(line: Line) -> dict[str, object]:
     found, pair = line.found, line.difference
     paired = (pair.mean, pair.low, pair.high, pair.p) if pair is not None else (None,) * 4
     spread = (found.mean, found.low, found.high, found.problems, found.seeds)
-    return (line.ranking, line.domain, line.measure, line.arm, *spread, *paired)
+    values = (line.ranking, line.domain, line.measure, line.arm, *spread, *paired)
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _users(plan: Plan) -> list[dict[str, Any]]:

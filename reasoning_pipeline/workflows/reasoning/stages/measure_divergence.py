@@ -73,7 +73,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     asked = [
         (problem, ids)
         for problem in sorted(context.problems, key=lambda problem: stable_hash(f"measure/{problem.id}"))
-        if len(ids := renderer.prompt_ids(problem.question)) <= config.max_prompt_tokens
+        if len(ids := renderer.prompt_ids(problem)) <= config.max_prompt_tokens
     ][: config.rollouts]
     if not asked:
         raise PipelineError("no question is short enough to be asked", remedy="raise max_prompt_tokens")

@@ -214,7 +214,7 @@ def _batches(
                 answer = renderer.tokenizer.encode(solution, add_special_tokens=False).ids
                 yield renderer.prompt_ids(question), [*answer, end]
         for problem in itertools.cycle(context.problems):
-            ids = renderer.prompt_ids(problem.question)[: config.architecture.max_positions - 1]
+            ids = renderer.prompt_ids(problem)[: config.architecture.max_positions - 1]
             yield [], [*ids, end]
 
     return batches(rows(), config.batch, pad=pad, skip=skip)
@@ -225,7 +225,7 @@ def _greedy_accuracy(model: Qwen3ForCausalLM, renderer: PromptRenderer) -> float
     import torch
 
     problems = arithmetic.problems("validation", CHECK_PROBLEMS)
-    input_ids = torch.tensor([renderer.prompt_ids(problem.question) for problem in problems])
+    input_ids = torch.tensor([renderer.prompt_ids(problem) for problem in problems])
     model.eval()
     with torch.no_grad():
         generated: Any = model.generate(  # type: ignore[misc]

@@ -21,9 +21,11 @@ from reasoning_pipeline.base.fingerprint import seed_from
 from reasoning_pipeline.base.jsonl import lines, read_rows
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.recipe.fields import Sampling
+from reasoning_pipeline.recipe.rewarded import Rewarded
 from reasoning_pipeline.recipe.stage import ModelRef, UsesPrompts
 from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.records import Decoding, Problem, Rollout
+from reasoning_pipeline.rewards import RewardJudge
 
 if TYPE_CHECKING:
     from reasoning_pipeline.rollouts.clients.completions import Completion
@@ -35,7 +37,7 @@ METRICS_SECONDS = 1.0
 """Between two rows of metrics."""
 
 
-class Config(UsesPrompts, Sampling):
+class Config(UsesPrompts, Rewarded, Sampling):
     publishes: ClassVar[str] = "rollouts"
     generates_with: ClassVar[str | None] = "teacher"
     heavy: ClassVar[bool] = False
@@ -70,7 +72,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     kept = context.work / "rollouts.jsonl"
     rows = _read_whole_groups(kept, config.rollouts_per_prompt)
     done = {row["problem_id"] for row in rows}
-    prompts = {p.id: renderer.prompt_ids(p.question) for p in context.problems}
+    prompts = {p.id: renderer.prompt_ids(p) for p in context.problems}
     todo = [p for p in context.problems if p.id not in done and len(prompts[p.id]) <= config.max_prompt_tokens]
     too_long = sum(len(ids) > config.max_prompt_tokens for ids in prompts.values())
     metrics = context.start_metrics(total_steps=len(context.problems) - too_long, resumed_at=len(done))
@@ -85,7 +87,14 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     sampler = context.sampler("teacher")
     with (
         kept.open("a", encoding="utf-8") as file,
-        _Keeper(file, rows, metrics, resumed_at=len(done), teacher=_scoring_teacher(config, context)) as keeper,
+        _Keeper(
+            file,
+            rows,
+            metrics,
+            judge=RewardJudge(config.reward, config.reward_files),
+            resumed_at=len(done),
+            teacher=_scoring_teacher(config, context),
+        ) as keeper,
     ):
 
         def finished(index: int, group: list[Completion]) -> None:
@@ -134,10 +143,12 @@ class _Keeper(Behind[tuple[Problem, list[dict[str, Any]]]]):
         rows: list[dict[str, Any]],
         metrics: Metrics,
         *,
+        judge: RewardJudge,
         resumed_at: int,
         teacher: ServerTeacher | None = None,
     ) -> None:
         super().__init__(self._judge_and_write, name="judge-rollouts")
+        self.judge = judge
         self.file, self.rows, self.metrics, self.groups = file, rows, metrics, resumed_at
         self.teacher = teacher
         """Adds its distribution at each position, where the set is to hold it."""
@@ -150,7 +161,7 @@ class _Keeper(Behind[tuple[Problem, list[dict[str, Any]]]]):
 
     def _judge_and_write(self, given: list[tuple[Problem, list[dict[str, Any]]]]) -> None:
         new = [row for _, group in given for row in group]
-        _judge(new, {problem.id: problem for problem, _ in given})
+        _judge(self.judge, new, {problem.id: problem for problem, _ in given})
         if self.teacher is not None:
             pairs = [(row["prompt_ids"], row["completion_ids"]) for row in new]
             for row, scores in zip(new, self.teacher.scores(pairs), strict=True):
@@ -165,7 +176,8 @@ class _Keeper(Behind[tuple[Problem, list[dict[str, Any]]]]):
 
     def _tell(self) -> None:
         if self._since:
-            self.metrics.write(self.groups, reward=sum(row["correct"] for row in self._since) / len(self._since))
+            rewards = [float(row.get("reward", row["correct"]) or 0.0) for row in self._since]
+            self.metrics.write(self.groups, reward=sum(rewards) / len(rewards))
         self._since, self._told = [], time.monotonic()
 
 
@@ -196,19 +208,14 @@ def _row(problem: Problem, sample: int, prompt_ids: list[int], completion: Compl
     ).as_json()
 
 
-def _judge(rows: list[dict[str, Any]], problems: dict[str, Problem]) -> None:
-    from reasoning_pipeline.verifier import shared_verifier
-
-    if not rows:
-        return
-    verdicts = shared_verifier("strict").judge(
-        [problems[row["problem_id"]].answer for row in rows],
-        [row["text"] for row in rows],
-        finishes=[row["finish"] for row in rows],
-        questions=[problems[row["problem_id"]].question for row in rows],
-    )
+def _judge(judge: RewardJudge, rows: list[dict[str, Any]], problems: dict[str, Problem]) -> None:
+    """Adds `correct` to each row, and where another reward than the verifier's judges, `reward`."""
+    asked = [problems[row["problem_id"]] for row in rows]
+    verdicts = judge.judge(asked, [row["text"] for row in rows], [row["finish"] for row in rows])
     for row, verdict in zip(rows, verdicts, strict=True):
         row["correct"] = verdict.correct
+        if not judge.is_math:
+            row["reward"] = verdict.reward
 
 
 def _read_whole_groups(path: Path, group_size: int) -> list[dict[str, Any]]:
