@@ -14,7 +14,7 @@ from reasoning_pipeline.errors import PipelineError, RecipeError
 from reasoning_pipeline.estimates.steps import estimate_plan
 from reasoning_pipeline.hardware.profile import load_profile
 from reasoning_pipeline.plan.judging import judgements
-from reasoning_pipeline.recipe.workflows import _stages, contributed, stage_kinds, stage_module
+from reasoning_pipeline.recipe.workflows import _packaged, _stages, contributed, stage_kinds, workflow_folders
 from reasoning_pipeline.registry.record import read_record
 from tests.bench import Bench, write_files
 
@@ -101,7 +101,7 @@ Place = Callable[..., None]
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """place({"stages/write_choices.py": SOURCE}, name) makes a workflow of these files, beside those that ship."""
-    caches = (_stages, contributed, stage_module)
+    caches = (workflow_folders, _stages, contributed, _packaged)
     folder = tmp_path / "workflows"
     monkeypatch.setattr(workflows, "__path__", [*workflows.__path__, str(folder)])
 
