@@ -253,6 +253,9 @@ def _print_estimated(estimates: list[StepEstimate], profile: HardwareProfile, me
         f"{amount(peak, 'B')} more while a step trains\nassumed: {length} on average (--mean-completion), "
         f"{profile.utilisation:.0%} of the devices' peak; memory is for the longest rows"
     )
+    passes = dict.fromkeys(f"{e.step} {e.tokens_per_pass:,}" for e in estimates if e.tokens_per_pass is not None)
+    if passes:
+        console.print(f"tokens of a forward and backward pass, at most: {', '.join(passes)}")
     if blank:
         console.print(f"not estimated: {', '.join(estimate.step for estimate in blank)}")
 

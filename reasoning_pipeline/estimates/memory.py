@@ -20,6 +20,9 @@ Loss = Literal["divergence", "log_probabilities"]
 TILE_TOKENS, TILE_WORDS = 4096, 32768
 """TRL's tiles: logits exist for this many tokens and words at a time (trl/kernels)."""
 
+CPU_TILE_TOKENS, CPU_TILE_WORDS = 2048, 2048
+"""The same on CPUs, where training/trl_bridge.py makes them so small that they stay in a cache."""
+
 TORCH_TILES = 7
 """Without Triton, TRL computes the same tile in plain PyTorch: this many float32 copies of it exist at once."""
 
@@ -55,7 +58,7 @@ class TrainingTask:
     micro_batch: int
     """Rows of one forward and backward pass on one device."""
     tokens: int
-    """Prompt and completion of the longest row."""
+    """Prompt and completion of the longest row; with `micro_batch` 1, of all rows of a pass."""
     teacher: ModelShape | None = None
     """Frozen, in the trainer's memory; None where there is none or it lives elsewhere."""
     reference: bool = False
@@ -199,9 +202,7 @@ def _kept_activations(task: TrainingTask, place: Placement) -> int:
     # With checkpointing each layer keeps only its input, the float32 residual stream.
     kept = 4 * task.policy.hidden if place.checkpointing else _layer_activations(task.policy, place)
     ends = 14 * task.policy.hidden  # embedding, final norm, and the hidden states that the loss reads
-    # Rows are padded to the longest, so attention gets a mask: one byte a pair of tokens, and once more as numbers.
-    mask = task.micro_batch * task.tokens**2 * (1 + place.precision_bytes)
-    return rows * (kept * task.policy.layers + ends) + mask
+    return rows * (kept * task.policy.layers + ends)
 
 
 def _in_a_layer(task: TrainingTask, place: Placement) -> int:
@@ -214,7 +215,8 @@ def _in_a_layer(task: TrainingTask, place: Placement) -> int:
 def _at_the_head(task: TrainingTask, place: Placement) -> int:
     """Tiles of logits, the gradient of the hidden states, and that of the head."""
     rows = task.micro_batch * task.tokens
-    tile = min(rows, TILE_TOKENS) * min(task.policy.vocabulary, TILE_WORDS)
+    tokens, words = (TILE_TOKENS, TILE_WORDS) if place.gpu else (CPU_TILE_TOKENS, CPU_TILE_WORDS)
+    tile = min(rows, tokens) * min(task.policy.vocabulary, words)
     # The divergence keeps a float32 tile for each model and one in low precision; log-probabilities one.
     kept = 2 * 4 + place.precision_bytes if task.loss == "divergence" else place.precision_bytes
     passing = 0 if place.gpu else 4 * TORCH_TILES

@@ -34,6 +34,11 @@ BYTES_PER_ROLLOUT_TOKEN = 25
 """Of rollouts.jsonl: a token id, its log-probability, its share of the text."""
 BYTES_PER_SAMPLE_TOKEN = 6
 """Of an evaluation's samples: text."""
+ENOUGH_TOKENS = 32_768
+"""A pass that the plan sizes holds no more, or one row: matrix products gain nothing from more, and gathering the
+layers of a divided model (two bytes a parameter over the fabric) is far below the work on so many tokens."""
+PASS_MARGIN = 0.1
+"""Share of a device's memory that the plan leaves free when it sizes passes: twice what the estimate was found off."""
 RESUME_POINTS = 2
 """On disk at a time: the last one goes when the next one is whole."""
 
@@ -46,6 +51,8 @@ class StepEstimate:
     evaluation: bool = False
     trainer: dict[str, int] = field(default_factory=dict)
     """Part -> bytes of one trainer device at its fullest."""
+    tokens_per_pass: int | None = None
+    """Most tokens of one forward and backward pass of a device."""
     server: ServerMemory | None = None
     tokens_written: float = 0.0
     """Completion tokens that servers generate."""
@@ -129,7 +136,11 @@ def _estimate(
     prompt = float(min(ASSUMED_PROMPT_TOKENS, work.prompt_limit))
     rollouts = work.rows * work.steps
     problems: list[str] = []
-    trainer = _trainer(task, profile, layout, problems) if work.trains else {}
+    trainer: dict[str, int] = {}
+    training = _training_task(task, profile, layout, problems) if work.trains else None
+    if training is not None:
+        trainer = trainer_parts(training, layout.placement)
+        problems += _trainer_problems(training, trainer, layout)
     if work.compares:
         trainer = _compared(task, layout, problems)
     server = _server(task, layout, problems) if work.generates else None
@@ -143,6 +154,7 @@ def _estimate(
         step=step.name,
         evaluation=scores,
         trainer=trainer,
+        tokens_per_pass=training.micro_batch * training.tokens if training is not None else None,
         server=server,
         tokens_written=written,
         tokens_trained=trained,
@@ -188,8 +200,10 @@ def work_of(plan: Plan, step: PlannedStep) -> Work | None:
 # Memory
 
 
-def _trainer(of: _Task, profile: HardwareProfile, layout: Layout, problems: list[str]) -> dict[str, int]:
+def _training_task(of: _Task, profile: HardwareProfile, layout: Layout, problems: list[str]) -> TrainingTask:
+    """At its fullest: passes as the profile says, or as large as there is room for."""
     work = of.work
+    longest = work.prompt_limit + work.completion_limit
     try:
         micro, _ = accumulation(profile, work.rows, what=work.batch, whole=work.whole)
     except RecipeError as error:
@@ -199,14 +213,40 @@ def _trainer(of: _Task, profile: HardwareProfile, layout: Layout, problems: list
         policy=of.policy,
         loss="divergence" if of.teacher is not None else "log_probabilities",
         micro_batch=micro,
-        tokens=work.prompt_limit + work.completion_limit,
+        tokens=longest,
         teacher=of.teacher if layout.teacher_beside_trainer else None,
         reference=work.reference,
         lora_parameters=lora_parameters(of.policy, work.lora) if work.lora is not None else None,
     )
-    parts = trainer_parts(task, layout.placement)
-    problems += _trainer_problems(task, parts, layout)
-    return parts
+    tokens = profile.tokens_per_micro_batch
+    if tokens is None and profile.micro_batch is None and work.whole is None and layout.device_bytes is not None:
+        tokens = _tokens_with_room(task, layout)
+    return task if tokens is None else replace(task, micro_batch=1, tokens=min(tokens, micro * longest))
+
+
+def _tokens_with_room(task: TrainingTask, layout: Layout) -> int:
+    """As many as fit, in thousands; the longest row where not even that does."""
+    room = layout.trainer_room * (1 - PASS_MARGIN)
+    for tokens in range(ENOUGH_TOKENS, task.tokens, -1024):
+        if sum(trainer_parts(replace(task, micro_batch=1, tokens=tokens), layout.placement).values()) <= room:
+            return tokens
+    return task.tokens
+
+
+def sized_passes(plan: Plan, step: PlannedStep, profile: HardwareProfile) -> HardwareProfile:
+    """The profile as the step's program gets it: where it leaves the size of passes to the plan, with that size."""
+    task = _task(plan, step)
+    sized = profile.micro_batch is not None or profile.tokens_per_micro_batch is not None
+    if (
+        sized
+        or profile.device_memory_gib is None
+        or task is None
+        or not task.work.trains
+        or task.work.whole is not None
+    ):
+        return profile
+    tokens = _training_task(task, profile, layout_of(profile), []).tokens
+    return profile.model_copy(update={"tokens_per_micro_batch": tokens})
 
 
 def _compared(of: _Task, layout: Layout, problems: list[str]) -> dict[str, int]:

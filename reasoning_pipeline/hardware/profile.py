@@ -98,7 +98,10 @@ class HardwareProfile(BaseModel):
     trainer_devices: str | None = None
     """CUDA_VISIBLE_DEVICES of the trainer, numbered among those that the runner may use; None leaves it as it is."""
     micro_batch: int | None = Field(None, ge=1)
-    """Rollouts per device and forward pass; None takes the whole share of the global batch at once."""
+    """Rollouts per device and forward pass."""
+    tokens_per_micro_batch: int | None = Field(None, ge=1)
+    """Tokens per device and forward pass, instead of `micro_batch`: as many rollouts as fit. Where neither is given, as
+    many as the plan finds room for in `device_memory_gib`; where that is not given, the whole share of the batch."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more compute."""
     parallel_steps: int = Field(1, ge=1)
@@ -169,6 +172,12 @@ class HardwareProfile(BaseModel):
             raise ValueError("engine 'transformers' generates in one process only; use vllm for several")
         if self.teacher == "server" and self.engine == "transformers":
             raise ValueError("teacher 'server' needs engine 'vllm'; use trainer or cached")
+        return self
+
+    @model_validator(mode="after")
+    def _one_size_of_passes(self) -> HardwareProfile:
+        if self.micro_batch is not None and self.tokens_per_micro_batch is not None:
+            raise ValueError("give micro_batch (rollouts a pass) or tokens_per_micro_batch, not both")
         return self
 
     @model_validator(mode="after")
@@ -257,7 +266,9 @@ def accumulation(
         raise RecipeError(
             profile.name, [f"micro_batch: {micro} does not divide the {share} rollouts of one process ({what})"]
         )
-    if whole is not None and micro != global_batch:
+    if whole is not None and (micro != global_batch or profile.tokens_per_micro_batch is not None):
         passes = f"{profile.processes} processes with {share // micro} passes each"
+        if profile.tokens_per_micro_batch is not None:
+            passes = f"passes of {profile.tokens_per_micro_batch} tokens"
         raise RecipeError(profile.name, [f"{what}: {global_batch} rollouts in {passes}, but {whole}"])
     return micro, share // micro

@@ -16,6 +16,7 @@ from reasoning_pipeline.base.logs import new_attempt
 from reasoning_pipeline.base.ownership import kill_with_children, owner_environment
 from reasoning_pipeline.base.text import clock
 from reasoning_pipeline.errors import Stopped
+from reasoning_pipeline.estimates.steps import sized_passes
 from reasoning_pipeline.hardware.environment import devices_of_ours, own_environment
 from reasoning_pipeline.hardware.launcher import has_launcher, launch_command
 from reasoning_pipeline.hardware.profile import HardwareProfile
@@ -167,7 +168,7 @@ class StepProcess:
             work=work.resolve(),
             inputs={entry.field: input_folder(plan, step, entry.field).resolve() for entry in step.inputs},
             prompt=self.recipe.prompt,
-            profile=self.profile,
+            profile=sized_passes(plan, step, self.profile),
             config=self._config(step),
             stage_file=own_stage(step.config.stage),
             server_urls=server.urls if server is not None else [],

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.hardware.launcher import has_launcher, sharding_kind
 from reasoning_pipeline.hardware.profile import accumulation
+from reasoning_pipeline.training.passes import Limit
 
 if TYPE_CHECKING:
     from reasoning_pipeline.recipe.fields import Optimization
     from reasoning_pipeline.run.context import StageContext
+
+SHOWN_ROWS = 5
+"""Of those that are too long for a pass, in the message."""
 
 
 def common_arguments(config: Optimization, context: StageContext, steps: int) -> dict[str, Any]:
@@ -59,7 +65,30 @@ def common_arguments(config: Optimization, context: StageContext, steps: int) ->
 def batch_arguments(
     rollouts_per_step: int, context: StageContext, *, what: str = "rollouts_per_step", whole: str | None = None
 ) -> dict[str, Any]:
-    """The global batch of one optimizer step, divided over processes and passes as the profile says; `whole` says why
-    it must not be."""
-    micro, passes = accumulation(context.profile, rollouts_per_step, what=what, whole=whole)
-    return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": passes}
+    """The global batch of one optimizer step, divided over processes; `whole` says why it must not be divided. For the
+    trainer it is one batch: its passes are ours (`pass_limit`)."""
+    accumulation(context.profile, rollouts_per_step, what=what, whole=whole)
+    share = rollouts_per_step // context.profile.processes
+    return {"per_device_train_batch_size": share, "gradient_accumulation_steps": 1}
+
+
+def pass_limit(context: StageContext, lengths: Sequence[tuple[str, int]]) -> Limit:
+    """How much one forward and backward pass of a process may hold.
+
+    Args:
+        lengths: Of each row that will be trained on its name for messages, and the most tokens that it can have.
+
+    Raises PipelineError for rows that are longer than a pass.
+    """
+    limit = Limit(rows=context.profile.micro_batch, tokens=context.profile.tokens_per_micro_batch)
+    longer = [(name, length) for name, length in lengths if limit.tokens is not None and length > limit.tokens]
+    if longer:
+        shown = "".join(f"\n  {name}: {length:,} tokens" for name, length in longer[:SHOWN_ROWS])
+        more = f"\n  and {len(longer) - SHOWN_ROWS} more" if len(longer) > SHOWN_ROWS else ""
+        raise PipelineError(
+            f"tokens_per_micro_batch: {len(longer)} of {len(lengths)} rows may be longer than a pass of "
+            f"{limit.tokens:,} tokens{shown}{more}",
+            remedy=f"set tokens_per_micro_batch to {max(length for _, length in longer)} or more in the hardware "
+            "profile, or lower max_completion_tokens",
+        )
+    return limit

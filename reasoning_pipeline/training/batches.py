@@ -68,6 +68,31 @@ def read_rollouts(folder: Path) -> list[dict[str, Any]]:
     return read_rows(folder / "rollouts.jsonl")
 
 
+def rollout_lengths(rollouts: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    """Of each row of a rollout set: a name for messages, and its tokens."""
+    return [
+        (
+            f"rollout {number} of {row.get('problem_id', 'a problem without name')}",
+            len(row["prompt_ids"]) + len(row["completion_ids"]),
+        )
+        for number, row in enumerate(rollouts, 1)
+    ]
+
+
+def answer_lengths(
+    problems: list[Problem], renderer: PromptRenderer, max_completion_tokens: int
+) -> list[tuple[str, int]]:
+    """The same of each problem, the longest completion behind its prompt."""
+    return [
+        (
+            f"{problem.id}: prompt of {(prompt := len(renderer.prompt_ids(problem))):,} and "
+            f"max_completion_tokens {max_completion_tokens:,}",
+            prompt + max_completion_tokens,
+        )
+        for problem in problems
+    ]
+
+
 @dataclass(frozen=True)
 class PromptsByStep:
     """Which prompts a trainer process asks for at each optimizer step: what is written ahead must be just these.

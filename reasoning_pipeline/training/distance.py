@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from reasoning_pipeline.training.packing import PackedRows, hidden_states, keeping_rows_apart, pack
+
 TILE_ELEMENTS = 2**25
 """Logits of one model held at once: 128 MiB in float32, 220 tokens of a vocabulary of 151,936."""
 
 PASS_TOKENS = 2**14
-"""Tokens of one forward pass through the backbones, padding included."""
+"""Tokens of one forward pass through the backbones; a longer rollout has one for itself."""
 
 DRAWS, CONFIDENCE, BOOTSTRAP_SEED = 10_000, 0.95, 20_240_717
 
@@ -78,8 +80,9 @@ def rollout_distances(
     found: list[RolloutDistance] = []
     try:
         for part in _passes(rollouts):
-            input_ids, attention_mask, predicts = _padded(part, next(student.parameters()).device)
-            hidden = [_hidden(model, input_ids, attention_mask)[predicts] for model in (student, teacher)]
+            packed = pack(part, next(student.parameters()).device)
+            with keeping_rows_apart(student, teacher):
+                hidden = [_hidden(model, packed) for model in (student, teacher)]
             sums_N = [torch.empty(len(hidden[0]), dtype=torch.float64) for _ in range(3)]
             size = max(1, tile_elements // _head(student).weight.shape[0])
             for start in range(0, len(hidden[0]), size):
@@ -151,40 +154,21 @@ def interval(distances: Sequence[RolloutDistance], clusters: Sequence[str], fiel
 def _passes(rollouts: Sequence[tuple[list[int], list[int]]]) -> Iterator[list[tuple[list[int], list[int]]]]:
     """Neighbours that fit into one forward pass together."""
     part: list[tuple[list[int], list[int]]] = []
-    longest = 0
+    tokens = 0
     for prompt, completion in rollouts:
         length = len(prompt) + len(completion)
-        if part and max(longest, length) * (len(part) + 1) > PASS_TOKENS:
+        if part and tokens + length > PASS_TOKENS:
             yield part
-            part, longest = [], 0
+            part, tokens = [], 0
         part.append((prompt, completion))
-        longest = max(longest, length)
+        tokens += length
     if part:
         yield part
 
 
-def _padded(
-    part: Sequence[tuple[list[int], list[int]]], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(ids, attention mask, which positions predict a completion token), all [B, L], padded on the right."""
-    width = max(len(prompt) + len(completion) for prompt, completion in part)
-    input_ids = torch.zeros(len(part), width, dtype=torch.long, device=device)
-    attention_mask = torch.zeros_like(input_ids)
-    predicts = torch.zeros_like(input_ids, dtype=torch.bool)
-    for row, (prompt, completion) in enumerate(part):
-        length = len(prompt) + len(completion)
-        input_ids[row, :length] = torch.tensor([*prompt, *completion], device=device)
-        attention_mask[row, :length] = 1
-        predicts[row, len(prompt) - 1 : length - 1] = True
-    return input_ids, attention_mask, predicts
-
-
-def _hidden(model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """[B, L, H], before the head."""
-    inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": False}
-    backbone = _backbone_of_divided(model) if hasattr(model, "unshard") else model.base_model
-    hidden: torch.Tensor = backbone(**inputs).last_hidden_state
-    return hidden
+def _hidden(model: Any, packed: PackedRows) -> torch.Tensor:
+    """[N, H], before the head, where completion tokens are predicted."""
+    return hidden_states(model, packed, backbone=_backbone_of_divided(model) if hasattr(model, "unshard") else None)
 
 
 def _backbone_of_divided(model: Any) -> Callable[..., Any]:

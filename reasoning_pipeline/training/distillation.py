@@ -15,7 +15,7 @@ from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.loading import load_tokenizer
 from reasoning_pipeline.rollouts.weights.push import load_folder
-from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
+from reasoning_pipeline.training.arguments import batch_arguments, common_arguments, pass_limit
 from reasoning_pipeline.training.divergence import Direction
 from reasoning_pipeline.training.loop import train
 from reasoning_pipeline.training.lora import adapters
@@ -40,6 +40,7 @@ def distillation_trainer(
     context: StageContext,
     rows: list[dict[str, Any]],
     *,
+    lengths: list[tuple[str, int]],
     direction: Direction,
     teacher: Teacher | None,
     steps: int,
@@ -51,6 +52,7 @@ def distillation_trainer(
     Args:
         config: Has Optimization's fields, `rollouts_per_step` and `temperature`.
         rows: What is trained on, in order: rendered prompts, or `prompt_ids` and `completion_ids`.
+        lengths: Of these rows, as `pass_limit` wants them.
         direction: `reverse` is KL(student || teacher), `forward` KL(teacher || student).
         teacher: One that is not here; None loads the teacher's weights into the trainer.
         own_rollouts: Whether the student writes the completions (`generate_with`), or the rows hold them.
@@ -62,6 +64,7 @@ def distillation_trainer(
         kind: Any = OnPolicyTrainer if teacher is None else ScoredOnPolicyTrainer
     else:
         kind = CachedRolloutsTrainer if teacher is None else ScoredCachedRolloutsTrainer
+    limit = pass_limit(context, lengths)
     policy, frozen = context.inputs["policy"], context.inputs["teacher"]
     arguments = DistillationConfig(
         **common_arguments(config, context, steps),
@@ -79,6 +82,7 @@ def distillation_trainer(
         processing_class=load_tokenizer(policy),
         peft_config=adapters(config),
     )
+    trainer.limit = limit
     if teacher is not None:
         score_with(trainer, teacher, direction)
     if isinstance(teacher, ServerTeacher):

@@ -39,14 +39,17 @@ _TRL_NAMES = {
     "grad_norm": "grad_norm",
     "completions/mean_length": "completion_tokens",
     "completions/clipped_ratio": "truncated",
-    "sampling/sampling_logp_difference/max": "sampler_mismatch",
-    "sampling/importance_sampling_ratio/mean": "importance_ratio",
+    "sampler_mismatch": "sampler_mismatch",
+    "importance_ratio": "importance_ratio",
     "frac_reward_zero_std": "frac_reward_zero_std",  # of rollouts; with `scale_advantages: batch` of whole batches
     "top_k_overlap": "top_k_overlap",
     "kl": "kl",  # GRPO with a kl_coefficient: to the start policy, TRL's estimate from the sampled tokens
     "clip_ratio/region_mean": "clip_ratio",
     "clip_ratio/low_mean": "clip_ratio_low",
     "clip_ratio/high_mean": "clip_ratio_high",
+    "passes": "passes",
+    "padding": "padding",
+    "imbalance": "imbalance",
 }
 
 

@@ -26,11 +26,14 @@ from reasoning_pipeline.estimates.memory import (
 )
 from reasoning_pipeline.estimates.shapes import ModelShape, hub_shape, lora_parameters, shape_of_config
 from reasoning_pipeline.estimates.steps import (
+    ENOUGH_TOKENS,
     GIB,
+    PASS_MARGIN,
     StepEstimate,
     check_fit,
     estimate_plan,
     refuse_what_cannot_fit,
+    sized_passes,
     what_cannot_fit,
     work_of,
 )
@@ -328,14 +331,16 @@ def test_longer_completions_take_longer_and_more_trainers_less(tmp_path: Path):
 
 def test_a_device_that_is_too_small_is_refused_with_the_number_and_the_knob(tmp_path: Path):
     plan = sketched("qwen3_1.7b_math", tmp_path).of_arms(["direct"])
-    profile = load_profile("one_gpu_80gb")
+    profile = load_profile("one_gpu_80gb").model_copy(update={"micro_batch": 8})
     estimates = estimate_plan(plan, profile)
     with pytest.raises(RecipeError) as error:
         refuse_what_cannot_fit(estimates, profile)
     assert error.value.exit_status == 2
     (problem,) = error.value.problems
     total = sum(estimates[0].trainer.values()) / GIB
-    assert problem.startswith(f"direct.grpo: a trainer device would hold {total:.1f} GiB and has 78.6 (activations ")
+    assert problem.startswith(
+        f"direct.grpo: a trainer device would hold {total:.1f} GiB and has 78.6 (a layer at work "
+    )
     assert problem.endswith("): micro_batch: 1 makes it fit")
     with pytest.raises(RecipeError):
         check_fit(plan, profile, list(plan.steps))  # what `run` asks before it starts anything
@@ -420,6 +425,33 @@ def test_a_measurement_of_two_models_has_memory_and_hours_and_is_refused_where_b
     )
     whole = by_step(plan, profile.model_copy(update={"accelerate_config": "ddp.yaml"}))["warmup.c2"]
     assert "a device that compares two models would hold" in whole.problems[0]  # 147 GiB of weights alone
+
+
+# The size of passes
+
+
+def test_the_plan_gives_passes_the_tokens_that_there_is_room_for(tmp_path: Path):
+    plan, profile = sketched("qwen3_1.7b_math", tmp_path).of_arms(["main"]), load_profile("node_8x80gb")
+    assert (profile.micro_batch, profile.tokens_per_micro_batch) == (None, None)
+    step = plan.step("teacher_rl")
+    sized = sized_passes(plan, step, profile)
+    tokens = sized.tokens_per_micro_batch
+    assert tokens is not None and tokens == by_step(plan, profile)["teacher_rl"].tokens_per_pass
+    longest = step.config.max_prompt_tokens + step.config.max_completion_tokens
+    assert longest <= tokens <= ENOUGH_TOKENS
+    room = profile.device_memory_gib * (1 - PASS_MARGIN)
+    assert by_step(plan, sized)["teacher_rl"].trainer_bytes / GIB <= room
+    more = profile.model_copy(update={"tokens_per_micro_batch": tokens + 1024})
+    assert by_step(plan, more)["teacher_rl"].trainer_bytes / GIB > room, "and no thousand more"
+    assert step.fingerprint == sketched("qwen3_1.7b_math", tmp_path).step("teacher_rl").fingerprint
+
+
+def test_what_a_profile_says_of_passes_is_left_as_it_is(tmp_path: Path):
+    plan, profile = sketched("qwen3_1.7b_math", tmp_path), load_profile("node_8x80gb")
+    for update in ({"micro_batch": 2}, {"tokens_per_micro_batch": 20_000}, {"device_memory_gib": None}):
+        said = profile.model_copy(update=update)
+        assert sized_passes(plan, plan.step("distill"), said) is said
+    assert sized_passes(plan, plan.step("teacher_rollouts"), profile) is profile, "nothing is trained"
 
 
 # Recipes without their data

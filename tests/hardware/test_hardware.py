@@ -115,3 +115,14 @@ def test_a_profile_without_a_name_is_called_after_its_file(tmp_path: Path):
     path.write_text("processes: 2\n")
     with pytest.raises(RecipeError, match="2 processes need accelerate_config"):
         load_profile(path)
+
+
+def test_passes_have_one_size(tmp_path: Path):
+    path = tmp_path / "both.yaml"
+    path.write_text("micro_batch: 8\ntokens_per_micro_batch: 4096\n")
+    with pytest.raises(RecipeError, match=r"give micro_batch .* or tokens_per_micro_batch, not both"):
+        load_profile(path)
+    tokens = HardwareProfile(processes=2, tokens_per_micro_batch=4096, accelerate_config="any.yaml")
+    assert accumulation(tokens, 128, what="test") == (64, 1)
+    with pytest.raises(RecipeError, match="in passes of 4096 tokens, but it must not be"):
+        accumulation(tokens, 128, what="test", whole="it must not be")

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.weights.gathering import described
 from reasoning_pipeline.run.context import StageContext
-from reasoning_pipeline.training import distance
+from reasoning_pipeline.training import distance, in_passes
 from reasoning_pipeline.training.lora import save_whole_model
 from reasoning_pipeline.workflows.reasoning.stages import forward_kl_warmup, measure_divergence, sparse_grpo
 
@@ -182,7 +183,21 @@ def count_reads() -> list[str]:
     return read
 
 
+def leave_the_second_process_without_rows() -> None:
+    """In the first pass of every step; what it would have computed goes into a pass of its own at the end."""
+    divided = in_passes.divide
+
+    def divide(*given: Any, **options: Any) -> Any:
+        division = divided(*given, **options)
+        (first, second), *others = division.passes
+        return replace(division, passes=[[first, []], *others, [second, []]])
+
+    in_passes.divide = divide
+
+
 def main(job: dict[str, Any]) -> None:
+    if job["uneven"]:
+        leave_the_second_process_without_rows()
     folder, read = Path(job["folder"]), count_reads()
     for case in job["cases"]:
         read.clear()

@@ -29,6 +29,7 @@ from tests.training.sharded_process import GROUP, KL, MEASURED, NOISE, PROBLEMS
 pytestmark = pytest.mark.slow
 
 LAYERS = 3
+TOKENS = 90
 CASES = ("forward_kl", "grpo")
 
 
@@ -69,16 +70,17 @@ def write_rollouts(folder: Path, renderer: PromptRenderer) -> list[dict[str, Any
 class Divided:
     """Both cases, trained by two processes in one precision."""
 
-    def __init__(self, folder: Path, precision: str) -> None:
+    def __init__(self, folder: Path, precision: str, *, uneven: bool = False) -> None:
         self.folder = folder
         self.policy = make_model(folder / "policy", seed=1, hidden=64, tied=True)
         self.teacher = make_model(folder / "teacher", seed=2, hidden=256, tied=False)
         self.rows = write_rollouts(folder / "rollouts", PromptRenderer.from_folder(self.policy))
         profile = HardwareProfile(
-            processes=2, accelerate_config="fsdp2.yaml", precision=precision, micro_batch=1, environment=ENVIRONMENT  # type: ignore[arg-type]
+            processes=2, accelerate_config="fsdp2.yaml", precision=precision, environment=ENVIRONMENT,  # type: ignore[arg-type]
+            micro_batch=None if uneven else 1, tokens_per_micro_batch=TOKENS if uneven else None,
         )  # fmt: skip
         job = {name: str(folder / name) for name in ("policy", "teacher", "rollouts")}
-        job |= {"folder": str(folder), "cases": CASES, "profile": profile.model_dump(mode="json")}  # type: ignore[dict-item]
+        job |= {"folder": str(folder), "cases": CASES, "uneven": uneven, "profile": profile.model_dump(mode="json")}  # type: ignore[dict-item]
         (folder / "job.json").write_text(json.dumps(job))
         ended = subprocess.run(
             launch_command(profile, ["-m", "tests.training.sharded_process", str(folder / "job.json")]),
@@ -112,6 +114,12 @@ def in_float32(tmp_path_factory: pytest.TempPathFactory) -> Divided:
 @pytest.fixture(scope="module")
 def in_bfloat16(tmp_path_factory: pytest.TempPathFactory) -> Divided:
     return Divided(tmp_path_factory.mktemp("bfloat16"), "bfloat16")
+
+
+@pytest.fixture(scope="module")
+def by_tokens(tmp_path_factory: pytest.TempPathFactory) -> Divided:
+    """Passes of some rows or none: a process without any still has to take part in what all gather and sum."""
+    return Divided(tmp_path_factory.mktemp("tokens"), "float32", uneven=True)
 
 
 def logprobs(model: Any, row: dict[str, Any]) -> torch.Tensor:
@@ -169,6 +177,11 @@ LOSSES = {"forward_kl": forward_kl, "grpo": group_relative}
 @pytest.mark.parametrize("case", CASES)
 def test_the_gradient_of_divided_models_is_the_one_written_by_hand(in_float32: Divided, case: str) -> None:
     assert in_float32.error(case, LOSSES[case](in_float32)) < 1e-5
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_the_same_by_tokens_where_one_process_has_no_rows(by_tokens: Divided, case: str) -> None:
+    assert by_tokens.error(case, LOSSES[case](by_tokens)) < 1e-5
 
 
 @pytest.mark.parametrize("case", CASES)

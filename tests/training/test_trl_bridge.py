@@ -153,9 +153,8 @@ def test_distillation_between_different_vocabularies_is_refused(
 
 
 def test_trl_still_has_the_insides_the_bridge_relies_on() -> None:
-    import torch
     from trl import DistillationTrainer, GRPOTrainer
-    from trl.trainer.utils import maybe_gather_lm_head_ctx, shuffle_sequence_dict, split_tensor_dict
+    from trl.trainer.utils import maybe_gather_lm_head_ctx
 
     for trainer in (GRPOTrainer, DistillationTrainer):
         source = inspect.getsource(trainer._generate_single_turn)
@@ -171,7 +170,31 @@ def test_trl_still_has_the_insides_the_bridge_relies_on() -> None:
     assert parameters == ["self", "unwrapped_student", "inputs", "num_items_in_batch"]
     names = list(inspect.signature(DistillationTrainer._get_last_hidden_state).parameters)
     assert names[:5] == ["self", "unwrapped_model", "input_ids", "attention_mask", "logits_to_keep"]
-    batch: dict[str, Any] = {"ids": torch.arange(8), "scores": list(range(8))}
-    parts = split_tensor_dict(shuffle_sequence_dict(batch), 2)
-    assert [part["ids"].tolist() for part in parts] == [part["scores"] for part in parts], "lists move with tensors"
     assert callable(maybe_gather_lm_head_ctx)
+
+
+def test_trl_s_losses_still_read_a_pass_as_the_bridge_hands_it_to_them() -> None:
+    from trl import DistillationTrainer, GRPOTrainer
+    from trl.kernels import chunked_divergence, chunked_logprob
+    from trl.trainer import distillation_trainer, utils
+
+    scoring = inspect.getsource(GRPOTrainer._generate_and_score_completions)
+    assert "self.use_vllm and self.vllm_importance_sampling_correction" in scoring, "else a pass for old log-probs"
+    assert "if self.beta != 0.0:" in scoring and 'output["sampling_per_token_logps"]' in scoring
+    loss = inspect.getsource(GRPOTrainer._compute_loss)
+    asked = loss.index("self._get_per_token_logps_and_entropies(")
+    assert asked < loss.index('inputs["importance_sampling_ratio"]'), "found while the pass is computed"
+    assert asked < loss.index('inputs["ref_per_token_logps"]')
+    assert "per_token_logps.detach() if old_per_token_logps is None" in loss
+    assert loss.count("normalizer = self.current_gradient_accumulation_steps") == 5
+    assert "self.current_gradient_accumulation_steps / self.args.steps_per_generation" in loss
+    distilled = inspect.getsource(DistillationTrainer._compute_loss)
+    assert distilled.count("_get_last_hidden_state") == 2 and 'inputs["completion_mask"]' in distilled
+    fused = inspect.getsource(utils.add_fused_lm_head)
+    assert "compact = _use_triton(hidden_states.device)" in fused and "shift_labels" in fused
+    assert "compact = _use_triton(" in inspect.getsource(distillation_trainer._chunked_divergence_loss)
+    for module, name in (
+        (chunked_divergence, "TOKEN_CHUNK_SIZE"), (chunked_divergence, "VOCAB_CHUNK_SIZE"),
+        (chunked_logprob, "TOKEN_CHUNK_SIZE"), (utils, "_CHUNKED_LOGPROB_CHUNK_SIZE"),
+    ):  # fmt: skip
+        assert isinstance(getattr(module, name), int)

@@ -46,7 +46,7 @@ class GroupRelative(SpendsLabels, Rewarded, Optimization, SamplingWhileTraining)
             steps=optimizer_steps(self, known.labels, self.problems_per_step),
             prompt_limit=self.max_prompt_tokens,
             completion_limit=self.max_completion_tokens,
-            scorings=self.correct_sampler_mismatch + (self.kl_coefficient > 0),
+            scorings=int(self.kl_coefficient > 0),
             reference=self.kl_coefficient > 0 and self.lora is None,
             generates=True,
             trains=True,

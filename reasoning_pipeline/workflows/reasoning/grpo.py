@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from reasoning_pipeline.models.loading import load_tokenizer
 from reasoning_pipeline.rewards import RewardJudge
 from reasoning_pipeline.rollouts.clients.completions import Completion
-from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
-from reasoning_pipeline.training.batches import repeat_in_epochs, steps_for, within_length
+from reasoning_pipeline.training.arguments import batch_arguments, common_arguments, pass_limit
+from reasoning_pipeline.training.batches import answer_lengths, repeat_in_epochs, steps_for, within_length
 from reasoning_pipeline.training.generating import engine_for, problem_rows
 from reasoning_pipeline.training.lora import adapters
 from reasoning_pipeline.training.sharding import load_for_training
@@ -29,6 +29,7 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
     problems = within_length(usable_references(context.problems, judge), renderer, config.max_prompt_tokens)
     steps = steps_for(config, len(problems), config.problems_per_step)
     rollouts_per_step = config.problems_per_step * config.group_size
+    limit = pass_limit(context, answer_lengths(problems, renderer, config.max_completion_tokens))
     arguments = GRPOConfig(
         **common_arguments(config, context, steps),
         **batch_arguments(rollouts_per_step, context, what="problems_per_step x group_size", whole=config.whole()),
@@ -69,7 +70,7 @@ def grpo_trainer(config: GroupRelative, context: StageContext) -> PolicyTrainer:
         processing_class=tokenizer,
         peft_config=adapters(config),
     )
-    trainer.companions = [reward]
+    trainer.companions, trainer.limit = [reward], limit
     asked_by = {tuple(renderer.prompt_ids(problem)): problem for problem in problems}
 
     def decode(completion_ids: list[list[int]]) -> list[str]:

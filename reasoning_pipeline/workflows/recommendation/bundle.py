@@ -89,14 +89,20 @@ class Bundle:
             weights=tensors,
         )
 
-    def top(self, history: Sequence[int], domain: int, count: int, scorer: Scorer) -> list[tuple[int, float]]:
-        """The best items of a domain that are not in the history, with their scores, best first."""
-        scores = scorer.queries([tuple(history)], [domain])[0] @ scorer.items_ND.T
-        allowed = self.histories.domain_N == domain
-        allowed[list(history)] = False
-        places = np.flatnonzero(allowed)
-        best = places[np.argsort(-scores[places], kind="stable")[:count]]
-        return [(int(item), float(scores[item])) for item in best]
+    def top(
+        self, history: Sequence[int], domains: Sequence[int], count: int, scorer: Scorer
+    ) -> list[list[tuple[int, float]]]:
+        """Of each domain the best items that are not in the history, with their scores, best first."""
+        found = []
+        queries = scorer.queries([tuple(history)] * len(domains), list(domains))
+        for domain, scores in zip(domains, queries @ scorer.items_ND.T, strict=True):
+            scores[list(history)] = -np.inf
+            places = self.histories.places[domain]
+            near = scores[places]
+            best = places[np.argpartition(-near, min(count, len(near) - 1))[:count]]
+            order = sorted(best.tolist(), key=lambda item: (-scores[item], item))
+            found.append([(item, float(scores[item])) for item in order if np.isfinite(scores[item])])
+        return found
 
 
 def is_recommender(folder: Path) -> bool:

@@ -130,7 +130,7 @@ def shown_users(bundle: Bundle, scorer: Scorer, cases: Sequence[Case], count: in
             "history": [titles[item] for item in case.history],
             "target": titles[case.target],
             "domain": bundle.histories.domains[case.domain],
-            "top": [titles[item] for item, _ in bundle.top(case.history, case.domain, 10, scorer)],
+            "top": [titles[item] for item, _ in bundle.top(case.history, [case.domain], 10, scorer)[0]],
         }
         for case in chosen
     ]

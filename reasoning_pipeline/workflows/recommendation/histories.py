@@ -92,6 +92,11 @@ class Histories:
         return np.array([order[item.domain] for item in self.items])
 
     @cached_property
+    def places(self) -> list[np.ndarray]:
+        """Per domain the indices of its items."""
+        return [np.flatnonzero(self.domain_N == domain) for domain in range(len(self.domains))]
+
+    @cached_property
     def counts_N(self) -> np.ndarray:  # noqa: N802
         """[items]: how often each is taken in what may be learned from; popularity, without what was inserted."""
         taken = [item for user in self.users for item in user.learned]

@@ -56,12 +56,14 @@ class Recommender:
             raise ValueError(f"domain: {asked.domain[:100]!r} is none of {', '.join(histories.domains)}")
         history = [self.index[name] for name in asked.history]
         wanted = [asked.domain] if asked.domain is not None else list(histories.domains)
+        domains = [histories.domains.index(domain) for domain in wanted]
+        best = self.bundle.top(history, domains, asked.count, self.scorer)
         ranked = {
             domain: [
                 {"id": histories.items[item].id, "title": histories.items[item].title, "score": round(score, 6)}
-                for item, score in self.bundle.top(history, histories.domains.index(domain), asked.count, self.scorer)
+                for item, score in items
             ]
-            for domain in wanted
+            for domain, items in zip(wanted, best, strict=True)
         }
         return {"model": self.name, "ranked": ranked, "profile": {"text": self.profile(history), "in_score": False}}
 

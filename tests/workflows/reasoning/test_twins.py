@@ -443,7 +443,13 @@ def test_a_step_from_an_older_policys_rollouts_is_clipped_as_the_twins(tmp_path:
 
         def scored(inputs: Any) -> Any:
             batch = score(inputs)
-            logprobs_BT = batch["old_per_token_logps"]
+            ids, mask = (
+                torch.cat([batch[f"prompt_{part}"], batch[f"completion_{part}"]], 1) for part in ("ids", "mask")
+            )
+            with torch.no_grad():
+                logprobs_BT, _, _ = trainer._get_per_token_logps_and_entropies(
+                    trainer.model, ids, mask, batch["completion_ids"].shape[1]
+                )
             change_BT = torch.rand(logprobs_BT.shape, generator=torch.Generator().manual_seed(0)) - 0.5
             batch["old_per_token_logps"] = logprobs_BT + change_BT
             older.append(batch["old_per_token_logps"].clone())

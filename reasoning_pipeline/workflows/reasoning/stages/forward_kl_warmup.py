@@ -82,7 +82,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
 def make_trainer(config: Config, context: StageContext) -> Any:
     """The teacher's rollouts in their order, the teacher, the divergence."""
     from reasoning_pipeline.models.compatible import check_compatible
-    from reasoning_pipeline.training.batches import read_rollouts, repeat_in_epochs, steps_for
+    from reasoning_pipeline.training.batches import read_rollouts, repeat_in_epochs, rollout_lengths, steps_for
     from reasoning_pipeline.training.distillation import distillation_trainer, refuse_temperature, server_teacher
     from reasoning_pipeline.training.teachers import CachedTeacher, Teacher
 
@@ -104,7 +104,14 @@ def make_trainer(config: Config, context: StageContext) -> Any:
         refuse_temperature(config.temperature, "cached")
         teacher = CachedTeacher(context.inputs["rollouts"], rollouts, context.profile.teacher_top_k)
     return distillation_trainer(
-        config, context, rows, direction="forward", teacher=teacher, steps=steps, own_rollouts=False
+        config,
+        context,
+        rows,
+        lengths=rollout_lengths(rollouts),
+        direction="forward",
+        teacher=teacher,
+        steps=steps,
+        own_rollouts=False,
     )
 
 

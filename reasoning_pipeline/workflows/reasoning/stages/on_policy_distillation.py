@@ -82,7 +82,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
 def make_trainer(config: Config, context: StageContext) -> Any:
     """The questions in their order, the teacher, the divergence, and who writes."""
     from reasoning_pipeline.models.compatible import check_compatible
-    from reasoning_pipeline.training.batches import repeat_in_epochs, steps_for, within_length
+    from reasoning_pipeline.training.batches import answer_lengths, repeat_in_epochs, steps_for, within_length
     from reasoning_pipeline.training.distillation import distillation_trainer, server_teacher
     from reasoning_pipeline.training.generating import engine_for, problem_rows
     from reasoning_pipeline.training.trl_bridge import generate_with
@@ -110,6 +110,7 @@ def make_trainer(config: Config, context: StageContext) -> Any:
         config,
         context,
         problem_rows(asked, renderer),
+        lengths=answer_lengths(problems, renderer, config.max_completion_tokens),
         direction="reverse",
         teacher=teacher,
         steps=steps,

@@ -44,8 +44,8 @@ def make_trainer(config: Config, context: StageContext) -> Any:
     from datasets import Dataset
 
     from reasoning_pipeline.models.loading import load_tokenizer
-    from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
-    from reasoning_pipeline.training.batches import IGNORED, read_rollouts, repeat_in_epochs, steps_for
+    from reasoning_pipeline.training.arguments import batch_arguments, common_arguments, pass_limit
+    from reasoning_pipeline.training.batches import IGNORED, read_rollouts, repeat_in_epochs, rollout_lengths, steps_for
     from reasoning_pipeline.training.lora import adapters
     from reasoning_pipeline.training.sharding import load_for_training
     from reasoning_pipeline.training.trl_bridge import SFTConfig, SFTTrainer
@@ -59,6 +59,7 @@ def make_trainer(config: Config, context: StageContext) -> Any:
         }
         for row in repeat_in_epochs(rollouts, steps * config.rollouts_per_step, context.seed)
     ]
+    limit = pass_limit(context, rollout_lengths(rollouts))
     arguments = SFTConfig(
         **common_arguments(config, context, steps),
         **batch_arguments(config.rollouts_per_step, context),
@@ -67,10 +68,12 @@ def make_trainer(config: Config, context: StageContext) -> Any:
         remove_unused_columns=False,
         train_sampling_strategy="sequential",
     )
-    return SFTTrainer(
+    trainer = SFTTrainer(
         model=load_for_training(context.inputs["policy"]),
         args=arguments,
         train_dataset=Dataset.from_list(rows),
         processing_class=load_tokenizer(context.inputs["policy"]),
         peft_config=adapters(config),
     )
+    trainer.limit = limit
+    return trainer
