@@ -3,8 +3,8 @@ PYTHON ?= python3
 ACCELERATOR ?= auto
 READY := .venv/.ready
 RUN := .venv/bin/python
-# What is shared, and in which order, says tests/conftest.py.
-WORKERS ?= -n 2 --dist loadgroup --no-loadscope-reorder
+# tests/conftest.py says what one worker does alone, since it is shared.
+WORKERS ?= -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: help setup resolve demo miniature user-logs test quick check smoke torture bench figures real-model docs slurm clean
 
