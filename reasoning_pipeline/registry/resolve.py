@@ -97,7 +97,7 @@ def named(artifacts: Sequence[Artifact], name: str, *, newest: bool = True) -> A
         if len(made) > 1 and not newest:
             raise RegistryError(f"{name!r} was made {_times(len(made))}: {_choices(made)}", remedy="name one of them")
         return made[back - 1]
-    begins = [a for a in artifacts if len(name) >= len(a.record.stage) and a.name.startswith(name)]
+    begins = [a for a in artifacts if len(name) > len(a.record.stage) and a.name.startswith(name)]
     if len(begins) > 1:
         raise RegistryError(f"{name!r} fits {len(begins)} artifacts: {_choices(begins)}", remedy="name one of them")
     return begins[0] if begins else None

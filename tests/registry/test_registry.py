@@ -293,14 +293,17 @@ def test_a_moved_registry_still_resolves(bench: Bench, tmp_path: Path):
     assert bench.plan().step("polish").complete
 
 
-def test_two_that_fit_are_named(bench: Bench):
-    one = bench.publish(bench.plan(), "polish")[0]
-    two = bench.publish(bench.plan(overrides=("steps.polish.seed=1",)), "polish")[0]
-    with pytest.raises(RegistryError) as error:
-        resolve_model("polish", bench.root)
-    assert "'polish' fits 2 checkpoints: " in error.value.message
+def test_of_two_the_newest_is_meant_but_not_in_a_recipe(bench: Bench):
+    one = bench.publish(bench.plan(), "polish", created="2026-01-02T03:04:05+00:00")[0]
+    two = bench.publish(bench.plan(overrides=("steps.polish.seed=1",)), "polish", created="2026-01-03T03:04:05+00:00")[
+        0
+    ]
+    assert resolve_model("polish", bench.root).folder == two.folder
+    assert resolve_model("polish@2", bench.root).folder == one.folder
+    with pytest.raises(RegistryError, match="'polish' was made twice") as error:
+        resolve_model("polish", bench.root, newest=False)
     assert one.name in error.value.message and two.name in error.value.message
-    assert resolve_model(two.name, bench.root).folder == two.folder
+    assert resolve_model(one.name, bench.root, newest=False).folder == one.folder
 
 
 def test_an_unknown_name_gets_a_suggestion(bench: Bench):
