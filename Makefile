@@ -3,10 +3,10 @@ PYTHON ?= python3
 ACCELERATOR ?= auto
 READY := .venv/.ready
 RUN := .venv/bin/python
-# What is shared, and in which order, says tests/conftest.py.
-WORKERS ?= -n 2 --dist loadgroup --no-loadscope-reorder
+# tests/conftest.py says what one worker does alone, since it is shared.
+WORKERS ?= -n 2 --dist loadscope --no-loadscope-reorder
 
-.PHONY: help setup resolve demo miniature test quick check smoke torture bench figures real-model docs slurm clean
+.PHONY: help setup resolve demo miniature user-logs test quick check smoke torture bench figures real-model docs slurm clean
 
 help:      ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -15,6 +15,8 @@ demo: $(READY) ## the four stages in a small world on a CPU, with a real vLLM se
 	@$(RUN) -m reasoning_pipeline run recipes/arithmetic.yaml
 miniature: $(READY) ## every arm of the paper under five seeds, on two cores: which stage earned what
 	@$(RUN) -m reasoning_pipeline run recipes/miniature.yaml --arms --seeds all --hardware cpu_side_by_side
+user-logs: $(READY) ## learning from user logs in a small world: every arm, three seeds (docs/user_logs.md)
+	@$(RUN) -m reasoning_pipeline run recipes/user_logs.yaml --arms --seeds all --hardware cpu_side_by_side
 test: check ## everything: style, types, quick tests, real servers, real training
 	@$(RUN) -m pytest $(WORKERS) -m "not slow"
 	@$(RUN) -m pytest $(WORKERS) -m slow

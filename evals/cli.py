@@ -80,15 +80,19 @@ def main(argv: Sequence[str]) -> int:
 
 def _own_suite(use: Use, arguments: argparse.Namespace) -> int:
     """A suite that a workflow brings for checkpoints of its kind."""
+    from reasoning_pipeline.hardware.profile import load_profile
     from reasoning_pipeline.registry.resolve import resolve_model
+    from reasoning_pipeline.run.uses import kinds
 
-    models = [resolve_model(reference, root=arguments.registry) for reference in arguments.checkpoint]
+    profile = load_profile(arguments.hardware)
+
+    models = [resolve_model(reference, root=arguments.registry, kinds=kinds()) for reference in arguments.checkpoint]
     for model in models:
         if not use.knows(model.folder):
             raise DataError(f"{model.name} is nothing that --suite {use.suite} can score", remedy="name another suite")
     for model, out in zip(models, _folders(arguments.out, [model.name for model in models]), strict=True):
         print(f"{model.name} → {out}", file=sys.stderr)
-        print(use.evaluate(model, out, seed=arguments.seed))
+        print(use.evaluate(model, out, profile=profile, seed=arguments.seed))
     return 0
 
 

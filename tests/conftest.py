@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.bench import Bench
 
@@ -17,20 +18,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
-SHARED = ("smoke_root", "server", "cluster")
-"""Fixtures that take long to make and serve whole folders."""
+TOGETHER = {"contract": "smoke", "run": "smoke", "rollouts": "servers"}
+"""Folders whose tests share what takes long to make: the smoke recipes' artifacts, a running server."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of two workers, one does all tests that share such a fixture, and these come first: they take longest. All others
-    go file by file."""
-    ranks: dict[pytest.Item, int] = {}
-    for item in items:
-        used = [name for name in SHARED if name in getattr(item, "fixturenames", ())]
-        item.add_marker(pytest.mark.xdist_group(used[0] if used else item.location[0]))
-        ranks[item] = SHARED.index(used[0]) if used else len(SHARED)
-    items.sort(key=ranks.__getitem__)
+class BySharing(LoadScopeScheduling):
+    """Of two workers, one does all tests of such folders, in their order; all others go file by file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", maxsplit=1)[0]
+        return TOGETHER.get(file.split("/")[1], file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySharing:
+    return BySharing(config, log)
 
 
 def make_tiny_model(folder: Path, *, seed: int, hidden_size: int = 32, layers: int = 2, vocabulary: int = 112) -> Path:

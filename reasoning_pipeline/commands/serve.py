@@ -56,13 +56,13 @@ def _serve(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.registry.resolve import resolve_model
     from reasoning_pipeline.rollouts.servers import register
     from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service
-    from reasoning_pipeline.run.uses import use_of
+    from reasoning_pipeline.run.uses import kinds, use_of
 
     profile = load_profile(arguments.hardware)
-    model = resolve_model(arguments.checkpoint, store_of(arguments))
+    model = resolve_model(arguments.checkpoint, store_of(arguments), kinds=kinds())
     key, source = find_key(arguments.key_file, host=arguments.host)
     if (use := use_of(model.folder)) is not None:
-        return _serve_own(use, model, arguments, key)
+        return _serve_own(use, model, profile, arguments, key)
     service = Service(
         host=arguments.host,
         port=arguments.port,
@@ -98,7 +98,9 @@ def _serve(arguments: argparse.Namespace) -> int:
         server.stop()
 
 
-def _serve_own(use: Use, model: ResolvedModel, arguments: argparse.Namespace, key: str | None) -> int:
+def _serve_own(
+    use: Use, model: ResolvedModel, profile: HardwareProfile, arguments: argparse.Namespace, key: str | None
+) -> int:
     """A checkpoint that is no language model, in its workflow's own way; the same key, the same end."""
     from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
 
@@ -107,7 +109,7 @@ def _serve_own(use: Use, model: ResolvedModel, arguments: argparse.Namespace, ke
         print(f"its key, shown this once:\n\n    export {KEY_VARIABLE}={key}\n", flush=True)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        use.serve(model, host=arguments.host, port=arguments.port, key=key)
+        use.serve(model, profile=profile, host=arguments.host, port=arguments.port, key=key)
     except KeyboardInterrupt:
         print("stopping", flush=True)
     return 0

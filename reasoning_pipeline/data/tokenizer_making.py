@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,6 +79,16 @@ def save_bpe_tokenizer(folder: Path, texts: Iterable[str], vocabulary_size: int)
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    return _save(tokenizer, folder, CHAT_TEMPLATE)
+
+
+def save_word_tokenizer(folder: Path, words: Sequence[str]) -> int:
+    """One token a word, apart by blanks; returns the number of tokens."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    known = dict.fromkeys([*SPECIAL, "user", "assistant", *words])
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(known)}, unk_token=PAD))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return _save(tokenizer, folder, CHAT_TEMPLATE)
 
 

@@ -22,7 +22,7 @@ from reasoning_pipeline.base.yaml_files import merged
 from reasoning_pipeline.recipe.checks import searched_problems, step_problems
 from reasoning_pipeline.recipe.model import MAIN, STEP, Arm, ArmEdit, Recipe, World
 from reasoning_pipeline.recipe.sections import read_sections, sections
-from reasoning_pipeline.recipe.stage import Input, StageConfig, fields_marked
+from reasoning_pipeline.recipe.stage import Input, StageConfig, can_answer, fields_marked
 
 ALL = "all"
 """What `--arm` takes for every arm."""
@@ -156,7 +156,8 @@ class _Derivation:
             if named not in kept:
                 where = "is dropped" if named in starts else f"is no step{suggestion(named, kept)}"
                 self.problems.append(f"{self.place}.outcome: {named!r} {where}")
-            elif (publishes := type(kept[named]).publishes) != "checkpoint":
+            elif not can_answer(kept[named]):
+                publishes = type(kept[named]).publishes
                 self.problems.append(f"{self.place}.outcome: {named!r} publishes {publishes}, not a checkpoint")
             return named
         name = self.recipe.main_outcome

@@ -9,7 +9,7 @@ from reasoning_pipeline.base.validation import suggestion
 from reasoning_pipeline.custom.naming import FunctionName, problems_of
 from reasoning_pipeline.recipe.model import STEP, Recipe, lineage
 from reasoning_pipeline.recipe.sections import sections
-from reasoning_pipeline.recipe.stage import Prompts, Reads, Spends, fields_marked
+from reasoning_pipeline.recipe.stage import Prompts, Reads, Spends, can_answer, fields_marked
 
 
 def recipe_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
@@ -29,7 +29,7 @@ def recipe_problems(recipe: Recipe, all_names: list[str]) -> Iterator[str]:
     yield from step_problems(recipe, all_names)
     for section in sections():
         yield from section.problems(recipe, all_names)
-    if recipe.outcome is not None:
+    if recipe.outcome is not None and not (recipe.outcome in recipe.steps and can_answer(recipe.steps[recipe.outcome])):
         yield from checkpoint_problems(recipe, recipe.outcome, "outcome", "an outcome is a checkpoint", all_names)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from reasoning_pipeline.data.config import DataConfig, PromptConfig
-from reasoning_pipeline.recipe.stage import Input, StageConfig, fields_marked
+from reasoning_pipeline.recipe.stage import Input, StageConfig, can_answer, fields_marked
 
 STEP = "step:"
 """Prefix of a reference to another step's output."""
@@ -126,8 +126,8 @@ class Recipe(BaseModel):
 
     @property
     def main_outcome(self) -> str | None:
-        """The step that stands for the recipe's own steps; None where none of them makes a checkpoint."""
-        made = [name for name, config in self.steps.items() if type(config).publishes == "checkpoint"]
+        """The step that stands for the recipe's own steps; None where none of them makes what can answer."""
+        made = [name for name, config in self.steps.items() if can_answer(config)]
         return self.outcome or (made[-1] if made else None)
 
     def references(self, step: str) -> Iterator[tuple[str, str, str]]:

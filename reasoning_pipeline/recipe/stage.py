@@ -56,6 +56,11 @@ class Measures:
     """Marks a field that lists the pools whose labels a step scores with; nothing learns from them."""
 
 
+def can_answer(config: type[StageConfig] | StageConfig) -> bool:
+    """Whether what it publishes can be asked questions: a checkpoint, or what says so of itself."""
+    return config.publishes == "checkpoint" or config.answers
+
+
 def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
@@ -79,6 +84,9 @@ class StageConfig(BaseModel):
     publishes: ClassVar[str] = "checkpoint"
     """The kind of its artifact, a word: a checkpoint is a model, an evaluation scores one, a measurement says something
     about the run. Others may be made up; a field marked `Input` of that kind then takes them."""
+    answers: ClassVar[bool] = False
+    """Whether its artifact answers questions though it is no checkpoint, so that it may be an arm's outcome and be
+    scored."""
     generates_with: ClassVar[str | None] = None
     """The field whose model writes rollouts, so that a server of its architecture stands ready; None needs none."""
     heavy: ClassVar[bool] = True

@@ -36,13 +36,16 @@ class ResolvedModel:
     """Of a model from outside: what its fingerprint was computed from (files' digests, or hub name and commit)."""
 
 
-def resolve_model(reference: str, root: Path | None = None, *, newest: bool = True) -> ResolvedModel:
+def resolve_model(
+    reference: str, root: Path | None = None, *, newest: bool = True, kinds: Sequence[str] = ("checkpoint",)
+) -> ResolvedModel:
     """Find a model by artifact name or unique prefix (`extra_rl-9c1b`), by step name (`polish`, see `named`), by
     folder, or by hub name (`Qwen/Qwen3-1.7B`, `…@revision`).
 
     Args:
         newest: Of several that a step has made, take the newest. A recipe refuses instead: what it reads must not
             depend on what was run since.
+        kinds: Of artifacts that may be meant (run/uses.py knows more than checkpoints).
 
     Raises:
         RegistryError: Nothing or more than one thing fits, or the folder holds no weights.
@@ -51,8 +54,8 @@ def resolve_model(reference: str, root: Path | None = None, *, newest: bool = Tr
     registry = Registry(root)
     path = Path(reference).expanduser()
     if path.is_dir():
-        return _from_folder(path, root)
-    checkpoints = [a for a in registry.artifacts([]) if a.record.kind == "checkpoint"]
+        return _from_folder(path, root, kinds)
+    checkpoints = [a for a in registry.artifacts([]) if a.record.kind in kinds]
     if (found := named(checkpoints, reference, newest=newest)) is not None:
         return _from_artifact(found)
     if reference.count("/") == 1 and not reference.startswith((".", "/", "~")):
@@ -111,7 +114,8 @@ def _choices(artifacts: Sequence[Artifact]) -> str:
 
 
 def _from_artifact(artifact: Artifact) -> ResolvedModel:
-    require_weights(artifact.folder)
+    if artifact.record.kind == "checkpoint":  # of other kinds whoever knows them says what they need
+        require_weights(artifact.folder)
     require_unedited(artifact.folder)
     return ResolvedModel(
         folder=artifact.folder,
@@ -121,10 +125,10 @@ def _from_artifact(artifact: Artifact) -> ResolvedModel:
     )
 
 
-def _from_folder(folder: Path, root: Path) -> ResolvedModel:
+def _from_folder(folder: Path, root: Path, kinds: Sequence[str]) -> ResolvedModel:
     if (folder / RECORD).is_file():
         artifact = Artifact(folder, read_record(folder))
-        if artifact.record.kind != "checkpoint":
+        if artifact.record.kind not in kinds:
             raise RegistryError(f"{folder}: holds {artifact.record.kind}, not a checkpoint", remedy="name a checkpoint")
         return _from_artifact(artifact)
     require_weights(folder)

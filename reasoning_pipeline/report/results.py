@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from reasoning_pipeline.base.text import ABSENT, counted, percent
-from reasoning_pipeline.recipe.stage import Evaluation
+from reasoning_pipeline.recipe.stage import Evaluation, can_answer
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -103,8 +103,8 @@ def stage_results(plan: Plan) -> list[StageResult]:
 
 
 def checkpoints(plan: Plan) -> list[PlannedStep]:
-    """The steps that make a checkpoint, in plan order."""
-    return [step for step in plan.steps if type(step.config).publishes == "checkpoint"]
+    """The steps that make a checkpoint, or something else that answers, in plan order."""
+    return [step for step in plan.steps if can_answer(step.config)]
 
 
 def suites(plan: Plan) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def roles(plan: Plan) -> dict[str, Role]:
             chain[step.name] = "teacher"
         elif step.name in students or not taught:
             chain[step.name] = "student"
-        elif type(step.config).publishes == "checkpoint":
+        elif can_answer(step.config):
             chain[step.name] = "baseline"
         else:  # rollouts and evaluations belong to whom they are about
             chain[step.name] = chain.get(step.inputs[0].step or "", "teacher")

@@ -9,11 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.recipe.workflows import contributed
 from reasoning_pipeline.registry.resolve import ResolvedModel
 
 
 class Use:
+    kind: ClassVar[str] = "checkpoint"
+    """What its stage publishes."""
     suite: ClassVar[str] = ""
     """What `python -m evals NAME --suite` calls its scoring."""
 
@@ -21,17 +24,22 @@ class Use:
         """Whether the checkpoint in this folder is of its kind. Reads no weights."""
         return False
 
-    def evaluate(self, model: ResolvedModel, out: Path, *, seed: int) -> str:
+    def evaluate(self, model: ResolvedModel, out: Path, *, profile: HardwareProfile, seed: int) -> str:
         """Score it, leave the figures in `out`, and say them in a few lines."""
         raise NotImplementedError
 
-    def serve(self, model: ResolvedModel, *, host: str, port: int | None, key: str) -> None:
+    def serve(self, model: ResolvedModel, *, profile: HardwareProfile, host: str, port: int | None, key: str) -> None:
         """Answer requests with this key until the process is interrupted."""
         raise NotImplementedError
 
 
 def uses() -> tuple[Use, ...]:
     return contributed("in_use")
+
+
+def kinds() -> tuple[str, ...]:
+    """Kinds of artifacts that a person may name to have them scored or served."""
+    return tuple(dict.fromkeys(["checkpoint", *(use.kind for use in uses())]))
 
 
 def use_of(folder: Path) -> Use | None:

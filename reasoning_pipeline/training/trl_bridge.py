@@ -22,6 +22,7 @@ What it relies on, beyond the public API:
   None;
 - with the teacher in the trainer, `_compute_loss` asks `distillation_trainer.ChunkedDivergenceFunction` for each
   token's divergence, from the two models' hidden states and heads: `top_k_overlap` is taken from the same;
+- `DPOTrainer` turns its rows into `prompt_ids`, `chosen_ids` and `rejected_ids` in `_prepare_dataset`; ours come so;
 - the distillation trainer leaves its teacher where it was loaded, as `teacher_model`, when its __init__ ends; GRPO's
   makes the start of the KL penalty by `grpo_trainer.create_model_from_path` and divides it by
   `grpo_trainer.prepare_fsdp`: both go the way of our models (sharding.py).
@@ -45,7 +46,7 @@ trl_imports.is_vllm_available = lambda *args, **kwargs: False
 
 import torch  # noqa: E402
 from transformers import TrainerCallback  # noqa: E402
-from trl import DistillationConfig, DistillationTrainer, GRPOConfig, GRPOTrainer, SFTConfig  # noqa: E402
+from trl import DistillationConfig, DistillationTrainer, DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig  # noqa: E402  # noqa: E402
 from trl import SFTTrainer as TRLSFTTrainer  # noqa: E402
 from trl.kernels import chunked_divergence, chunked_logprob  # noqa: E402
 from trl.models.utils import disable_gradient_checkpointing  # noqa: E402
@@ -75,7 +76,7 @@ from reasoning_pipeline.training.sharding import (  # noqa: E402
 from reasoning_pipeline.training.teachers import Teacher  # noqa: E402
 from reasoning_pipeline.training.tiled_logits import logprobs_at, top_k_overlap  # noqa: E402
 
-__all__ = ["DistillationConfig", "GRPOConfig", "SFTConfig"]
+__all__ = ["DPOConfig", "DistillationConfig", "GRPOConfig", "SFTConfig"]
 
 # The start that a KL penalty looks back to: read once and divided by layers, not as one piece.
 grpo_trainer.create_model_from_path = lambda folder, **_: load_for_training(Path(folder))
@@ -197,6 +198,13 @@ class SFTTrainer(_Trained, TRLSFTTrainer):
         if self._pass is not None:
             check_kept_apart(self.model, self._pass.packed)
         return loss
+
+
+class PreferenceTrainer(_Placed, DPOTrainer):
+    """Pairs that are token ids already, as PromptRenderer made them."""
+
+    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        return dataset
 
 
 class _RenderedPrompts:

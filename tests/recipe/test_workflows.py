@@ -14,18 +14,18 @@ from reasoning_pipeline.errors import PipelineError, RecipeError
 from reasoning_pipeline.estimates.steps import estimate_plan
 from reasoning_pipeline.hardware.profile import load_profile
 from reasoning_pipeline.plan.judging import judgements
-from reasoning_pipeline.recipe.workflows import _stages, contributed, stage_kinds, stage_module
+from reasoning_pipeline.recipe.workflows import _packaged, _stages, contributed, stage_kinds, workflow_folders
 from reasoning_pipeline.registry.record import read_record
 from tests.bench import Bench, write_files
 
-WRITE_PAIRS = """
+WRITE_CHOICES = """
     from typing import Annotated, ClassVar, Literal
     from reasoning_pipeline.recipe.stage import File, ModelRef, UsesPrompts
     from reasoning_pipeline.recipe.work import Known, Work
 
     class Config(UsesPrompts):
         publishes: ClassVar[str] = "pairs"
-        stage: Literal["write_pairs"] = "write_pairs"
+        stage: Literal["write_choices"] = "write_choices"
         teacher: ModelRef
         rubric: Annotated[str | None, File()] = None
         more: Annotated[tuple[str, ...], File()] = ()
@@ -100,8 +100,8 @@ Place = Callable[..., None]
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """place({"stages/write_pairs.py": SOURCE}, name) makes a workflow of these files, beside those that ship."""
-    caches = (_stages, contributed, stage_module)
+    """place({"stages/write_choices.py": SOURCE}, name) makes a workflow of these files, beside those that ship."""
+    caches = (workflow_folders, _stages, contributed, _packaged)
     folder = tmp_path / "workflows"
     monkeypatch.setattr(workflows, "__path__", [*workflows.__path__, str(folder)])
 
@@ -118,7 +118,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         del sys.modules[module]
 
 
-PAIRS = {"stage": "write_pairs", "teacher": "step:teacher_base", "prompts": "first"}
+PAIRS = {"stage": "write_choices", "teacher": "step:teacher_base", "prompts": "first"}
 LEARN = {"stage": "learn_pairs", "policy": "step:student_base", "pairs": "step:pairs", "steps": 2}
 
 
@@ -131,8 +131,8 @@ def with_pairs(recipe: dict, **changes: object) -> None:
 
 
 def test_a_kind_of_artifact_is_a_word_that_a_stage_says(bench: Bench, place: Place):
-    place({"stages/write_pairs.py": WRITE_PAIRS, "stages/learn_pairs.py": LEARN_PAIRS})
-    assert {"write_pairs", "learn_pairs", "sparse_grpo"} <= set(stage_kinds())
+    place({"stages/write_choices.py": WRITE_CHOICES, "stages/learn_pairs.py": LEARN_PAIRS})
+    assert {"write_choices", "learn_pairs", "sparse_grpo"} <= set(stage_kinds())
     plan = bench.plan(with_pairs)
     (artifact,) = bench.publish(plan, "pairs", files={"pairs.jsonl": "{}\n"})
     assert read_record(artifact.folder).kind == "pairs"
@@ -143,15 +143,15 @@ def test_a_kind_of_artifact_is_a_word_that_a_stage_says(bench: Bench, place: Pla
 
 def test_a_kind_that_is_no_word_is_found_when_the_recipe_is_read(bench: Bench, place: Place):
     # not an hour later, when the record is written
-    odd = WRITE_PAIRS.replace('"pairs"', '"Pairs of mine"')
-    place({"stages/write_pairs.py": odd, "stages/learn_pairs.py": LEARN_PAIRS})
-    said = r"steps\.pairs\.stage: write_pairs publishes 'Pairs of mine', which cannot name"
+    odd = WRITE_CHOICES.replace('"pairs"', '"Pairs of mine"')
+    place({"stages/write_choices.py": odd, "stages/learn_pairs.py": LEARN_PAIRS})
+    said = r"steps\.pairs\.stage: write_choices publishes 'Pairs of mine', which cannot name"
     with pytest.raises(RecipeError, match=said):
         bench.recipe(with_pairs)
 
 
 def test_a_file_counts_by_what_it_holds(bench: Bench, place: Place):
-    place({"stages/write_pairs.py": WRITE_PAIRS, "stages/learn_pairs.py": LEARN_PAIRS})
+    place({"stages/write_choices.py": WRITE_CHOICES, "stages/learn_pairs.py": LEARN_PAIRS})
 
     def fingerprint(name: str, text: str) -> str:
         bench.write(text, name)
@@ -161,14 +161,14 @@ def test_a_file_counts_by_what_it_holds(bench: Bench, place: Place):
     step = bench.plan(lambda r: with_pairs(r, rubric="a.txt", more=["a.txt", "sub/b.txt"])).step("pairs")
     assert set(step.identity["files"]) == {"rubric", "more"} and len(step.identity["files"]["more"]) == 2
     assert "rubric" not in step.identity["config"]
-    with pytest.raises(RecipeError, match=r"write_pairs\.rubric: no file 'gone\.txt'"):
+    with pytest.raises(RecipeError, match=r"write_choices\.rubric: no file 'gone\.txt'"):
         bench.plan(lambda r: with_pairs(r, rubric="gone.txt"))
     without = bench.plan(with_pairs).step("pairs")
     assert "files" not in without.identity
 
 
 def test_work_that_a_config_tells_is_estimated(bench: Bench, place: Place):
-    place({"stages/write_pairs.py": WRITE_PAIRS, "stages/learn_pairs.py": LEARN_PAIRS})
+    place({"stages/write_choices.py": WRITE_CHOICES, "stages/learn_pairs.py": LEARN_PAIRS})
     found = {e.step: e for e in estimate_plan(bench.plan(with_pairs), load_profile("one_gpu_80gb"))}
     assert found["dpo"].trainer_bytes > 0 and found["dpo"].hours is not None
     assert found["dpo"].tokens_trained == pytest.approx(8 * 2 * (100 + 225))  # a quarter of the limit, and the prompt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from reasoning_pipeline.records import Decoding, FinishReason
@@ -17,6 +18,8 @@ class GenerationRequest:
     prompt_ids: list[int]
     n: int = 1
     seed: int = 0
+    adapter: Path | None = None
+    """The folder of a low-rank adapter over the weights that are held; rollouts/adapted.py alone takes one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from reasoning_pipeline.base.files import write_json
+from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.registry.resolve import ResolvedModel
 from reasoning_pipeline.run.uses import Use
 from reasoning_pipeline.workflows.recommendation.bundle import Bundle, is_recommender
@@ -22,7 +23,7 @@ class Recommending(Use):
     def knows(self, folder: Path) -> bool:
         return is_recommender(folder)
 
-    def evaluate(self, model: ResolvedModel, out: Path, *, seed: int) -> str:
+    def evaluate(self, model: ResolvedModel, out: Path, *, profile: HardwareProfile, seed: int) -> str:
         bundle = Bundle.load(model.folder)
         for ranking in RANKINGS:
             shutil.rmtree(out / ranking, ignore_errors=True)
@@ -40,7 +41,7 @@ class Recommending(Use):
         padded = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
         return "\n".join(line.rstrip() for line in padded)
 
-    def serve(self, model: ResolvedModel, *, host: str, port: int | None, key: str) -> None:
+    def serve(self, model: ResolvedModel, *, profile: HardwareProfile, host: str, port: int | None, key: str) -> None:
         from reasoning_pipeline.workflows.recommendation.serving import serve
 
         serve(Bundle.load(model.folder), model.folder.name, host=host, port=port, key=key)

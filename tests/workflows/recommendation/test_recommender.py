@@ -13,6 +13,7 @@ import torch
 from starlette.testclient import TestClient
 
 from reasoning_pipeline.errors import Stopped
+from reasoning_pipeline.hardware.profile import load_profile
 from reasoning_pipeline.registry.resolve import ResolvedModel
 from reasoning_pipeline.workflows.recommendation.bundle import About, Bundle, is_recommender
 from reasoning_pipeline.workflows.recommendation.histories import Histories, of_domain
@@ -253,7 +254,7 @@ def test_evals_rank_a_bundle_beside_popularity_and_title_cosine(first: Bundle, t
     monkeypatch.setattr("reasoning_pipeline.workflows.recommendation.in_use.NEGATIVES", 20)
     first.save(tmp_path)
     model = ResolvedModel(folder=tmp_path, name="mixed", fingerprint="f", prompt=None)
-    said = Recommending().evaluate(model, tmp_path / "out", seed=0)
+    said = Recommending().evaluate(model, tmp_path / "out", profile=load_profile("cpu"), seed=0)
     assert [line.split()[0] for line in said.splitlines()] == ["ranking", "uniform", "popularity", "full"]
     assert "title_cosine" in said
     found = json.loads((tmp_path / "out" / "ranking.json").read_text())["suites"]["uniform"]

@@ -1,0 +1,1 @@
+"""Learning from user logs: rules and preference pairs from feedback, an expert or a critic adapter for each cluster."""

@@ -1,0 +1,135 @@
+"""Clusters of logs by query and rules together; a new query finds its cluster by the query alone.
+
+A log's feature is v = n([n(e(q)); n(e(R))]), with n the L2 norm and R the rules, a line each. Agglomeration by Ward's
+criterion joins the two clusters whose union raises the sum of squares least; for two clusters of sizes a and b with
+centres x and y that increment is ab / (a + b) · |x - y|², and the height that libraries report is sqrt(2 · increment)
+(Ward, JASA 58, 1963; scipy.cluster.hierarchy.ward). The two names are kept apart here: the paper stops at an increment
+of 4, its released code at a height of 4, which is an increment of 8.
+
+At serving time there are no rules yet, so a cluster's centroid is the mean of n(e(q)) over its members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reasoning_pipeline.errors import DataError
+
+CENTROIDS_FILE = "centroids.npy"
+
+
+def height_of(increment: float) -> float:
+    """The height in a dendrogram at which the sum of squares rises by `increment`."""
+    return float(np.sqrt(2.0 * increment))
+
+
+def normalised(vectors: np.ndarray) -> np.ndarray:
+    """Rows of length 1; a row of zeros stays one."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(lengths == 0, 1.0, lengths)
+
+
+def dual_features(queries_ND: np.ndarray, rules_ND: np.ndarray) -> np.ndarray:
+    """[N, 2D], rows of length 1."""
+    return normalised(np.concatenate([normalised(queries_ND), normalised(rules_ND)], axis=1))
+
+
+def ward_labels(features_ND: np.ndarray, *, height: float) -> np.ndarray:
+    """Cluster of each row, numbered from 0 by size, the largest first; ties by the first member."""
+    if len(features_ND) < 2:
+        return np.zeros(len(features_ND), dtype=int)
+    from scipy.cluster.hierarchy import fcluster, ward
+
+    raw = fcluster(ward(features_ND), t=height, criterion="distance")
+    names, first, counts = np.unique(raw, return_index=True, return_counts=True)
+    order = sorted(range(len(names)), key=lambda at: (-counts[at], first[at]))
+    renamed = {int(names[at]): number for number, at in enumerate(order)}
+    return np.array([renamed[int(label)] for label in raw])
+
+
+def centroids(queries_ND: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
+    """[C, D]: means of normalised queries, never of rules. Not normalised again: a loose cluster's centre is short."""
+    unit = normalised(queries_ND)
+    return np.stack([unit[labels_N == cluster].mean(axis=0) for cluster in range(int(labels_N.max()) + 1)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """Example: Route(cluster=2, distance=0.61); no cluster where the nearest is further than `unseen_distance`."""
+
+    cluster: int | None
+    distance: float
+
+
+class Router:
+    """Which cluster a query belongs to. It is given queries and nothing else."""
+
+    def __init__(self, centroids_CD: np.ndarray, *, unseen_distance: float) -> None:
+        self.centroids, self.unseen_distance = centroids_CD, unseen_distance
+
+    def route(self, queries_ND: np.ndarray) -> list[Route]:
+        """Raises DataError for an embedder of another dimension than the centroids'."""
+        if queries_ND.shape[-1] != self.centroids.shape[-1]:
+            raise DataError(
+                f"the embedder gives {queries_ND.shape[-1]} numbers, the stored centroids have "
+                f"{self.centroids.shape[-1]}",
+                remedy="route with the embedder that the clusters were made with, or cluster again",
+            )
+        distances_NC = np.linalg.norm(normalised(queries_ND)[:, None, :] - self.centroids[None], axis=-1)
+        nearest = distances_NC.argmin(axis=1)
+        return [
+            Route(
+                cluster=int(cluster) if row[cluster] <= self.unseen_distance else None,
+                distance=float(row[cluster]),
+            )
+            for row, cluster in zip(distances_NC, nearest, strict=True)
+        ]
+
+    def save(self, folder: Path) -> None:
+        np.save(folder / CENTROIDS_FILE, self.centroids.astype(np.float32), allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path, *, unseen_distance: float) -> Router:
+        return cls(np.load(folder / CENTROIDS_FILE, allow_pickle=False), unseen_distance=unseen_distance)
+
+
+def split(ids: Sequence[str], seed: int, shares: Sequence[float]) -> list[list[str]]:
+    """Parts of these sizes, the last takes the rest: sorted, shuffled by the seed, cut. Every part that is asked for
+    gets at least one where there are enough.
+
+    Example: split(["c", "a", "b", "d", "e"], 42, (0.8,)) gives four and one.
+    """
+    import random
+
+    ordered = sorted(ids)
+    random.Random(seed).shuffle(ordered)
+    parts: list[list[str]] = []
+    start = 0
+    for position, share in enumerate(shares):
+        after = len(shares) - position  # parts that still need one each
+        size = max(1, min(round(share * len(ordered)), len(ordered) - start - after))
+        parts.append(ordered[start : start + size])
+        start += size
+    return [*parts, ordered[start:]]
+
+
+def table(names: Sequence[str], labels: Sequence[int], examples: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a cluster, for people: size, share, an example of a query, an example of rules."""
+    rows: list[dict[str, Any]] = []
+    for cluster in range(max(labels, default=-1) + 1):
+        members = [at for at, label in enumerate(labels) if label == cluster]
+        rows.append(
+            {
+                "cluster": cluster,
+                "logs": len(members),
+                "share": round(len(members) / len(labels), 4),
+                "query": names[members[0]][:80],
+                "rules": examples[members[0]][:80],
+            }
+        )
+    return rows

@@ -1,0 +1,128 @@
+"""Who plays what beside the policy: extractor, judge, coverage scorer, embedder. A model each, or the small world's
+programs, which are stand-ins and are named as such wherever their work is reported.
+
+Judge, policy and evaluator are configured apart: a judge that shares the policy's weights prefers what the policy
+writes, and one that is shown the rules of which an answer was made prefers that answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from statistics import mean
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.workflows.user_logs import prompts, small_world
+from reasoning_pipeline.workflows.user_logs.gap import Coverage
+from reasoning_pipeline.workflows.user_logs.logs import Log
+from reasoning_pipeline.workflows.user_logs.rules import parse_score
+from reasoning_pipeline.workflows.user_logs.speaking import Speaker
+
+Player = Literal["model", "small_world"]
+Judge = Callable[[Sequence[tuple[str, Sequence[str], str, str]]], list[float | None]]
+"""(query, rules, answer, language) -> mean score, 1 to 10; None where it gave no number."""
+Embedder = Callable[[Sequence[str]], np.ndarray]
+WORDS_DIMENSIONS = 256
+
+
+class Judging(BaseModel):
+    """How a judge is asked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: Player = "model"
+    """A model, or the small world's program in its place."""
+    samples: int = Field(3, ge=1)
+    """Scores of one answer, averaged. One is drawn greedily."""
+    max_tokens: int = Field(1024, ge=8)
+    """Of one text, or of one reply."""
+
+
+class Embedding(BaseModel):
+    """How texts become vectors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: Literal["model", "words"] = "model"
+    """`words` is a program: a random direction for each word, summed."""
+    pooling: Literal["last", "mean"] = "last"
+    """Which of the model's states stand for a text: that of its last token, or the mean."""
+    max_tokens: int = Field(8192, ge=8)
+    """Of one text, or of one reply."""
+
+
+def extract(speaker: Speaker | None, logs: Sequence[Log], decoding: Decoding) -> list[tuple[str, str]]:
+    """(reply about the feedback, reply about the query alone) of each log, as JSON texts."""
+    if speaker is None:
+        return [(small_world.extract(log), small_world.guess(log)) for log in logs]
+    shown = [prompts.rules_from_feedback(log) for log in logs] + [prompts.rules_from_query(log) for log in logs]
+    replies = [found[0] for found in speaker.ask(shown, decoding)]
+    return list(zip(replies[: len(logs)], replies[len(logs) :], strict=True))
+
+
+def judge(speaker: Speaker | None, config: Judging, seed: int) -> Judge:
+    """A judge that is one model, or the program."""
+    if speaker is None:
+        return lambda asked: [float(small_world.judge(query, rules, answer)) for query, rules, answer, _ in asked]
+
+    def by_model(asked: Sequence[tuple[str, Sequence[str], str, str]]) -> list[float | None]:
+        shown = [prompts.judge(*parts) for parts in asked]
+        greedy = Decoding(temperature=0.0, max_tokens=config.max_tokens, seed=seed)
+        replies = speaker.ask(shown, greedy)
+        if config.samples > 1:
+            drawn = Decoding(temperature=1.0, top_p=0.9, max_tokens=config.max_tokens, seed=seed)
+            more = speaker.ask(shown, drawn, n=config.samples - 1)
+            replies = [first + others for first, others in zip(replies, more, strict=True)]
+        scores = [[score for reply in group if (score := parse_score(reply)) is not None] for group in replies]
+        return [mean(group) if group else None for group in scores]
+
+    return by_model
+
+
+def coverage(folder: Path | None, *, max_tokens: int, device: str, dtype: str) -> Coverage:
+    """A reranker that says yes or no, or the program."""
+    if folder is None:
+        return lambda asked: [small_world.covers(rule, prior) for rule, prior in asked]
+
+    def by_model(asked: Sequence[tuple[str, Sequence[str]]]) -> list[float]:
+        from reasoning_pipeline.data.config import PromptConfig
+        from reasoning_pipeline.data.prompts import PromptRenderer
+        from reasoning_pipeline.models.reading import probability_of_yes
+
+        renderer = PromptRenderer.from_folder(folder, PromptConfig(system=prompts.COVERAGE_SYSTEM))
+        shown = [renderer.prompt(prompts.coverage(rule, prior)) for rule, prior in asked]
+        return probability_of_yes(folder, shown, max_tokens=max_tokens, device=device, dtype=dtype)
+
+    return by_model
+
+
+def embedder(folder: Path | None, config: Embedding, *, device: str, dtype: str) -> Embedder:
+    """Texts -> [N, D], rows of length 1."""
+    if folder is None:
+        return by_words
+    from reasoning_pipeline.models.reading import embed
+
+    return partial(
+        embed, folder, pooling=config.pooling, max_tokens=config.max_tokens, device=device, dtype=dtype
+    )  # fmt: skip
+
+
+def by_words(texts: Sequence[str]) -> np.ndarray:
+    """A text's words, each a random direction that follows from the word alone; rows of length 1."""
+    found = np.zeros((len(texts), WORDS_DIMENSIONS), dtype=np.float32)
+    for row, text in enumerate(texts):
+        for word in text.split():
+            found[row] += _direction(word)
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+
+
+@lru_cache(maxsize=100_000)
+def _direction(word: str) -> np.ndarray:
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
+    return np.random.default_rng(seed).standard_normal(WORDS_DIMENSIONS).astype(np.float32)

@@ -1,0 +1,129 @@
+"""Decides what answers for each cluster, and publishes the system that routes queries: base, adapters, centroids,
+thresholds.
+
+Primary where the gap is low and the expert won strictly more than `accept` on logs that neither it nor the choice of
+its epoch has seen; else reflective (choice.py). Win rates are told with counts and intervals: some tens of held-out
+logs decide little. `mode` makes the paper's other arms of the same pieces. The base's weights are named, not copied.
+No label is spent.
+Try it: python -m reasoning_pipeline run recipes/smoke/choose_modules.yaml
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from reasoning_pipeline.base.files import write_json
+from reasoning_pipeline.recipe.stage import Input, ModelRef, StageConfig
+from reasoning_pipeline.workflows.user_logs.choice import GAP, WIN_RATE
+from reasoning_pipeline.workflows.user_logs.clusters import CENTROIDS_FILE
+from reasoning_pipeline.workflows.user_logs.grouping import CLUSTERS_FILE, Grouping, load_gaps
+from reasoning_pipeline.workflows.user_logs.logs import LOGS_FILE
+from reasoning_pipeline.workflows.user_logs.rule_sets import RULES_FILE
+from reasoning_pipeline.workflows.user_logs.system import MEMORY_FOLDER, SYSTEM_FILE, Thresholds
+from reasoning_pipeline.workflows.user_logs.validation import EpochRule, decisions, load_critics, load_experts
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.run.context import StageContext, StageOutcome
+
+
+class Config(StageConfig):
+    publishes: ClassVar[str] = "system"
+    answers: ClassVar[bool] = True
+    heavy: ClassVar[bool] = False
+
+    stage: Literal["choose_modules"] = "choose_modules"
+    policy: ModelRef
+    """The base model: what answers, what adapters are for."""
+    rules: Annotated[str, Input("rules")]
+    """Logs with their rules."""
+    clusters: Annotated[str, Input("clusters")]
+    """Which log is in which cluster."""
+    embedder: Annotated[str | None, Input("checkpoint")] = None
+    """The model that the clusters were made with, where it was one."""
+    gap: Annotated[str | None, Input("cognitive_gap")] = None
+    """The cognitive gap of each cluster; without it every gap counts as low."""
+    experts: Annotated[str | None, Input("experts")] = None
+    """Experts with what their epochs won."""
+    critics: Annotated[str | None, Input("critics")] = None
+    """Critics."""
+    gap_threshold: float = Field(GAP, ge=0, le=1)
+    """A gap above it is high."""
+    accept: float = Field(WIN_RATE, ge=0, le=1)
+    """Strictly more wins than this."""
+    epoch: EpochRule = "best"
+    """`last` takes each expert's last epoch, unseen: an ablation."""
+    verify: bool = True
+    """Off, an expert is taken without being asked what it won."""
+    serving: Thresholds = Thresholds()
+    """How the system answers."""
+
+
+def run(config: Config, context: StageContext) -> StageOutcome:
+    """Publishes system.json, the centroids, and the adapters that are used."""
+    from reasoning_pipeline.run.context import StageOutcome
+
+    inputs = context.inputs
+    grouping = Grouping.load(inputs["clusters"])
+    experts, critics = load_experts(inputs.get("experts")), load_critics(inputs.get("critics"))
+    made = decisions(
+        grouping.count,
+        load_gaps(inputs.get("gap")),
+        experts,
+        gap_threshold=config.gap_threshold,
+        accept=config.accept,
+        rule=config.epoch,
+        verify=config.verify,
+    )
+    output = context.fresh_output()
+    everywhere = config.serving.mode == "experts_everywhere"
+    for decision in made:
+        name = f"cluster-{decision.cluster}"
+        if decision.epoch is not None and (decision.path == "primary" or everywhere):
+            _take(inputs["experts"] / name / f"epoch-{decision.epoch}", output / f"adapters/expert-{decision.cluster}")
+        if decision.cluster in critics:
+            _take(inputs["critics"] / name, output / f"adapters/critic-{decision.cluster}")
+    shutil.copyfile(inputs["clusters"] / CENTROIDS_FILE, output / CENTROIDS_FILE)
+    shutil.copyfile(inputs["clusters"] / CLUSTERS_FILE, output / CLUSTERS_FILE)
+    if config.serving.mode in ("bm25", "embedding"):
+        for name in (LOGS_FILE, RULES_FILE):
+            _take(inputs["rules"] / name, output / MEMORY_FOLDER / name)
+    write_json(
+        output / SYSTEM_FILE,
+        {
+            "base": inputs["policy"].name if config.policy.startswith("step:") else config.policy,
+            "embedder": grouping.embedder if (config.embedder or "step:").startswith("step:") else config.embedder,
+            "embedding": grouping.embedding,
+            "thresholds": config.serving.model_dump(),
+            "decisions": {str(decision.cluster): decision.as_json() for decision in made},
+        },
+    )
+    for decision in made:
+        print(_said(decision.cluster, decision.path, decision.gap, decision.accepted.as_json()))
+    return StageOutcome(
+        output,
+        {
+            "mode": config.serving.mode,
+            "decisions": {str(decision.cluster): decision.as_json() for decision in made},
+            "experts": sum(decision.path == "primary" for decision in made),
+            "critics": len(critics),
+        },
+    )
+
+
+def _take(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target)
+
+
+def _said(cluster: int, path: str, gap: float | None, won: dict[str, float | None]) -> str:
+    rate = (
+        f"won {won['rate']:.2f} [{won['low']:.2f}, {won['high']:.2f}] of {won['logs']}" if won["logs"] else "no expert"
+    )
+    return f"cluster {cluster}: {path}; gap {'not measured' if gap is None else f'{gap:.2f}'}; {rate}"

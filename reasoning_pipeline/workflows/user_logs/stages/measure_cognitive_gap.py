@@ -1,0 +1,85 @@
+"""The cognitive gap of each cluster: how little of what users asked for could have been guessed from the query.
+
+A scorer says of each rule whether the rules guessed from the query cover it (gap.py); a log's gap is the minimum of 1
+- p(yes) over its rules, a cluster's the mean over its logs. Before anything is measured the scorer is tried on
+covered and uncovered pairs, and refused where it cannot tell them apart. The gap saves training; it is not needed for
+quality (the paper says so), and `enabled: false` leaves it out. No label is spent.
+Try it: python -m reasoning_pipeline run recipes/smoke/measure_cognitive_gap.yaml
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from reasoning_pipeline.base.files import write_json
+from reasoning_pipeline.recipe.stage import Input, StageConfig
+from reasoning_pipeline.workflows.user_logs import small_world
+from reasoning_pipeline.workflows.user_logs.choice import GAP
+from reasoning_pipeline.workflows.user_logs.gap import CALIBRATION, calibrate, cluster_gaps, log_gaps
+from reasoning_pipeline.workflows.user_logs.grouping import GAP_FILE, Grouping
+from reasoning_pipeline.workflows.user_logs.roles import Player, coverage
+from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.run.context import StageContext, StageOutcome
+
+
+class Config(StageConfig):
+    publishes: ClassVar[str] = "cognitive_gap"
+    heavy: ClassVar[bool] = False
+
+    stage: Literal["measure_cognitive_gap"] = "measure_cognitive_gap"
+    rules: Annotated[str, Input("rules")]
+    """Logs with their rules."""
+    clusters: Annotated[str, Input("clusters")]
+    """Which log is in which cluster."""
+    by: Player = "model"
+    """A model, or the small world's program in its place."""
+    scorer: Annotated[str | None, Input("checkpoint")] = None
+    """A model that says yes or no, where `by: model`: a reranker."""
+    enabled: bool = True
+    """False measures nothing: every cluster may then have an expert, if the judge agrees."""
+    max_tokens: int = Field(8192, ge=64)
+    """Of one text, or of one reply."""
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if (self.by == "model") != (self.scorer is not None):
+            raise ValueError("`by: model` needs `scorer`, and only it does")
+        return self
+
+
+def run(config: Config, context: StageContext) -> StageOutcome:
+    """Publishes gap.json: cluster -> gap."""
+    from reasoning_pipeline.run.context import StageOutcome
+
+    output = context.fresh_output()
+    if not config.enabled:
+        write_json(output / GAP_FILE, {"clusters": {}})
+        return StageOutcome(output, {"enabled": False})
+    ruled = load_rules(context.inputs["rules"])
+    labels = Grouping.load(context.inputs["clusters"]).labels
+    covered = coverage(
+        context.inputs.get("scorer"),
+        max_tokens=config.max_tokens,
+        device=context.profile.device,
+        dtype=context.profile.precision,
+    )
+    calibration = calibrate(covered, small_world.CALIBRATION if config.by == "small_world" else CALIBRATION)
+    gaps = log_gaps([one.rules for one in ruled], [one.prior for one in ruled], covered)
+    found = cluster_gaps(gaps, [labels[one.log.id] for one in ruled])
+    write_json(output / GAP_FILE, {"clusters": {str(cluster): entry for cluster, entry in found.items()}})
+    for cluster, entry in found.items():
+        print(f"cluster {cluster}: gap {entry['gap']:.2f} over {entry['logs']} logs")
+    return StageOutcome(
+        output,
+        {
+            "clusters": {str(cluster): round(entry["gap"], 4) for cluster, entry in found.items()},
+            "high": sum(entry["gap"] > GAP for entry in found.values()),
+            "calibration": asdict(calibration),
+            "scorer": "a model" if config.by == "model" else "a program, in the place of a model",
+        },
+    )

@@ -1,0 +1,127 @@
+"""Preference pairs from logs: the policy rewrites each answer, a judge scores the rewrites, the best becomes `chosen`.
+
+Two kinds of context, `samples` rewrites of each: the user's words, and the rules with the draft. The logged answer is
+`rejected`, and must score below (`require_improvement`, ours: the released code does not look). Scores are kept. The
+policy and the judge are configured apart; without `judge` the policy judges its own rewrites. No label is spent.
+Try it: python -m reasoning_pipeline run recipes/smoke/write_pairs.yaml
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from reasoning_pipeline.base.jsonl import lines
+from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.recipe.stage import Input, ModelRef, StageConfig
+from reasoning_pipeline.recipe.work import Known, Work
+from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.workflows.user_logs.pairs import PAIRS_FILE, build, questions
+from reasoning_pipeline.workflows.user_logs.roles import Judging, judge
+from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.run.context import StageContext, StageOutcome
+
+
+class Config(StageConfig):
+    publishes: ClassVar[str] = "pairs"
+    generates_with: ClassVar[str | None] = "policy"
+    heavy: ClassVar[bool] = False
+
+    stage: Literal["write_pairs"] = "write_pairs"
+    policy: ModelRef
+    """The base model: what answers, what adapters are for."""
+    rules: Annotated[str, Input("rules")]
+    """Logs with their rules."""
+    judge: Annotated[str | None, Input("checkpoint")] = None
+    """The model that judges, where `judging.by: model`; the policy where it is not given."""
+    judging: Judging = Judging(samples=1)
+    """How the judge is asked."""
+    styles: tuple[Literal["feedback", "rules"], ...] = Field(("feedback", "rules"), min_length=1)
+    """Contexts to rewrite from: the user's words, the rules with the draft."""
+    samples: int = Field(3, ge=1)
+    """Rewrites of each style."""
+    temperature: float = Field(1.0, gt=0)
+    """Of sampling."""
+    top_p: float = Field(0.9, gt=0, le=1)
+    """Of the rewrites."""
+    require_improvement: bool = True
+    """The chosen answer must score above the logged one."""
+    max_prompt_tokens: int = Field(12_000, ge=16)
+    """A longer prompt ends the step."""
+    max_completion_tokens: int = Field(2048, ge=1)
+    """Of one answer."""
+
+    def work(self, known: Known) -> Work | None:
+        rules = known.made_by("rules")
+        if rules is None:
+            return None
+        # The judge reads as many answers as are written, and the logged one.
+        rewrites = rules.rows // 2 * len(self.styles) * self.samples
+        return Work(
+            rows=2 * rewrites + rules.rows // 2,
+            prompt_limit=self.max_prompt_tokens,
+            completion_limit=self.max_completion_tokens,
+            generates=True,
+        )
+
+
+def run(config: Config, context: StageContext) -> StageOutcome:
+    """Publishes pairs.jsonl."""
+    from reasoning_pipeline.run.context import StageOutcome
+    from reasoning_pipeline.workflows.user_logs.fields import other_speaker, speaker
+    from reasoning_pipeline.workflows.user_logs.speaking import Memory
+
+    ruled = load_rules(context.inputs["rules"])
+    memory = Memory(context.work / "replies.jsonl")
+    limit = config.max_prompt_tokens
+    policy = speaker(context, "policy", max_prompt_tokens=limit, memory=memory)
+    referee = policy if config.judging.by == "model" else None
+    if referee is not None and config.judge is not None:
+        referee = other_speaker(context, "judge", max_prompt_tokens=limit, memory=memory)
+
+    # All rewrites of all logs at once, then all judgements: a server is never idle in between.
+    asked = [questions(one, config.styles) for one in ruled]
+    decoding = Decoding(
+        temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_completion_tokens, seed=context.seed
+    )
+    replies = iter(policy.ask([text for texts in asked for text in texts], decoding, n=config.samples))
+    rewrites = [[text for _ in texts for text in next(replies)] for texts in asked]
+    scored = judge(referee, config.judging, context.seed)
+    flat = [
+        (one.log.question, one.rules, text, one.log.language)
+        for one, texts in zip(ruled, rewrites, strict=True)
+        for text in (*texts, one.log.answer)
+    ]
+    scores = iter(scored(flat))
+    found = [[next(scores) for _ in range(len(texts) + 1)] for texts in rewrites]
+    pairs, left = build(
+        ruled,
+        rewrites,
+        [one[:-1] for one in found],
+        [one[-1] for one in found],
+        require_improvement=config.require_improvement,
+    )
+    if not pairs:
+        raise PipelineError(
+            f"no pair could be made of {len(ruled)} logs: {dict(left)}",
+            remedy="look at replies.jsonl in the work folder: does the policy follow the rules, does the judge see it?",
+        )
+    output = context.fresh_output()
+    (output / PAIRS_FILE).write_text(lines(pair.as_json() for pair in pairs), encoding="utf-8")
+    judged = [score for one in found for score in one]
+    return StageOutcome(
+        output,
+        {
+            "logs": len(ruled),
+            "pairs": len(pairs),
+            "left_out": dict(sorted(left.items())),
+            "chosen_score": sum(pair.chosen_score for pair in pairs) / len(pairs),
+            "rejected_score": sum(pair.rejected_score or 0 for pair in pairs) / len(pairs),
+            "judge": "a model" if referee is not None else "a program, in the place of a model",
+            "unscored": sum(score is None for score in judged) / len(judged),
+            "tokens_generated": policy.tokens,
+        },
+    )

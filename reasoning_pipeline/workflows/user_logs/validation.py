@@ -1,0 +1,122 @@
+"""What `train_experts` and `train_critics` published: each epoch held against logs that no epoch has seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from reasoning_pipeline.base.files import write_json
+from reasoning_pipeline.workflows.user_logs.choice import WIN_RATE, WinRate, best_epoch, decide, win_rate
+
+EXPERTS_FILE, CRITICS_FILE = "experts.json", "critics.json"
+EpochRule = Literal["best", "last"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expert:
+    """One cluster's adapter and what each of its epochs won.
+
+    Example:
+        Expert(cluster=0, trained_on=48, wins={1: {"s-3": 1.0, "s-9": 0.5}}, selection=("s-3",), acceptance=("s-9",))
+    """
+
+    cluster: int
+    trained_on: int
+    wins: dict[int, dict[str, float | None]]
+    """Epoch -> held-out log -> win."""
+    selection: tuple[str, ...]
+    """Held-out logs by which the epoch is chosen."""
+    acceptance: tuple[str, ...]
+    """Those by which it is accepted: others by default, since the best of eight looks better than it is."""
+
+    def chosen(self, rule: EpochRule = "best") -> int | None:
+        return best_epoch({epoch: _of(found, self.selection) for epoch, found in self.wins.items()}, rule)
+
+    def accepted(self, rule: EpochRule = "best") -> WinRate:
+        """What the chosen epoch won on the acceptance split."""
+        epoch = self.chosen(rule)
+        return win_rate(_of(self.wins[epoch], self.acceptance) if epoch is not None else [])
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "cluster": self.cluster,
+            "trained_on": self.trained_on,
+            "selection": list(self.selection),
+            "acceptance": list(self.acceptance),
+            "wins": {str(epoch): found for epoch, found in self.wins.items()},
+        }
+
+
+def _of(wins: dict[str, float | None], names: Sequence[str]) -> list[float | None]:
+    return [wins[name] for name in names]
+
+
+def save_experts(folder: Path, experts: Sequence[Expert]) -> None:
+    write_json(folder / EXPERTS_FILE, [expert.as_json() for expert in experts])
+
+
+def load_experts(folder: Path | None) -> dict[int, Expert]:
+    """By cluster; empty where none was trained."""
+    if folder is None:
+        return {}
+    rows = json.loads((folder / EXPERTS_FILE).read_text(encoding="utf-8"))
+    return {
+        row["cluster"]: Expert(
+            cluster=row["cluster"],
+            trained_on=row["trained_on"],
+            wins={int(epoch): found for epoch, found in row["wins"].items()},
+            selection=tuple(row["selection"]),
+            acceptance=tuple(row["acceptance"]),
+        )
+        for row in rows
+    }
+
+
+def load_critics(folder: Path | None) -> dict[int, dict[str, Any]]:
+    """Cluster -> chosen epoch and losses; empty where none was trained."""
+    if folder is None:
+        return {}
+    return {int(cluster): row for cluster, row in json.loads((folder / CRITICS_FILE).read_text("utf-8")).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What answers for one cluster, and why.
+
+    Example:
+        Decision(cluster=0, path="primary", gap=0.2, epoch=4, accepted=WinRate(rate=0.8, low=0.6, high=0.95, logs=12))
+    """
+
+    cluster: int
+    path: str
+    gap: float | None
+    epoch: int | None
+    accepted: WinRate
+
+    def as_json(self) -> dict[str, Any]:
+        return {**vars(self), "accepted": self.accepted.as_json()}
+
+
+def decisions(
+    clusters: int,
+    gaps: dict[int, float],
+    experts: dict[int, Expert],
+    *,
+    gap_threshold: float,
+    accept: float = WIN_RATE,
+    rule: EpochRule = "best",
+    verify: bool = True,
+) -> list[Decision]:
+    """The truth table, cluster by cluster; with `verify` off an expert is taken unseen wherever there is one."""
+    found = []
+    for cluster in range(clusters):
+        expert, gap = experts.get(cluster), gaps.get(cluster)
+        epoch = expert.chosen(rule) if expert is not None else None
+        accepted = expert.accepted(rule) if expert is not None else win_rate([])
+        rate = accepted.rate if verify or epoch is None else 1.0
+        path = decide(gap, rate, gap_threshold=gap_threshold, accept=accept)
+        found.append(Decision(cluster=cluster, path=path, gap=gap, epoch=epoch, accepted=accepted))
+    return found
