@@ -49,9 +49,9 @@ def _stages(arguments: argparse.Namespace) -> int:
 
 
 def _summary(kind: str) -> str:
-    from reasoning_pipeline.recipe.workflows import stage_module
+    from reasoning_pipeline.recipe.workflows import stage_text
 
-    return " ".join((stage_module(kind).__doc__ or "").strip().split("\n\n")[0].split())
+    return " ".join(stage_text(kind).split("\n\n")[0].split())
 
 
 def _print_keys(model: type[BaseModel]) -> None:

@@ -11,6 +11,7 @@ part of the identity of the steps that they do.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import sys
@@ -112,6 +113,13 @@ def own_stage(kind: str) -> Path | None:
 def stage_kinds() -> tuple[str, ...]:
     """Names of the stages that exist."""
     return tuple(sorted({**_stages(), **_OWN}))
+
+
+def stage_text(kind: str) -> str:
+    """The docstring of a stage's file, read and not imported: a list of all stages is a look at their texts."""
+    found = importlib.util.find_spec(_stages()[kind]) if kind not in _OWN else None
+    path = _OWN[kind] if found is None else Path(found.origin or "")
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
 def stage_module(kind: str) -> ModuleType:

@@ -286,6 +286,12 @@ MAY_BE_HEAVY = (
     "models",
     "workflows.reasoning.grpo",
     "workflows.reasoning.until",
+    "workflows.recommendation.loop",
+    "workflows.recommendation.phases",
+    "workflows.recommendation.sasrec",
+    "workflows.recommendation.trained",
+    "workflows.user_logs.opening",
+    "workflows.user_logs.serving",
     "doctor.distance",
 )
 """Rooms and files of which some import torch when they are imported; all others must not."""
