@@ -14,6 +14,7 @@ each layer for each row.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,12 +24,16 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.training.batches import IGNORED
 
 ROWS_APART = "rows_apart"
 """The name under which transformers finds our attention."""
+
+_thread = threading.local()
+"""Whether this thread is in passes: configurations are shared by threads, passes are not."""
 
 
 class RowLengths:
@@ -130,8 +135,10 @@ def keeping_rows_apart(*models: Any) -> Iterator[None]:
         for config, now in zip(configs, before, strict=True):
             if now == "sdpa":
                 config._attn_implementation = ROWS_APART
+        _thread.in_passes = True
         yield
     finally:
+        _thread.in_passes = False
         for config, now in zip(configs, before, strict=True):
             config._attn_implementation = now
 
@@ -185,11 +192,9 @@ def _attention_within_rows(
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """In transformers' terms: [1, heads, L, width] each -> [1, L, heads, width]."""
-    if rows_apart is None or attention_mask is not None:
-        raise PipelineError(
-            f"{type(module).__name__} was not told where rows begin",
-            remedy="use a model that hands on what attention is told",
-        )
+    if rows_apart is None:  # another thread's: a copy of the model that shares its configuration writes rollouts
+        more = {"dropout": dropout, "scaling": scaling}
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **more)  # type: ignore[arg-type]
     rows_apart.layers += 1
     window = sliding_window if sliding_window is not None and sliding_window < max_length_q else None
     if query.is_cuda and (half := _half(query)) is not None:
@@ -237,4 +242,10 @@ def _band(length: int, window: int, device: torch.device) -> torch.Tensor:
     return (ago >= 0) & (ago < window)
 
 
+def _mask(*given: Any, **options: Any) -> torch.Tensor | None:
+    """None in passes, which know where rows begin; elsewhere what sdpa would be given."""
+    return None if getattr(_thread, "in_passes", False) else sdpa_mask(*given, **options)
+
+
 AttentionInterface.register(ROWS_APART, _attention_within_rows)
+AttentionMaskInterface.register(ROWS_APART, _mask)
