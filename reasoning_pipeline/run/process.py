@@ -196,7 +196,7 @@ class StepProcess:
 
     def _config(self, step: PlannedStep) -> dict[str, object]:
         values = step.config.model_dump(mode="json")
-        for name in fields_marked(type(step.config), File):  # the step's program runs in another folder
+        for name in fields_marked(type(step.config), File).keys() & values:  # the step's program runs in another folder
             values[name] = self._whole(values[name])
         return values
 

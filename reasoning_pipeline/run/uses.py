@@ -7,11 +7,13 @@ that a rollout server can load.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.recipe.workflows import contributed
-from reasoning_pipeline.registry.resolve import ResolvedModel
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.registry.resolve import ResolvedModel
 
 
 class Use:

@@ -72,10 +72,9 @@ class World:
 @pytest.fixture
 def world(model_folder, renderer, monkeypatch) -> World:
     world = World(model_folder, renderer, [], [])
-    resolve, session = types.ModuleType("resolve"), types.ModuleType("session")
-    resolve.resolve_model = world.resolve  # type: ignore[attr-defined]
+    session = types.ModuleType("session")
     session.rollout_session = world.session  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "reasoning_pipeline.registry.resolve", resolve)
+    monkeypatch.setattr("reasoning_pipeline.registry.resolve.resolve_model", world.resolve)
     monkeypatch.setitem(sys.modules, "reasoning_pipeline.rollouts.session", session)
     return world
 

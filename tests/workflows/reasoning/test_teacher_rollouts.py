@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.records import Problem
+from reasoning_pipeline.rewards import MATH, RewardJudge
 from reasoning_pipeline.workflows.reasoning.stages.teacher_rollouts import _Keeper
 
 
@@ -34,7 +35,7 @@ def test_a_finished_group_is_judged_and_on_the_disk_while_others_are_written() -
     file, rows, told = SlowFile(), [], []
     metrics: Any = SimpleNamespace(write=lambda step, reward: told.append((step, reward)))
     problems = [Problem(id=str(i), question="1+1", answer="2") for i in range(3)]
-    with _Keeper(file, rows, metrics, resumed_at=5) as keeper:
+    with _Keeper(file, rows, metrics, judge=RewardJudge(MATH), resumed_at=5) as keeper:
         keeper.put((problems[0], group_of(problems[0], "2")))
         deadline = time.monotonic() + 20
         while not file.groups and time.monotonic() < deadline:
@@ -52,7 +53,11 @@ def test_what_goes_wrong_while_judging_reaches_the_one_who_generates() -> None:
             raise OSError("No space left on device")
 
     problem, kept = Problem(id="0", question="1+1", answer="2"), 0
-    with pytest.raises(OSError, match="No space left"), _Keeper(Full(), [], None, resumed_at=0) as keeper:  # type: ignore[arg-type]
+    judge, metrics = RewardJudge(MATH), SimpleNamespace()
+    with (
+        pytest.raises(OSError, match="No space left"),
+        _Keeper(Full(), [], metrics, judge=judge, resumed_at=0) as keeper,  # type: ignore[arg-type]
+    ):
         for _ in range(1000):
             keeper.put((problem, group_of(problem, "2")))
             kept += 1
