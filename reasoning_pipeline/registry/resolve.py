@@ -97,6 +97,8 @@ def named(artifacts: Sequence[Artifact], name: str, *, newest: bool = True) -> A
         if len(made) > 1 and not newest:
             raise RegistryError(f"{name!r} was made {_times(len(made))}: {_choices(made)}", remedy="name one of them")
         return made[back - 1]
+    if of_stage := [a for a in artifacts if a.record.stage == name]:  # one alone would be a guess, too
+        raise RegistryError(f"{name!r} is a stage, which made {_choices(of_stage)}", remedy="name one of them")
     begins = [a for a in artifacts if len(name) > len(a.record.stage) and a.name.startswith(name)]
     if len(begins) > 1:
         raise RegistryError(f"{name!r} fits {len(begins)} artifacts: {_choices(begins)}", remedy="name one of them")

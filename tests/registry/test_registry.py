@@ -312,7 +312,7 @@ def test_an_unknown_name_gets_a_suggestion(bench: Bench):
         resolve_model("polsh", bench.root)
     with pytest.raises(RegistryError, match="'rollouts' is no checkpoint"):  # it is, but of another kind
         resolve_model("rollouts", bench.root)
-    with pytest.raises(RegistryError, match="'extra_rl' is no checkpoint"):  # a stage alone would be a guess
+    with pytest.raises(RegistryError, match="'extra_rl' is a stage, which made extra_rl-"):
         resolve_model("extra_rl", bench.root)
 
 
