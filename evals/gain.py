@@ -13,7 +13,8 @@ from reasoning_pipeline.data.sources import stable_hash
 from reasoning_pipeline.data.suites.loading import Suite, data_digest
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Decoding, Problem
-from reasoning_pipeline.rewards import MATH, RewardJudge, RewardPart
+from reasoning_pipeline.rewards.config import MATH, RewardPart
+from reasoning_pipeline.rewards.judge import RewardJudge
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.statistics import pairs
 from reasoning_pipeline.verifier import verifier_versions

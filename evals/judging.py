@@ -12,7 +12,7 @@ from typing import Protocol
 
 from reasoning_pipeline.base.behind import Behind
 from reasoning_pipeline.records import FinishReason, Problem, Verdict
-from reasoning_pipeline.rewards import RewardJudge
+from reasoning_pipeline.rewards.judge import RewardJudge
 from reasoning_pipeline.rollouts.clients.completions import Completion
 
 from .samples import Judged, Sample, SampleFile

@@ -18,7 +18,8 @@ from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.beside import EVALS
 from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.rewards import Reward, RewardJudge
+from reasoning_pipeline.rewards.config import Reward
+from reasoning_pipeline.rewards.judge import RewardJudge
 from reasoning_pipeline.rollouts.clients.completions import Completion
 
 from .judging import Finished, judge

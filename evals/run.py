@@ -26,7 +26,7 @@ from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.suites.loading import Suite
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Decoding, Problem
-from reasoning_pipeline.rewards import RewardJudge
+from reasoning_pipeline.rewards.judge import RewardJudge
 from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, Sampler
 
 from . import results

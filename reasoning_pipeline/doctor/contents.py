@@ -18,7 +18,8 @@ from reasoning_pipeline.models.compatible import check_compatible
 from reasoning_pipeline.models.weights import weight_files
 from reasoning_pipeline.plan.compatibility import check_distillations, longest_rows
 from reasoning_pipeline.recipe.rewarded import Rewarded
-from reasoning_pipeline.rewards import MATH, RewardJudge
+from reasoning_pipeline.rewards.config import MATH
+from reasoning_pipeline.rewards.judge import RewardJudge
 from reasoning_pipeline.workflows.reasoning.fields import GroupRelative
 
 PROBE_TEXTS = (

@@ -12,9 +12,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from reasoning_pipeline.records import Problem, Verdict
-from reasoning_pipeline.rewards import Reward, RewardJudge
-from reasoning_pipeline.rewards.config import named_files
+from reasoning_pipeline.rewards.config import Reward, named_files
 from reasoning_pipeline.rewards.function import FaultyReward
+from reasoning_pipeline.rewards.judge import RewardJudge
 
 PROBLEMS = [
     Problem(id="a", question="1+1?", answer="2", meta={"level": 3}),

@@ -8,7 +8,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from reasoning_pipeline.records import Problem
-from reasoning_pipeline.rewards import MATH, Reward, RewardJudge
+from reasoning_pipeline.rewards.config import MATH, Reward
+from reasoning_pipeline.rewards.judge import RewardJudge
 from reasoning_pipeline.rewards.rules import number
 
 

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.row_files import file_rows
@@ -20,8 +20,10 @@ from reasoning_pipeline.data.rows import Row, hub_rows, read_problem
 from reasoning_pipeline.data.suites.spec import SuiteSpec, is_own_file, located, own_name, suite_names, suite_spec
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
-from reasoning_pipeline.rewards import MATH, RewardJudge, RewardPart
-from reasoning_pipeline.rewards.config import FormatReward, FunctionReward, is_math
+from reasoning_pipeline.rewards.config import MATH, FormatReward, FunctionReward, RewardPart, is_math
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.rewards.judge import RewardJudge
 
 ID_DIGITS = 12
 """Of ids that are made from a question; the pinned digests hold such ids."""
@@ -56,6 +58,8 @@ class Suite:
 
     def judge(self) -> RewardJudge | None:
         """What judges it; None for the verifier's two profiles, which judge where nothing else is said."""
+        from reasoning_pipeline.rewards.judge import RewardJudge  # the verifier: a plan only looks at a suite
+
         return None if is_math(self.reward) else RewardJudge(self.reward, self.reward_files)
 
     def limited(self, count: int | None) -> Suite:
@@ -102,6 +106,8 @@ def load_suite(name: str, *, data: Path | None = None, allow_changed: bool = Fal
     set_aside = [(problem.id, "empty answer") for problem in found if needed and not problem.answer]
     problems = [problem for problem in found if problem.answer or not needed]
     if audit:  # a plan reads suites and judges nothing
+        from reasoning_pipeline.rewards.judge import RewardJudge
+
         audited = RewardJudge(spec.reward, spec.reward_files).usable(problems)
         problems, set_aside = list(audited.usable), set_aside + list(audited.set_aside)
     if not problems:

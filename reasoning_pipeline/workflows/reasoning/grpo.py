@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reasoning_pipeline.models.loading import load_tokenizer
-from reasoning_pipeline.rewards import RewardJudge
+from reasoning_pipeline.rewards.judge import RewardJudge
 from reasoning_pipeline.rollouts.clients.completions import Completion
 from reasoning_pipeline.training.arguments import batch_arguments, common_arguments, pass_limit
 from reasoning_pipeline.training.batches import answer_lengths, repeat_in_epochs, steps_for, within_length

@@ -10,7 +10,8 @@ from typing import Any
 
 from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.records import Problem, Verdict
-from reasoning_pipeline.rewards import MATH, RewardJudge
+from reasoning_pipeline.rewards.config import MATH
+from reasoning_pipeline.rewards.judge import RewardJudge
 from reasoning_pipeline.training.companions import Companion
 from reasoning_pipeline.verifier import shared_verifier
 

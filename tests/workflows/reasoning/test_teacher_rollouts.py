@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.records import Problem
-from reasoning_pipeline.rewards import MATH, RewardJudge
+from reasoning_pipeline.rewards.config import MATH
+from reasoning_pipeline.rewards.judge import RewardJudge
 from reasoning_pipeline.workflows.reasoning.stages.teacher_rollouts import _Keeper
 
 

@@ -25,9 +25,9 @@ from reasoning_pipeline.recipe.rewarded import Rewarded
 from reasoning_pipeline.recipe.stage import ModelRef, UsesPrompts
 from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.records import Decoding, Problem, Rollout
-from reasoning_pipeline.rewards import RewardJudge
 
 if TYPE_CHECKING:
+    from reasoning_pipeline.rewards.judge import RewardJudge
     from reasoning_pipeline.rollouts.clients.completions import Completion
     from reasoning_pipeline.run.context import StageContext, StageOutcome
     from reasoning_pipeline.run.metrics import Metrics
@@ -63,6 +63,7 @@ class Config(UsesPrompts, Rewarded, Sampling):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes `rollouts_per_prompt` rollouts of every question. What is on disk already is not written again."""
+    from reasoning_pipeline.rewards.judge import RewardJudge
     from reasoning_pipeline.rollouts.clients.completions import GenerationRequest
     from reasoning_pipeline.run.context import StageOutcome
 
