@@ -35,6 +35,7 @@ COMMANDS = {
     "import-model": Command("exchange", "a hub name, a folder or a GGUF file as a plain model folder, checked"),
     "push": Command("exchange", "a checkpoint with its model card to the Hugging Face hub"),
     "stages": Command("stages", "the stages there are, each with what it does"),
+    "schema": Command("schema", "a JSON schema of recipes, profiles or suites, for editors"),
     "serve": Command("serve", "serve a checkpoint: OpenAI-compatible, until Ctrl-C"),
     "status": Command("status", "the rollout servers that run: policy, load, memory"),
 }
