@@ -43,9 +43,14 @@ class Scale:
 
 
 def value_scale(values: Sequence[float], *, share: bool = False) -> Scale:
-    """Its linear ends are round and include zero; logarithmic where positive values span more than a factor of 30."""
+    """Its linear ends are round and include zero; logarithmic where positive values span more than a factor of 30.
+
+    Shares that never leave the top quarter begin there: 0.94 to 0.97 would be a flat line below one.
+    """
     low, high = min(values), max(values)
     if share:
+        if (room := next((room for room in (0.05, 0.1, 0.25) if low >= 1 - room), None)) is not None and low < high:
+            return Scale(1 - room, 1.0)
         high = 1.0 if high > 0.5 else max(high, 0.05)
     elif low > 0 and high / low > 30:
         return Scale(low, high, log=True)

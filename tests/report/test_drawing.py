@@ -20,6 +20,14 @@ from reasoning_pipeline.workflows.reasoning.stages import forward_kl_warmup, on_
 from tests.report.tiny_registry import tiny_plan
 
 
+@pytest.mark.parametrize(
+    ("values", "low"),
+    [([0.94, 0.97], 0.9), ([0.8, 1.0], 0.75), ([0.97, 0.99], 0.95), ([0.7, 0.9], 0.0), ([1.0, 1.0], 0.0)],
+)
+def test_shares_near_the_top_are_seen_from_near(values: list[float], low: float):
+    assert value_scale(values, share=True) == Scale(low, 1.0)
+
+
 def test_scales_place_values_in_percent():
     assert [Scale(0, 4).at(v) for v in (0, 1, 4, 9)] == [0, 25, 100, 100]
     assert Scale(0.01, 1, log=True).at(0.1) == 50
