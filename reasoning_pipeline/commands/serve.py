@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +61,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     profile = load_profile(arguments.hardware)
     model = resolve_model(arguments.checkpoint, store_of(arguments), kinds=kinds())
-    key, source = find_key(arguments.key_file, host=arguments.host)
+    key, source = find_key(arguments.key_file, host=arguments.host, keys=arguments.root / register.FOLDER)
     if (use := use_of(model.folder)) is not None:
         return _serve_own(use, model, profile, arguments, key)
     service = Service(
@@ -121,12 +122,15 @@ def _names(asked: str, model: ResolvedModel) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name))
 
 
-def find_key(file: Path | None, *, host: str) -> tuple[str | None, str | None]:
+def find_key(file: Path | None, *, host: str, keys: Path) -> tuple[str | None, str | None]:
     """(key, where it came from); (None, None) where a random one is to be made and shown.
 
+    Args:
+        keys: A folder. Where output is no terminal, a random key goes into a file there that its owner alone may read:
+            logs are read by many.
+
     Raises:
-        PipelineError: A random key would have to be shown, and standard output is no terminal; or the server is to
-            listen beyond loopback, where whoever uses it must have been given a key.
+        PipelineError: The server is to listen beyond loopback, where whoever uses it must have been given a key.
     """
     from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
 
@@ -147,10 +151,12 @@ def find_key(file: Path | None, *, host: str) -> tuple[str | None, str | None]:
             remedy=f"put one into a file for --key-file, or into {KEY_VARIABLE}; `openssl rand -hex 24` makes one",
         )
     if not sys.stdout.isatty():
-        raise PipelineError(
-            "a random key is shown on a terminal only, and this output goes elsewhere",
-            remedy=f"put a key into a file for --key-file, or into {KEY_VARIABLE}; `openssl rand -hex 24` makes one",
-        )
+        keys.mkdir(parents=True, exist_ok=True)
+        made, path = tempfile.mkstemp(suffix=".key", prefix="serve-", dir=keys)  # readable by its owner alone
+        key = secrets.token_hex(24)
+        with open(made, "w", encoding="utf-8") as out:
+            out.write(key + "\n")
+        return key, path
     return None, None
 
 

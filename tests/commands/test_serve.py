@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -40,21 +41,22 @@ def test_a_server_that_does_not_answer_is_told_and_counts(tmp_path: Path, capsys
     assert "is gone" in row["error"] and row["model"] == "tiny"
 
 
-def test_a_key_is_made_for_a_terminal_only_and_never_beyond_loopback(
+def test_a_key_is_shown_to_a_terminal_only_and_never_made_beyond_loopback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: False))
-    with pytest.raises(PipelineError, match="a random key is shown on a terminal only"):
-        find_key(None, host="127.0.0.1")
+    key, path = find_key(None, host="127.0.0.1", keys=tmp_path / "servers")  # a log is read by many
+    assert path is not None and Path(path).read_text() == f"{key}\n" and len(key or "") >= 32
+    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
-    assert find_key(None, host="127.0.0.1") == (None, None)
+    assert find_key(None, host="127.0.0.1", keys=tmp_path) == (None, None)
     for host in ("0.0.0.0", "::", "10.0.0.3", "node3"):
         with pytest.raises(PipelineError, match=f"--host {host} listens beyond this machine and no key is given"):
-            find_key(None, host=host)
+            find_key(None, host=host, keys=tmp_path)
     file = tmp_path / "key"
     file.write_text(LONG_KEY + "\n")
-    assert find_key(file, host="0.0.0.0") == (LONG_KEY, str(file))
+    assert find_key(file, host="0.0.0.0", keys=tmp_path) == (LONG_KEY, str(file))
     monkeypatch.setenv(KEY_VARIABLE, "short")
     with pytest.raises(PipelineError, match="has 5 characters, fewer than 16"):
-        find_key(None, host="127.0.0.1")
+        find_key(None, host="127.0.0.1", keys=tmp_path)
