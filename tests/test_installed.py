@@ -133,7 +133,7 @@ def test_init_copies_a_recipe_with_what_it_extends_and_never_over_a_file(install
 @pytest.mark.slow
 def test_a_recipe_that_ships_runs_by_its_name(installed: Path, tmp_path: Path) -> None:
     """The demo's first step and its evaluation, made short: both programs, from an empty folder."""
-    short = ("steps.teacher_base.clean_steps=5", "steps.teacher_base.noisy_steps=2", "evaluate.limit=4")
+    short = ("steps.teacher_base.clean_steps=5", "steps.teacher_base.stop_accuracy=null", "evaluate.limit=4")
     changes = [word for value in (*short, "evaluate.samples=1") for word in ("--set", value)]
     words = ["arithmetic", "--hardware", "cpu_transformers", "--until", "teacher_base.evaluate", *changes]
     done = run(installed, tmp_path, "reasoning-pipeline", "run", *words)

@@ -96,6 +96,10 @@ class InPasses:
                 part.inputs.clear()
                 weighed(part.tokens)
                 self._pass = None
+                if part is not passes[-1]:
+                    trainer.control = trainer.callback_handler.on_substep_end(
+                        trainer.args, trainer.state, trainer.control
+                    )
         if hasattr(trainer, "_step"):
             trainer._step += 1
         return total

@@ -54,8 +54,8 @@ def test_a_prompt_beyond_the_context_is_refused_and_the_server_lives_on(server: 
 
 @pytest.mark.parametrize("path", ["/update_weights", "/collective_rpc", "/v1/rollouts", "/v1/models", "/weight_info"])
 def test_every_route_wants_the_key(server: RolloutServer, path: str) -> None:
-    assert httpx.post(server.url + path, json={}).status_code == 401
-    wrong = httpx.post(server.url + path, json={}, headers={"Authorization": "Bearer wrong"})
+    assert httpx.post(server.url + path, json={}, timeout=60).status_code == 401
+    wrong = httpx.post(server.url + path, json={}, headers={"Authorization": "Bearer wrong"}, timeout=60)
     assert wrong.status_code == 401
 
 
