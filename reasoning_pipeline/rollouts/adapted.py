@@ -13,11 +13,10 @@ from torch.nn.functional import cross_entropy
 from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.models.description import read_json
 from reasoning_pipeline.models.loading import load_model, pad_id
+from reasoning_pipeline.models.weights import ADAPTER
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, OnResult
 from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
-
-ADAPTER = "adapter_config.json"
 
 
 class AdaptedModel:

@@ -19,6 +19,7 @@ from transformers import TrainerCallback
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.errors import Stopped
 from reasoning_pipeline.models.loading import load_tokenizer
+from reasoning_pipeline.models.weights import ADAPTER
 from reasoning_pipeline.recipe.fields import Optimization
 from reasoning_pipeline.run.context import StageContext
 from reasoning_pipeline.training.arguments import batch_arguments, common_arguments
@@ -29,7 +30,7 @@ from reasoning_pipeline.training.sharding import load_for_training
 from reasoning_pipeline.training.trl_bridge import DPOConfig, PreferenceTrainer, SFTConfig, SFTTrainer
 
 DONE = "trained.json"
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+ADAPTER_FILES = (ADAPTER, "adapter_model.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.models.weights import ADAPTER
 from reasoning_pipeline.registry.provenance import package_versions
 
 LAYOUT_FILE = "layout.json"
@@ -133,7 +134,7 @@ def _from_files(point: Path) -> Layout:
         sharding = "fsdp2_pieces"
     else:
         sharding = "none" if (point / "rng_state.pth").is_file() else "ddp"
-    lora = (point / "adapter_config.json").is_file()
+    lora = (point / ADAPTER).is_file()
     return Layout(profile=None, processes=processes, sharding=sharding, precision=None, lora=lora)
 
 
