@@ -4,6 +4,7 @@ points, and what is published."""
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,15 +13,50 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import cross_entropy
 
+from reasoning_pipeline.data.tokenizer_making import END, PAD
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.training.batches import IGNORED
 from reasoning_pipeline.training.resume import complete, last_complete
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, Qwen3ForCausalLM
+
+    from reasoning_pipeline.data.prompts import PromptRenderer
+    from reasoning_pipeline.recipe.fields import Architecture
+
+LINEAR_WARMUP_STEPS = 40
+"""Optimizer steps over which the learning rate of a small model rises."""
+ROUND_VOCABULARY_TO = 16
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """(input ids, labels), both [B, L]; labels hold IGNORED where nothing is learned."""
+
+
+def small_model(size: Architecture, renderer: PromptRenderer, *, vocabulary: int, inner: int) -> Qwen3ForCausalLM:
+    """A Qwen3 with tied embeddings and random weights, from PyTorch's own generator.
+
+    Args:
+        vocabulary: Tokens; the embedding gets as many rows, rounded up to a multiple of 16.
+        inner: Width of the feed-forward layers, in widths of the residual stream.
+    """
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=math.ceil(vocabulary / ROUND_VOCABULARY_TO) * ROUND_VOCABULARY_TO,
+            hidden_size=size.hidden_size,
+            intermediate_size=inner * size.hidden_size,
+            num_hidden_layers=size.layers,
+            num_attention_heads=size.heads,
+            num_key_value_heads=size.heads,
+            head_dim=size.head_dim,
+            max_position_embeddings=size.max_positions,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=renderer.tokenizer.token_to_id(END),
+            pad_token_id=renderer.tokenizer.token_to_id(PAD),
+        )
+    )
 
 
 def batches(rows: Iterator[tuple[list[int], list[int]]], size: int, *, pad: int, skip: int) -> Iterator[Batch]:
@@ -62,10 +98,14 @@ def save_point(
     progress: dict[str, Any],
 ) -> None:
     """No random state: initialisation alone draws from it, and the corpus is skipped forward."""
+    write_point(context, step, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": progress})
+
+
+def write_point(context: StageContext, step: int, state: dict[str, Any]) -> None:
+    """One resume point, in the place of one that was begun: tensors, and plain values that a safe load reads again."""
     point = context.work / "checkpoints" / f"checkpoint-{step}"
     shutil.rmtree(point, ignore_errors=True)
     point.mkdir(parents=True)
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": progress}
     torch.save(state, point / "state.pt")
     complete(point)
 

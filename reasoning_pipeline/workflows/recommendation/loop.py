@@ -7,7 +7,6 @@ would have. The best epoch by validation is what remains.
 from __future__ import annotations
 
 import copy
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +17,8 @@ from torch import Tensor, nn
 
 from reasoning_pipeline.base.fingerprint import seed_from
 from reasoning_pipeline.run.context import StageContext
-from reasoning_pipeline.training.resume import complete, last_complete
+from reasoning_pipeline.training.pretraining import write_point
+from reasoning_pipeline.training.resume import last_complete
 
 
 @dataclass
@@ -92,12 +92,8 @@ def _save(
     optimizer: torch.optim.Optimizer,
     best: dict[str, Any],
 ) -> None:
-    point = context.work / "checkpoints" / f"checkpoint-{progress.epoch}"
-    shutil.rmtree(point, ignore_errors=True)
-    point.mkdir(parents=True)
     state = {"modules": modules.state_dict(), "optimizer": optimizer.state_dict(), "best": best}
-    torch.save(state | {"progress": vars(progress)}, point / "state.pt")
-    complete(point)
+    write_point(context, progress.epoch, state | {"progress": vars(progress)})
 
 
 def batches(count: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from reasoning_pipeline.training.pretraining import Batch
 
 CHECK_EVERY, CHECK_PROBLEMS = 25, 200
-LINEAR_WARMUP_STEPS = 40
-ROUND_VOCABULARY_TO = 16
 
 
 class Config(StageConfig):
@@ -79,7 +77,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes tokenizer and model after the noisy steps; a killed step continues from its last resume point."""
     import torch
 
-    from reasoning_pipeline.training.pretraining import finished, restore, save_point, update
+    from reasoning_pipeline.training.pretraining import LINEAR_WARMUP_STEPS, finished, restore, save_point, update
 
     # Tokenizer and random weights, the same in every run of this seed; then the last resume point, if there is one.
     folder = context.fresh_output()
@@ -175,29 +173,14 @@ def _make_tokenizer(config: Config, context: StageContext, folder: Path) -> Prom
 
 def _make_model(config: Config, renderer: PromptRenderer) -> Qwen3ForCausalLM:
     import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    size = config.architecture
+    from reasoning_pipeline.training.pretraining import small_model
+
     tokens = renderer.tokenizer.get_vocab_size()
     if tokens > config.vocabulary_size:
         raise PipelineError(f"the tokenizer has {tokens} tokens, vocabulary_size is {config.vocabulary_size}")
     torch.manual_seed(_seed(config))
-    return Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=math.ceil(config.vocabulary_size / ROUND_VOCABULARY_TO) * ROUND_VOCABULARY_TO,
-            hidden_size=size.hidden_size,
-            intermediate_size=3 * size.hidden_size,
-            num_hidden_layers=size.layers,
-            num_attention_heads=size.heads,
-            num_key_value_heads=size.heads,
-            head_dim=size.head_dim,
-            max_position_embeddings=size.max_positions,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=renderer.tokenizer.token_to_id(END),
-            pad_token_id=renderer.tokenizer.token_to_id(PAD),
-        )
-    )
+    return small_model(config.architecture, renderer, vocabulary=config.vocabulary_size, inner=3)
 
 
 def _batches(

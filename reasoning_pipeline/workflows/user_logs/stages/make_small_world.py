@@ -16,16 +16,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from reasoning_pipeline.base.fingerprint import digest
-from reasoning_pipeline.data.tokenizer_making import END, PAD, save_word_tokenizer
+from reasoning_pipeline.data.tokenizer_making import PAD, save_word_tokenizer
 from reasoning_pipeline.recipe.fields import Architecture
 from reasoning_pipeline.recipe.stage import StageConfig
 from reasoning_pipeline.workflows.user_logs import prompts, small_world
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
-
-LINEAR_WARMUP_STEPS = 40
-ROUND_VOCABULARY_TO = 16
 
 
 class Config(StageConfig):
@@ -53,34 +50,25 @@ class Config(StageConfig):
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes tokenizer and model; a killed step continues from its last resume point."""
     import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
 
     from reasoning_pipeline.data.prompts import PromptRenderer
-    from reasoning_pipeline.training.pretraining import batches, finished, restore, save_point, update
+    from reasoning_pipeline.training.pretraining import (
+        LINEAR_WARMUP_STEPS,
+        batches,
+        finished,
+        restore,
+        save_point,
+        small_model,
+        update,
+    )
     from reasoning_pipeline.workflows.user_logs.speaking import completion_ids
 
     folder = context.fresh_output()
     size = save_word_tokenizer(folder, small_world.VOCABULARY)
     renderer = PromptRenderer.from_folder(folder, context.prompt)
-    end, pad = renderer.tokenizer.token_to_id(END), renderer.tokenizer.token_to_id(PAD)
-    shape = config.architecture
+    pad = renderer.tokenizer.token_to_id(PAD)
     torch.manual_seed(context.seed)
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=-(-size // ROUND_VOCABULARY_TO) * ROUND_VOCABULARY_TO,
-            hidden_size=shape.hidden_size,
-            intermediate_size=2 * shape.hidden_size,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.heads,
-            head_dim=shape.head_dim,
-            max_position_embeddings=shape.max_positions,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=end,
-            pad_token_id=pad,
-        )
-    )
+    model = small_model(config.architecture, renderer, vocabulary=size, inner=2)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
