@@ -1,12 +1,34 @@
-"""Settings of the two trainings, which their stages and phases.py read."""
+"""Settings that several files read: of the two trainings, and of stages that may ask a language model."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reasoning_pipeline.recipe.stage import StageConfig
+from reasoning_pipeline.recipe.stage import Input, StageConfig
+
+
+class AsksWriter(StageConfig):
+    """Fields of a stage whose texts a language model writes, or a stand-in."""
+
+    writer: Annotated[str | None, Input("checkpoint")] = None
+    """The language model that `llm` asks."""
+    domains: dict[str, str] = Field({})
+    """What the domains are called in prompts."""
+    temperature: float = Field(0.5, gt=0)
+    """Of the language model."""
+    max_prompt_tokens: int = Field(768, ge=1)
+    """A server is prepared for so many."""
+    max_completion_tokens: int = Field(256, ge=1)
+    """Of one answer."""
+
+    @property
+    def generator(self) -> str | None:
+        return None if self.writer is None else "writer"
+
+    def lengths(self) -> tuple[int, int]:
+        return (self.max_prompt_tokens, self.max_completion_tokens) if self.writer else (0, 0)
 
 
 class Alignment(BaseModel):

@@ -15,10 +15,11 @@ from pydantic import Field, model_validator
 
 from reasoning_pipeline.base.jsonl import lines, read_rows
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.recipe.stage import Input, StageConfig
+from reasoning_pipeline.recipe.stage import Input
 from reasoning_pipeline.workflows.recommendation import augmenting
 from reasoning_pipeline.workflows.recommendation.embedding import ItemTable
 from reasoning_pipeline.workflows.recommendation.histories import Histories
+from reasoning_pipeline.workflows.recommendation.settings import AsksWriter
 from reasoning_pipeline.workflows.recommendation.stages.read_histories import figures
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ LEAST_MATCHED = 0.02
 """Of the generator's answers; with fewer that name an item of the catalogue it does not do what it is asked."""
 
 
-class Config(StageConfig):
+class Config(AsksWriter):
     publishes: ClassVar[str] = "histories"
     heavy: ClassVar[bool] = False
 
@@ -39,10 +40,6 @@ class Config(StageConfig):
     """Vectors of the same catalogue."""
     proposes: Literal["llm", "retrieval", "table"] = "llm"
     """Who names items: a language model, or one of two stand-ins."""
-    writer: Annotated[str | None, Input("checkpoint")] = None
-    """The language model that `llm` asks."""
-    domains: dict[str, str] = Field({})
-    """What the domains are called in prompts."""
     representatives: int = Field(5, ge=1)
     """Of a user's items in one domain. Ours: the paper's figure shows K and does not say how many."""
     proposals: int = Field(5, ge=1, le=20)
@@ -51,25 +48,12 @@ class Config(StageConfig):
     """Cosine of rare words above which a written title is taken for one of the catalogue. Ours."""
     quantile: float = Field(0.7, ge=0, lt=1)
     """Share of the proposals, the least similar, that the filter removes; 0 keeps all. Ours."""
-    temperature: float = Field(0.5, gt=0)
-    """Of the language model."""
-    max_prompt_tokens: int = Field(768, ge=1)
-    """A server is prepared for so many."""
-    max_completion_tokens: int = Field(256, ge=1)
-    """Of one answer."""
 
     @model_validator(mode="after")
     def _writer(self) -> Self:
         if (self.proposes == "llm") != (self.writer is not None):
             raise ValueError("`proposes: llm` needs `writer`, and the stand-ins have none")
         return self
-
-    @property
-    def generator(self) -> str | None:
-        return None if self.writer is None else "writer"
-
-    def lengths(self) -> tuple[int, int]:
-        return (self.max_prompt_tokens, self.max_completion_tokens) if self.writer else (0, 0)
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:

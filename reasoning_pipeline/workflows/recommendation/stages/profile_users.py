@@ -18,13 +18,14 @@ from reasoning_pipeline.workflows.recommendation import profiling
 from reasoning_pipeline.workflows.recommendation.clustering import centroids_of
 from reasoning_pipeline.workflows.recommendation.embedding import ItemTable
 from reasoning_pipeline.workflows.recommendation.histories import Histories
+from reasoning_pipeline.workflows.recommendation.settings import AsksWriter
 from reasoning_pipeline.workflows.recommendation.stages.embed_items import Embeds, embedder_of
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
-class Config(Embeds):
+class Config(Embeds, AsksWriter):
     publishes: ClassVar[str] = "profiles"
     heavy: ClassVar[bool] = False
 
@@ -35,16 +36,10 @@ class Config(Embeds):
     """Vectors of the same catalogue, by the same embedder."""
     summariser: Literal["llm", "words"] = "llm"
     """A language model, or the words that titles share: a stand-in."""
-    writer: Annotated[str | None, Input("checkpoint")] = None
-    """The language model that `llm` asks."""
-    domains: dict[str, str] = Field({})
-    """What the domains are called in prompts."""
     clusters: int = Field(10, ge=1)
     """As in LLM4CDSR; LLM-EDT's number is not known."""
     groups: int = Field(5, ge=1)
     """The largest so many of a user's groups are summed up. Ours."""
-    temperature: float = Field(0.5, gt=0)
-    """Of the language model."""
     max_prompt_tokens: int = Field(1536, ge=1)
     """A server is prepared for so many."""
     max_completion_tokens: int = Field(160, ge=1)
@@ -55,13 +50,6 @@ class Config(Embeds):
         if (self.summariser == "llm") != (self.writer is not None):
             raise ValueError("`summariser: llm` needs `writer`, and `words` has none")
         return self
-
-    @property
-    def generator(self) -> str | None:
-        return None if self.writer is None else "writer"
-
-    def lengths(self) -> tuple[int, int]:
-        return (self.max_prompt_tokens, self.max_completion_tokens) if self.writer else (0, 0)
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:
