@@ -61,17 +61,13 @@ def grade_file(source: TextIO, out: TextIO | None = None, profile: Profile = "le
         good = [row for row in batch if row.data is not None]
         verdicts = iter(grade_rows([row.data for row in good if row.data is not None], profile))
         for row in batch:
-            summary.rows += 1
             if row.data is None:
-                summary.bad_rows.append((row.line, row.problem))
+                summary.skip(row.line, row.problem)
                 _write(out, {"line": row.line, "status": None, "problem": row.problem})
                 continue
             verdict = next(verdicts)
-            summary.graded += 1
-            summary.statuses[verdict.status] += 1
             _write(out, {"line": row.line, "id": row.data.get("id"), **asdict(verdict), "profile": profile})
-            summary.look_for_known_issue(row.data, verdict)
-            summary.compare_with_expected(row.line, row.data, verdict)
+            summary.count(row.line, row.data, verdict)
         if out is not None:
             out.flush()
     return summary
@@ -168,9 +164,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 else sys.stdin
             )
             out = stack.enter_context(Path(options.out).open("w", encoding="utf-8")) if options.out else sys.stdout
+            quiet = options.expected and not options.out
             if options.disagreements or options.profile == "both":
-                return _both(source, out, only_disagreements=options.disagreements)
-            summary = grade_file(source, None if options.expected and not options.out else out, options.profile)
+                summaries = _grade_both(source, None if quiet else out, only_disagreements=options.disagreements)
+            else:
+                summaries = [grade_file(source, None if quiet else out, options.profile)]
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -180,33 +178,39 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    if options.expected:
-        print_agreement(summary)
-    print_summary(summary, sys.stderr)
-    return 1 if summary.bad_rows else 0
+    for summary in summaries:
+        if options.expected:
+            print_agreement(summary)
+        print_summary(summary, sys.stderr)
+    print_bad_rows(summaries[0].bad_rows)
+    return 1 if summaries[0].bad_rows else 0
 
 
-def _both(source: TextIO, out: TextIO, *, only_disagreements: bool) -> int:
+def _grade_both(source: TextIO, out: TextIO | None, *, only_disagreements: bool) -> list[GradeSummary]:
     """Every row under both profiles; they disagree where a reward is stricter than a score."""
-    counts: Counter[str] = Counter()
-    bad: list[tuple[int, str]] = []
+    summaries = [GradeSummary(profile="strict"), GradeSummary(profile="lenient")]
+    outcomes: Counter[str] = Counter()
     for batch in _batches(source):
-        rows = [row for row in batch if row.data is not None]
-        data = [row.data for row in rows if row.data is not None]
-        bad += [(row.line, row.problem) for row in batch if row.data is None]
-        strict, lenient = grade_rows(data, "strict"), grade_rows(data, "lenient")
-        for row, first, second in zip(rows, strict, lenient, strict=True):
-            counts[f"strict {first.status}, lenient {second.status}"] += 1
-            if not only_disagreements or first.correct != second.correct:
-                record = {"line": row.line, "id": (row.data or {}).get("id"), "gold": (row.data or {})["gold"]}
-                _write(
-                    out, record | {"extracted": second.extracted, "strict": asdict(first), "lenient": asdict(second)}
-                )
-        out.flush()
-    for outcome, count in counts.most_common():
+        data = [row.data for row in batch if row.data is not None]
+        pairs = zip(grade_rows(data, "strict"), grade_rows(data, "lenient"), strict=True)
+        for row in batch:
+            if row.data is None:
+                for summary in summaries:
+                    summary.skip(row.line, row.problem)
+                continue
+            strict, lenient = pair = next(pairs)
+            for summary, verdict in zip(summaries, pair, strict=True):
+                summary.count(row.line, row.data, verdict)
+            outcomes[f"strict {strict.status}, lenient {lenient.status}"] += 1
+            if not only_disagreements or strict.correct != lenient.correct:
+                record = {"line": row.line, "id": row.data.get("id"), "gold": row.data["gold"]}
+                both = {"strict": asdict(strict), "lenient": asdict(lenient)}
+                _write(out, record | {"extracted": lenient.extracted} | both)
+        if out is not None:
+            out.flush()
+    for outcome, count in outcomes.most_common():
         print(f"{count:>8}  {outcome}", file=sys.stderr)
-    print_bad_rows(bad)
-    return 1 if bad else 0
+    return summaries
 
 
 if __name__ == "__main__":

@@ -50,14 +50,27 @@ class GradeSummary:
     def accuracy_without_known_issues(self) -> float | None:
         return _accuracy(self.statuses - self.known_statuses)
 
-    def look_for_known_issue(self, data: dict[str, Any], verdict: Verdict) -> None:
+    def skip(self, line: int, problem: str) -> None:
+        """Counts a row that could not be graded."""
+        self.rows += 1
+        self.bad_rows.append((line, problem))
+
+    def count(self, line: int, data: dict[str, Any], verdict: Verdict) -> None:
+        """Counts a graded row."""
+        self.rows += 1
+        self.graded += 1
+        self.statuses[verdict.status] += 1
+        self._look_for_known_issue(data, verdict)
+        self._compare_with_expected(line, data, verdict)
+
+    def _look_for_known_issue(self, data: dict[str, Any], verdict: Verdict) -> None:
         """Counts a row whose published answer is known to be wrong."""
         asked = question_id(data["question"], ID_DIGITS) if data.get("question") else data.get("id")
         if isinstance(asked, str) and (what := known_issues().get(asked)):
             self.known_issues[asked] = what
             self.known_statuses[verdict.status] += 1
 
-    def compare_with_expected(self, line: int, data: dict[str, Any], verdict: Verdict) -> None:
+    def _compare_with_expected(self, line: int, data: dict[str, Any], verdict: Verdict) -> None:
         """Counts whether a row's verdict is the one that its `expected` column names."""
         expected = data.get("expected")
         if self.profile == "strict" and isinstance(data.get("expected_strict"), bool):
@@ -112,7 +125,6 @@ def print_summary(summary: GradeSummary, stream: TextIO) -> None:
     if summary.known_issues and (sound := summary.accuracy_without_known_issues) is not None:
         rows = summary.known_statuses.total()
         print(f"accuracy {sound:.4f} without the {rows} rows whose published answer is known to be wrong", file=stream)
-    print_bad_rows(summary.bad_rows)
 
 
 def print_bad_rows(rows: Sequence[tuple[int, str]]) -> None:

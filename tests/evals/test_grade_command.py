@@ -164,3 +164,18 @@ def test_what_is_known_to_be_published_wrong_is_told_beside_the_accuracy(tmp_pat
     file.write_text(lines(rows[1:]))
     main([str(file)])
     assert "known" not in capsys.readouterr().err
+
+
+def test_both_profiles_tell_the_same_as_each_of_them_alone(tmp_path, capsys):
+    rows = tmp_path / "rows.jsonl"
+    percent = {"gold": "18", "prediction": "18\\%", "expected": True, "expected_strict": False, "source": "own"}
+    rows.write_text(f"{json.dumps(percent)}\nno row\n")
+    alone = []
+    for profile in ("strict", "lenient"):
+        assert main([str(rows), "--profile", profile, "--expected"]) == 1
+        alone.append(capsys.readouterr())
+    assert "accuracy 0.0000" in alone[0].err and "accuracy 1.0000" in alone[1].err
+    assert main([str(rows), "--profile", "both", "--expected"]) == 1
+    both = capsys.readouterr()
+    assert both.out == alone[0].out + alone[1].out
+    assert all(line in both.err.splitlines() for one in alone for line in one.err.splitlines())
