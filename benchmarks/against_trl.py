@@ -197,8 +197,13 @@ def make_trainer(
     from datasets import Dataset
 
     from reasoning_pipeline.models.loading import load_model, load_tokenizer
-    from reasoning_pipeline.training import trl_bridge
     from reasoning_pipeline.training.passes import Limit
+    from reasoning_pipeline.training.trl_bridge.distillation import (
+        CachedRolloutsTrainer,
+        DistillationConfig,
+        OnPolicyTrainer,
+    )
+    from reasoning_pipeline.training.trl_bridge.policy import GRPOConfig, PolicyTrainer
 
     ours = side == "ours"
     count = len(given)
@@ -216,9 +221,9 @@ def make_trainer(
     if method == "grpo":
         import trl
 
-        trainer: Any = (trl_bridge.PolicyTrainer if ours else trl.GRPOTrainer)(
+        trainer: Any = (PolicyTrainer if ours else trl.GRPOTrainer)(
             **options,
-            args=trl_bridge.GRPOConfig(
+            args=GRPOConfig(
                 **common, num_generations=GROUP, max_completion_length=LIMIT, beta=0.0, shuffle_dataset=False,
                 temperature=1.0, top_p=1.0, top_k=0, vllm_importance_sampling_correction=True,
                 vllm_importance_sampling_mode="token_truncate", vllm_importance_sampling_clip_max=2.0,
@@ -229,10 +234,10 @@ def make_trainer(
     elif method == "on_policy_distillation":
         import trl
 
-        trainer = (trl_bridge.OnPolicyTrainer if ours else trl.DistillationTrainer)(
+        trainer = (OnPolicyTrainer if ours else trl.DistillationTrainer)(
             **options,
             teacher_model=load_model(folder / "teacher"),
-            args=trl_bridge.DistillationConfig(
+            args=DistillationConfig(
                 **common, max_completion_length=LIMIT, beta=1.0, temperature=1.0, shuffle_dataset=False
             ),
             train_dataset=Dataset.from_list([{"prompt": str(row)} for row in range(count)]),
@@ -240,10 +245,10 @@ def make_trainer(
         if ours:
             trainer.overlap_every = None  # TRL has no such figure
     elif ours:
-        trainer = trl_bridge.CachedRolloutsTrainer(
+        trainer = CachedRolloutsTrainer(
             **options,
             teacher_model=load_model(folder / "teacher"),
-            args=trl_bridge.DistillationConfig(**common, beta=0.0, temperature=1.0, shuffle_dataset=False),
+            args=DistillationConfig(**common, beta=0.0, temperature=1.0, shuffle_dataset=False),
             train_dataset=Dataset.from_list(
                 [{"prompt": "", "prompt_ids": prompt, "completion_ids": completion} for prompt, completion in given]
             ),
@@ -299,15 +304,16 @@ def kl_memory(tokens: int) -> dict[str, float]:
     """Bytes at its peak beyond hidden states, heads and their gradients."""
     import torch
 
-    from reasoning_pipeline.training import trl_bridge
+    from reasoning_pipeline.training.trl_bridge.distillation import distillation_trainer
+    from reasoning_pipeline.training.trl_bridge.trainer import fitting_tiles
 
     hidden = torch.randn(1, tokens, HIDDEN, requires_grad=True)
     head = torch.randn(VOCABULARY, HIDDEN, requires_grad=True)
     other, other_head = torch.randn(1, tokens, HIDDEN), torch.randn(VOCABULARY, HIDDEN)
     hidden.grad, head.grad = torch.ones_like(hidden), torch.ones_like(head)
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    with trl_bridge._fitting_tiles(torch.device("cpu")):
-        loss, _, _ = trl_bridge.distillation_trainer._chunked_divergence_loss(
+    with fitting_tiles(torch.device("cpu")):
+        loss, _, _ = distillation_trainer._chunked_divergence_loss(
             hidden, other, head, other_head, torch.ones(1, tokens), 1.0
         )
         loss.backward()

@@ -21,7 +21,7 @@ TILE_TOKENS, TILE_WORDS = 4096, 32768
 """TRL's tiles: logits exist for this many tokens and words at a time (trl/kernels)."""
 
 CPU_TILE_TOKENS, CPU_TILE_WORDS = 2048, 2048
-"""The same on CPUs, where training/trl_bridge.py makes them so small that they stay in a cache."""
+"""The same on CPUs, where training/trl_bridge/trainer.py makes them so small that they stay in a cache."""
 
 TORCH_TILES = 7
 """Without Triton, TRL computes the same tile in plain PyTorch: this many float32 copies of it exist at once."""

@@ -27,7 +27,7 @@ from reasoning_pipeline.training.batches import IGNORED, repeat_in_epochs
 from reasoning_pipeline.training.lora import adapters
 from reasoning_pipeline.training.resume import complete, last_complete
 from reasoning_pipeline.training.sharding import load_for_training
-from reasoning_pipeline.training.trl_bridge import DPOConfig, PreferenceTrainer, SFTConfig, SFTTrainer
+from reasoning_pipeline.training.trl_bridge.supervised import DPOConfig, PreferenceTrainer, SFTConfig, SFTTrainer
 
 DONE = "trained.json"
 ADAPTER_FILES = (ADAPTER, "adapter_model.safetensors")

@@ -21,11 +21,13 @@ from reasoning_pipeline.training.loop import train
 from reasoning_pipeline.training.lora import adapters
 from reasoning_pipeline.training.sharding import load_for_training
 from reasoning_pipeline.training.teachers import ServerTeacher, Teacher
-from reasoning_pipeline.training.trl_bridge import (
+from reasoning_pipeline.training.trl_bridge.distillation import (
     BETA,
     CachedRolloutsTrainer,
     DistillationConfig,
     OnPolicyTrainer,
+)
+from reasoning_pipeline.training.trl_bridge.scored import (
     ScoredCachedRolloutsTrainer,
     ScoredOnPolicyTrainer,
     score_with,

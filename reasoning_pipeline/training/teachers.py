@@ -1,7 +1,7 @@
 """Teachers that are not in the trainer: asked on a server, or read from a rollout set. One interface for the loss.
 
 The third placement, the teacher's weights in the trainer, needs no interface: the exact divergence over the whole
-vocabulary compares two models' hidden states tile by tile (trl_bridge.py).
+vocabulary compares two models' hidden states tile by tile (trl_bridge/distillation.py).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reasoning_pipeline.training import trl_bridge
+from reasoning_pipeline.training.trl_bridge.distillation import BETA
 from tests.training.largest_tensor import LargestTensor
 
 pytestmark = pytest.mark.slow  # importing TRL takes seconds
@@ -33,9 +33,7 @@ def tiled_loss(beta: float, tokens: int = 12, vocabulary: int = 50, student_widt
     return loss, student, student_head, student @ student_head.T, teacher @ teacher_head.T, mask
 
 
-@pytest.mark.parametrize(
-    ("beta", "teacher_first"), [(trl_bridge.BETA["forward"], True), (trl_bridge.BETA["reverse"], False)]
-)
+@pytest.mark.parametrize(("beta", "teacher_first"), [(BETA["forward"], True), (BETA["reverse"], False)])
 def test_loss_and_gradient_are_those_of_the_plain_formula(beta: float, teacher_first: bool) -> None:
     loss, student, head, student_logits, teacher_logits, mask = tiled_loss(beta)
     kl = plain_kl(teacher_logits, student_logits) if teacher_first else plain_kl(student_logits, teacher_logits)
@@ -47,7 +45,7 @@ def test_loss_and_gradient_are_those_of_the_plain_formula(beta: float, teacher_f
         torch.testing.assert_close(got, expected.float(), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("beta", [trl_bridge.BETA["forward"], trl_bridge.BETA["reverse"]])
+@pytest.mark.parametrize("beta", [BETA["forward"], BETA["reverse"]])
 def test_no_tensor_of_tokens_by_vocabulary_is_made(beta: float) -> None:
     from trl.trainer.distillation_trainer import _chunked_divergence_loss
 

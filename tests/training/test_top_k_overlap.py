@@ -35,7 +35,7 @@ def trainer(tiny_model: Path, other_model: Path, tmp_path: Path) -> Any:
     from datasets import Dataset
 
     from reasoning_pipeline.models.loading import load_model, load_tokenizer
-    from reasoning_pipeline.training.trl_bridge import CachedRolloutsTrainer, DistillationConfig
+    from reasoning_pipeline.training.trl_bridge.distillation import CachedRolloutsTrainer, DistillationConfig
 
     return CachedRolloutsTrainer(
         model=load_model(tiny_model),

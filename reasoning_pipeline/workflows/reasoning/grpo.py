@@ -12,7 +12,8 @@ from reasoning_pipeline.training.batches import answer_lengths, repeat_in_epochs
 from reasoning_pipeline.training.generating import engine_for, problem_rows
 from reasoning_pipeline.training.lora import adapters
 from reasoning_pipeline.training.sharding import load_for_training
-from reasoning_pipeline.training.trl_bridge import GRPOConfig, PolicyTrainer, generate_with
+from reasoning_pipeline.training.trl_bridge.generating import generate_with
+from reasoning_pipeline.training.trl_bridge.policy import GRPOConfig, PolicyTrainer
 from reasoning_pipeline.workflows.reasoning.reward import VerifiedReward, usable_references
 
 if TYPE_CHECKING:

@@ -85,7 +85,7 @@ def make_trainer(config: Config, context: StageContext) -> Any:
     from reasoning_pipeline.training.batches import answer_lengths, repeat_in_epochs, steps_for, within_length
     from reasoning_pipeline.training.distillation import distillation_trainer, server_teacher
     from reasoning_pipeline.training.generating import engine_for, problem_rows
-    from reasoning_pipeline.training.trl_bridge import generate_with
+    from reasoning_pipeline.training.trl_bridge.generating import generate_with
 
     check_compatible(context.inputs["policy"], context.inputs["teacher"], context.prompt)
     # One row a rollout, in the order in which the student is asked; a resumed step skips what it has learned from.

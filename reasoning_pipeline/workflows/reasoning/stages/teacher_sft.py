@@ -48,7 +48,7 @@ def make_trainer(config: Config, context: StageContext) -> Any:
     from reasoning_pipeline.training.batches import IGNORED, read_rollouts, repeat_in_epochs, rollout_lengths, steps_for
     from reasoning_pipeline.training.lora import adapters
     from reasoning_pipeline.training.sharding import load_for_training
-    from reasoning_pipeline.training.trl_bridge import SFTConfig, SFTTrainer
+    from reasoning_pipeline.training.trl_bridge.supervised import SFTConfig, SFTTrainer
 
     rollouts = read_rollouts(context.inputs["rollouts"])
     steps = steps_for(config, len(rollouts), config.rollouts_per_step)
