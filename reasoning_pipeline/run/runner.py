@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import shutil
 import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from rich.console import Console
 
 from reasoning_pipeline.base.locks import held_elsewhere, run_lock, step_lock
 from reasoning_pipeline.beside import PIPELINE
-from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed, Stopped
+from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed
 from reasoning_pipeline.estimates.steps import check_fit
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.plan import judging
@@ -25,20 +23,17 @@ from reasoning_pipeline.plan.graph import Plan, PlannedInput, PlannedStep
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.plan.selection import selected, unfetched_models
 from reasoning_pipeline.recipe.model import MAIN, Recipe
-from reasoning_pipeline.recipe.stage import Evaluation
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import write_json
 from reasoning_pipeline.rollouts.servers import register
-from reasoning_pipeline.rollouts.servers.pool import Pool, ServerPool, Servers, server_pool
-from reasoning_pipeline.rollouts.servers.teacher import TeacherServers, asks_a_server
+from reasoning_pipeline.rollouts.servers.pool import Servers
 from reasoning_pipeline.run.executor import step_executor
 from reasoning_pipeline.run.failure import why_it_failed
-from reasoning_pipeline.run.process import StepProcess, input_folder, launched
+from reasoning_pipeline.run.process import StepProcess, launched
 from reasoning_pipeline.run.progress import Progress
+from reasoning_pipeline.run.serving import Serving, serving
+from reasoning_pipeline.run.stopping import terminable
 from reasoning_pipeline.run.tracking import followed, require_trackers
-
-SAME_REQUEST_SECONDS = 1.0
-"""A second Ctrl-C within this time is the first one, passed on twice."""
 
 
 class Runner:
@@ -71,7 +66,6 @@ class Runner:
         self._process = StepProcess(
             recipe, profile, self.store, self.progress, again or f"{PIPELINE} run {recipe.path}"
         )
-        self._teachers: TeacherServers | None = None
 
     def run(
         self,
@@ -115,13 +109,17 @@ class Runner:
         # Steps of one recipe may run side by side, each in a job of its own; a step itself is made by one at a time.
         lock = run_lock(self.folder) if only is None else nullcontext()
         logs = self.folder / "logs" / (only or "")
-        with lock, _terminable(self._process.killing), self._servers(plan, logs) as servers:
+        with (
+            lock,
+            terminable(self._process.killing),
+            serving(self.profile, plan, logs, self.root / register.FOLDER) as servers,
+        ):
             write_json(self.folder / "plan.json", plan.as_json())
             plan = self._walk(plan, todo, servers)
             write_json(self.folder / "plan.json", plan.as_json())
         return plan.of_arms(arms), len(todo)
 
-    def _walk(self, plan: Plan, todo: Sequence[PlannedStep], servers: Pool | None) -> Plan:
+    def _walk(self, plan: Plan, todo: Sequence[PlannedStep], servers: Serving) -> Plan:
         """Run each step once what it reads is complete, as many at a time as the profile says; the plan afterwards."""
         left, running = list(todo), dict[Future[None], PlannedStep]()
         self.progress.begin([step.config.stage for step in todo])
@@ -129,7 +127,7 @@ class Runner:
             try:
                 while left or running:
                     while left and len(running) < self.profile.parallel_steps:
-                        self._start_servers_ahead(plan, left, servers)
+                        servers.start_ahead(plan, left)
                         if (step := self._next(plan, left, list(running.values()), servers)) is None:
                             break
                         left.remove(step)
@@ -153,45 +151,8 @@ class Runner:
             if step.complete and work.is_dir() and held_elsewhere(work.with_name(f"{work.name}.lock")) is None:
                 shutil.rmtree(work, ignore_errors=True)
 
-    @contextmanager
-    def _servers(self, plan: Plan, logs: Path) -> Iterator[Pool | None]:
-        if self.profile.engine != "vllm":
-            yield None
-            return
-        pool = server_pool(
-            self.profile,
-            logs,
-            plan.registry.folder,
-            max_model_len=longest_sequence(plan),
-            register=self.root / register.FOLDER,
-        )
-        self._teachers = TeacherServers(
-            self.profile,
-            lambda profile: ServerPool(
-                profile,
-                logs / "teacher",
-                plan.registry.folder,
-                max_model_len=longest_sequence(plan) + 1,  # scoring a sequence writes one token
-                register=self.root / register.FOLDER,
-            ),
-        )
-        try:
-            yield pool
-        finally:
-            pool.stop()
-            self._teachers.stop()
-
-    def _start_servers_ahead(self, plan: Plan, steps: list[PlannedStep], servers: Pool | None) -> None:
-        """A server takes half a minute to start; do that while steps that need none are training."""
-        if servers is None:
-            return
-        for step in steps:
-            folder = self._generator_folder(plan, step)
-            if folder is not None and folder.is_dir():
-                servers.prestart(folder)
-
     def _next(
-        self, plan: Plan, left: list[PlannedStep], running: list[PlannedStep], servers: Pool | None
+        self, plan: Plan, left: list[PlannedStep], running: list[PlannedStep], servers: Serving
     ) -> PlannedStep | None:
         """The first step whose inputs are complete, passing over those whose server is still starting; None where all
         wait for a running one."""
@@ -201,8 +162,7 @@ class Runner:
             if self._missing_input(plan, step) is None and not judging.overtakes(plan, step, [*left, *running])
         ]
         for step in ready:
-            folder = self._generator_folder(plan, step)
-            if servers is None or folder is None or servers.answers(folder):
+            if not servers.keeps_waiting(plan, step):
                 return step
         return ready[0] if ready else None if running else left[0]
 
@@ -221,16 +181,7 @@ class Runner:
                 return entry
         return None
 
-    def _generator_folder(self, plan: Plan, step: PlannedStep) -> Path | None:
-        """The folder of the model a step generates with, or None where it generates nothing."""
-        field = step.config.generator
-        return input_folder(plan, step, field) if field is not None else None
-
-    def _teacher_folder(self, plan: Plan, step: PlannedStep) -> Path | None:
-        """The folder of the frozen teacher, or None where no server holds it."""
-        return input_folder(plan, step, "teacher") if asks_a_server(step.config, self.profile) else None
-
-    def _run_step(self, plan: Plan, step: PlannedStep, servers: Pool | None, prefix: str) -> None:
+    def _run_step(self, plan: Plan, step: PlannedStep, servers: Serving, prefix: str) -> None:
         if (missing := self._missing_input(plan, step)) is not None:
             raise RecipeError(
                 step.name, [f"needs {missing.reference}, which is not complete; run it first (drop --only)"]
@@ -245,24 +196,18 @@ class Runner:
                 self._make(plan, step, work, servers, prefix)
             shutil.rmtree(work, ignore_errors=True)
 
-    def _make(self, plan: Plan, step: PlannedStep, work: Path, servers: Pool | None, prefix: str) -> None:
+    def _make(self, plan: Plan, step: PlannedStep, work: Path, servers: Serving, prefix: str) -> None:
         work.mkdir(parents=True, exist_ok=True)
         log = self.folder / "logs" / f"{step.name}.log"
-        generator = self._generator_folder(plan, step)
-        advisor = self._teacher_folder(plan, step)
-        server: Servers | None = None
         teacher: Servers | None = None
+
+        def waiting(what: str) -> AbstractContextManager[None]:
+            return self.progress.waiting(f"{prefix} {step.name}: {what}")
+
         for attempt in (1, 2):
             restart = attempt == 2 and (teacher is None or teacher.alive)
-            if advisor is not None and self._teachers is not None:
-                self._teachers.prestart(advisor)
-            if servers is not None and generator is not None:
-                with self.progress.waiting(f"{prefix} {step.name}: waiting for the rollout server"):
-                    server = servers.restart(generator) if restart else servers.ready(generator)
-            if advisor is not None and self._teachers is not None:
-                with self.progress.waiting(f"{prefix} {step.name}: waiting for the teacher's server"):
-                    teacher = self._teachers.ready(advisor)
-            status = self._process.run(plan, step, work, log, server, teacher, servers, prefix)
+            server, teacher = servers.ready(plan, step, waiting, restart=restart)
+            status = self._process.run(plan, step, work, log, server, teacher, servers.pool, prefix)
             dead = [one for one in (server, teacher) if one is not None and not one.alive]
             lost = status == ServerLost.exit_status or (bool(dead) and status != 0)
             if not lost:
@@ -284,39 +229,7 @@ class Runner:
             raise StepFailed(f"step {step.name} ended without publishing {step.output}", remedy=f"full log: {log}")
 
 
-def longest_sequence(plan: Plan) -> int:
-    """Prompt plus completion tokens of the longest request any step of any arm makes."""
-    asked = [(step.config.lengths(), isinstance(step.config, Evaluation)) for step in plan.steps]
-    longest_prompt = max((prompt for (prompt, _), _ in asked), default=0)
-    # A benchmark's prompts have no limit of their own; they are taken to be no longer than the recipe's.
-    return max(64, *(written + (longest_prompt if scores else prompt) for (prompt, written), scores in asked))
-
-
 def _ending(status: int) -> str:
     if status < 0:
         return f"killed by {signal.Signals(-status).name}"
     return f"exit status {status}"
-
-
-@contextmanager
-def _terminable(killing: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM stop what runs, which saves first; Ctrl-C once more ends it now."""
-    asked: list[float] = []
-
-    def interrupt(number: int, frame: object) -> None:
-        # A terminal and a wrapper (make, a container's init) may each pass a Ctrl-C on, and Slurm its SIGTERM.
-        now = time.monotonic()
-        if not asked or killing.is_set():
-            asked.append(now)
-            raise KeyboardInterrupt
-        if number == signal.SIGINT and now - asked[0] > SAME_REQUEST_SECONDS:
-            killing.set()
-
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Stopped("stopped", remedy="run the same command again to continue") from None
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

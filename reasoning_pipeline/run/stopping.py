@@ -1,8 +1,12 @@
-"""How long a step may take to stop, and what is true of it afterwards."""
+"""How a run is asked to stop, how long a step may take to, and what is true of it afterwards."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reasoning_pipeline.errors import PipelineError, Stopped
@@ -10,6 +14,33 @@ from reasoning_pipeline.estimates.steps import seconds_per_optimizer_step
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.run.metrics import longest_optimizer_step
+
+SAME_REQUEST_SECONDS = 1.0
+"""A second Ctrl-C within this time is the first one, passed on twice."""
+
+
+@contextmanager
+def terminable(killing: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop what runs, which saves first; Ctrl-C once more ends it now."""
+    asked: list[float] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        # A terminal and a wrapper (make, a container's init) may each pass a Ctrl-C on, and Slurm its SIGTERM.
+        now = time.monotonic()
+        if not asked or killing.is_set():
+            asked.append(now)
+            raise KeyboardInterrupt
+        if number == signal.SIGINT and now - asked[0] > SAME_REQUEST_SECONDS:
+            killing.set()
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped("stopped", remedy="run the same command again to continue") from None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def grace_s(plan: Plan, step: PlannedStep, profile: HardwareProfile, work: Path) -> float:
