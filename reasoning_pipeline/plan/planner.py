@@ -12,29 +12,22 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from reasoning_pipeline.base.fingerprint import digest, file_digest
 from reasoning_pipeline.data.pools import Pools
 from reasoning_pipeline.errors import RecipeError, RegistryError
 from reasoning_pipeline.models.outside import hub_contents, hub_fingerprint, outside_folder, require_weights
 from reasoning_pipeline.models.pins import Pins
 from reasoning_pipeline.plan.graph import Plan, PlannedArm, PlannedInput, PlannedStep
+from reasoning_pipeline.plan.identity import Identities
 from reasoning_pipeline.plan.ledger import Ledger
 from reasoning_pipeline.recipe.arms import worlds
 from reasoning_pipeline.recipe.model import MAIN, STEP, Recipe, World
 from reasoning_pipeline.recipe.sections import data_source, sections
 from reasoning_pipeline.recipe.stage import (
     Evaluation,
-    File,
     Input,
-    Measures,
-    Prompts,
-    Reads,
-    Spends,
     StageConfig,
     fields_marked,
 )
-from reasoning_pipeline.recipe.workflows import own_stage
-from reasoning_pipeline.records import Problem
 from reasoning_pipeline.registry.record import RECORD, Spend, read_record
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.registry.store import Registry
@@ -77,7 +70,6 @@ class Planner:
         source = data_source(recipe)
         data = {name: self.pins.data(config) for name, config in source.data.items()}
         self.pools = pools(replace(source, data=data), recipe.seed)
-        self.prompt = recipe.prompt.model_dump(mode="json")
         self._nodes: dict[str, PlannedStep] = {}
         self._users: dict[str, dict[tuple[str, int], None]] = {}
         self._by_fingerprint: dict[str, list[str]] = {}
@@ -86,7 +78,13 @@ class Planner:
         self._companions: dict[str, dict[str, PlannedStep]] = {}
         """Node -> suffix -> what is made of its output."""
         self._arms: list[PlannedArm] = []
-        self._known: dict[Any, Any] = {}
+        self._outside: dict[str, tuple[str, str | None]] = {}
+        """A model that no step makes -> (fingerprint, artifact)."""
+        self._contents: dict[str, Any] = {}
+        """The same -> what its fingerprint was computed from, where it is no artifact."""
+        self._spent: dict[str, tuple[Spend, ...]] = {}
+        """The same -> the labels behind it."""
+        self._identities = Identities(recipe, self._contents)
 
     def add_seed(self, seed: int) -> None:
         """Plan every arm under this seed."""
@@ -141,7 +139,7 @@ class Planner:
     def _place(self, world: World, ledger: Ledger, name: str, config: StageConfig, inside: dict[str, str]) -> str:
         """The node of a step: one that another arm has, or a new one."""
         inputs = tuple(self._inputs(world.recipe, config, inside))
-        identity, fingerprint = self._identity(world.recipe, ledger, config, inputs)
+        identity, fingerprint = self._identities.of(world.recipe, ledger, config, inputs)
         mine = set(inside.values())  # twins within an arm keep a name each; the runner does them once
         same = [node for node in self._by_fingerprint.get(fingerprint, ()) if node not in mine]
         if same:
@@ -160,7 +158,7 @@ class Planner:
         if suffix not in beside:
             config = config.model_copy(update=dict.fromkeys(fields_marked(type(config), Input), STEP + node))
             inputs = tuple(self._inputs(self.recipe, config, {node: node}))
-            identity, fingerprint = self._identity(self.recipe, ledger, config, inputs)
+            identity, fingerprint = self._identities.of(self.recipe, ledger, config, inputs)
             beside[suffix] = self._planned(f"{node}.{suffix}", config, inputs, identity, fingerprint, ledger)
         return beside[suffix]
 
@@ -196,8 +194,7 @@ class Planner:
         """What the input has behind it: by the plan, or by the record of a model from elsewhere."""
         if entry.step is not None:
             return self._nodes[entry.step].lineage
-        found: tuple[Spend, ...] = self._known.get(("spent", entry.reference), ())
-        return found
+        return self._spent.get(entry.reference, ())
 
     def _refuse_second_spending(self, name: str, spends: tuple[Spend, ...], before: dict[Spend, None]) -> None:
         """Within the recipe this was checked when it was read; here it is about labels spent elsewhere."""
@@ -213,65 +210,6 @@ class Planner:
                         ],
                     )
 
-    # Identity
-
-    def _identity(
-        self, recipe: Recipe, ledger: Ledger, config: StageConfig, inputs: tuple[PlannedInput, ...]
-    ) -> tuple[dict[str, Any], str]:
-        fingerprints = tuple(entry.fingerprint for entry in inputs)
-        # Arms share the objects of the steps that they do not change, so most of them are looked up here.
-        key = ("identity", id(config), recipe.seed, fingerprints)
-        if key in self._known:
-            found: tuple[dict[str, Any], str] = self._known[key][1]
-            return found
-        identity: dict[str, Any] = {
-            "stage": config.stage,
-            "stage_version": type(config).version,
-            "config": _experiment(config),
-            "inputs": {entry.field: entry.fingerprint for entry in inputs},
-            "prompt": self.prompt,
-        }
-        problems = {
-            field: {pool: _set_of(ledger.pool(pool), ledger.digest((pool,))) for pool in getattr(config, field)}
-            for mark in (Spends, Prompts, Measures)
-            for field in fields_marked(type(config), mark)
-        }
-        for field in fields_marked(type(config), Reads):
-            if data := getattr(config, field):
-                problems[field] = {data: _set_of(ledger.data(data), ledger.pools.questions_digest(data))}
-        # Parts beyond these are there only where they say something: `why` names each by its field.
-        contents = {entry.field: self._known.get(("contents", entry.reference)) for entry in inputs}
-        outside = {field: found for field, found in contents.items() if found is not None}
-        identity |= {"problems": problems} if problems else {}
-        identity |= {"outside": outside} if outside else {}
-        identity |= {"brings": brings} if (brings := config.brings()) else {}
-        if (code := own_stage(config.stage)) is not None:
-            identity["code"] = self._files(config.stage, str(code))
-        for field, mark in fields_marked(type(config), File).items():
-            if named := getattr(config, field):
-                digests = self._files(f"{config.stage}.{field}", named)
-                if mark.part is not None:
-                    identity[mark.part] = digests
-                else:
-                    identity.setdefault("files", {})[field] = digests
-        self._known[key] = (config, (identity, digest(identity)))  # the config is kept, so that its id stays its own
-        found = self._known[key][1]
-        return found
-
-    def _files(self, place: str, named: str | Sequence[str] | dict[str, str]) -> Any:
-        """Digests of the files that a field names, in the field's own form."""
-        if isinstance(named, dict):
-            return {name: self._files(f"{place}.{name}", path) for name, path in named.items()}
-        if not isinstance(named, str):
-            return [self._files(place, path) for path in named]
-        path = self.recipe.folder / Path(named).expanduser()
-        if ("file", path) not in self._known:
-            if not path.is_file():
-                expected = "(a relative path starts at the recipe's folder)"
-                raise RecipeError(str(self.recipe.path), [f"{place}: no file {named!r} {expected}"])
-            self._known["file", path] = file_digest(path)
-        return self._known["file", path]
-
     # Inputs
 
     def _inputs(self, recipe: Recipe, config: StageConfig, inside: dict[str, str]) -> Iterator[PlannedInput]:
@@ -284,36 +222,35 @@ class Planner:
                 yield PlannedInput(field, reference, parent.fingerprint, parent.name, parent.output)
             else:
                 try:
-                    fingerprint, artifact = self._outside(reference)
+                    fingerprint, artifact = self._found_outside(reference)
                 except RegistryError as error:
                     step = next((name for name, other in recipe.steps.items() if other is config), config.stage)
                     place = f"{self.recipe.path}: steps.{step}.{field}"
                     raise RegistryError(f"{place}: {error.message}", remedy=error.remedy) from error
                 yield PlannedInput(field, reference, fingerprint, None, artifact)
 
-    def _outside(self, reference: str) -> tuple[str, str | None]:
-        """(fingerprint, artifact) of a model that no step makes; its labels are remembered."""
-        key = ("outside", reference)
-        if key not in self._known:
+    def _found_outside(self, reference: str) -> tuple[str, str | None]:
+        """(fingerprint, artifact) of a model that no step makes; its contents and its labels are remembered."""
+        if reference not in self._outside:
             local = outside_folder(reference, self.recipe.folder)
             folder = None
             if local is not None:
                 require_weights(local)
                 folder = local
                 model = resolve_model(str(local), self.registry.root)
-                self._known[key] = (str(model.fingerprint), None)
-                self._known["contents", reference] = model.contents
+                self._outside[reference] = (str(model.fingerprint), None)
+                if model.contents is not None:
+                    self._contents[reference] = model.contents
             elif reference.count("/") == 1:
                 pinned = self.pins.model(reference)
-                self._known[key] = (hub_fingerprint(pinned), None)
-                self._known["contents", reference] = hub_contents(pinned)
+                self._outside[reference] = (hub_fingerprint(pinned), None)
+                self._contents[reference] = hub_contents(pinned)
             else:  # an artifact that another recipe made; a word that names nothing is refused before anything runs
                 model = resolve_model(reference, self.registry.root, newest=False)
-                self._known[key], folder = (str(model.fingerprint), model.folder.name), model.folder
+                self._outside[reference], folder = (str(model.fingerprint), model.folder.name), model.folder
             if folder is not None and (folder / RECORD).is_file():
-                self._known["spent", reference] = tuple(read_record(folder).label_spend)
-        found: tuple[str, str | None] = self._known[key]
-        return found
+                self._spent[reference] = tuple(read_record(folder).label_spend)
+        return self._outside[reference]
 
 
 def _steps(recipe: Recipe) -> Iterator[tuple[str, StageConfig]]:
@@ -324,14 +261,3 @@ def _steps(recipe: Recipe) -> Iterator[tuple[str, StageConfig]]:
         yield name, reduce(lambda changed, section: section.changed(recipe, name, changed), sections(), config)
         for section in sections():
             yield from section.after(recipe, name)
-
-
-def _experiment(config: StageConfig) -> dict[str, Any]:
-    """The config's values that are the experiment: references and paths are replaced by what they point to."""
-    hidden = {"stage", *fields_marked(type(config), Input), *fields_marked(type(config), File), "save_every"}
-    return config.model_dump(mode="json", exclude=hidden)
-
-
-def _set_of(problems: list[Problem], identity: str) -> dict[str, Any]:
-    """A set of problems as an identity holds it; the count is for people."""
-    return {"count": len(problems), "digest": identity}

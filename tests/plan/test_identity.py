@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from reasoning_pipeline.base.fingerprint import digest
-from reasoning_pipeline.plan.planner import _experiment
+from reasoning_pipeline.plan.identity import _experiment
 from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.recipe.stage import File, Input, StageConfig, fields_marked
 from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
