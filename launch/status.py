@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoning_pipeline.base.logs import tail
 from reasoning_pipeline.base.text import clock
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
-from reasoning_pipeline.rollouts.servers.process import tail
 from reasoning_pipeline.run.progress import describe, read_progress
 
 from . import queue

@@ -1,9 +1,12 @@
-"""Logs by attempt: a rerun must not erase the log of the failure that it follows."""
+"""Logs by attempt, since a rerun must not erase the log of the failure that it follows; and the end of one, to show."""
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from pathlib import Path
+
+from reasoning_pipeline.base.text import indented
 
 OLDER_LOGS = 5
 """Kept beside the newest."""
@@ -17,3 +20,15 @@ def new_attempt(log: Path) -> Path:
         if newer.is_file():
             newer.replace(older)
     return log
+
+
+def tail(path: Path, lines: int) -> str:
+    """The last lines of a log, each bounded; a note where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 64_000))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return "    (no log)"
+    return indented(text, lines)

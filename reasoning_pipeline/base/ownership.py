@@ -1,4 +1,4 @@
-"""Processes that leave when whoever started them is gone, however it went.
+"""Processes that leave when whoever started them is gone, however it went; and how they are ended, with all of theirs.
 
 Signals cannot be relied on: an owner killed by SIGKILL sends none. Each child watches its owner's process id and start
 time (ids are reused) from a thread.
@@ -60,6 +60,22 @@ def kill_with_children(pid: int) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         _kill([process, *process.children(recursive=True)])
+
+
+def stop_with_children(pid: int, grace_s: float = 10.0) -> None:
+    """End a process and all its descendants: SIGTERM first, SIGKILL for what is left after `grace_s`."""
+    try:
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+            process.resume()  # a stopped one would not notice
+    _, left = psutil.wait_procs(family, timeout=grace_s)
+    _kill(left)
+    psutil.wait_procs(left, timeout=grace_s)
 
 
 def _kill(processes: Iterable[psutil.Process]) -> None:

@@ -56,7 +56,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.models.architecture import bounded_length
     from reasoning_pipeline.registry.resolve import resolve_model
     from reasoning_pipeline.rollouts.servers import register
-    from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service
+    from reasoning_pipeline.rollouts.servers.command import Service
+    from reasoning_pipeline.rollouts.servers.process import RolloutServer
     from reasoning_pipeline.run.uses import kinds, use_of
 
     profile = load_profile(arguments.hardware)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from reasoning_pipeline.rollouts.servers.process import tail
+from reasoning_pipeline.base.logs import tail
 
 LINES_SHOWN = 20
 _READ_BYTES = 4 << 20

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -14,8 +13,7 @@ from reasoning_pipeline.errors import StepFailed
 from reasoning_pipeline.hardware.environment import circumstances, devices_of_ours, own_environment
 from reasoning_pipeline.hardware.profile import HardwareProfile, ServerProfile, load_profile
 from reasoning_pipeline.registry.provenance import provenance
-from reasoning_pipeline.rollouts.servers import process as server_process
-from reasoning_pipeline.rollouts.servers.process import RolloutServer
+from reasoning_pipeline.rollouts.servers.command import Service, serve_environment
 from reasoning_pipeline.run import process, warm_start
 from reasoning_pipeline.run.runner import Runner
 from tests.bench import Bench
@@ -62,13 +60,11 @@ def test_what_a_profile_sets_is_meant(bench: Bench, monkeypatch: pytest.MonkeyPa
     assert found["ACCELERATE_DEBUG_MODE"] == "1" and found["PMI_SIZE"] == "7" and "RANK" not in found
 
 
-def test_a_rollout_server_finds_nothing_of_another_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(server_process, "find_spec", lambda name: object())
+def test_a_rollout_server_finds_nothing_of_another_launcher(monkeypatch: pytest.MonkeyPatch):
     for name, value in (OF_OTHERS | OURS).items():
         monkeypatch.setenv(name, value)
     hardware = HardwareProfile(server=ServerProfile(environment={"VLLM_PORT": "7000"}))
-    server = RolloutServer(tmp_path, hardware, tmp_path / "log", transfer_folder=tmp_path)
-    found = server._environment()
+    found = serve_environment(hardware, Service())
     assert sorted((OF_OTHERS.keys() - {"VLLM_PORT"}) & found.keys()) == [] and found["VLLM_PORT"] == "7000"
     assert {name: found[name] for name in OURS} == OURS
 

@@ -7,18 +7,15 @@ from pathlib import Path
 import pytest
 
 from reasoning_pipeline.hardware.profile import HardwareProfile
-from reasoning_pipeline.rollouts.servers.process import RolloutServer
+from reasoning_pipeline.rollouts.servers.command import Service, serve_environment
 from reasoning_pipeline.rollouts.vllm.plugin import FOLDERS_VARIABLE, allowed_path
 
 
-def test_a_folder_with_a_colon_in_its_name_can_be_read(
-    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_with_a_colon_in_its_name_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "runs 2026-11-28 10:30" / "registry"
     root.mkdir(parents=True)
-    server = RolloutServer(tiny_model, HardwareProfile(), tmp_path / "log", readable=(root,))
-    monkeypatch.setenv(FOLDERS_VARIABLE, server._environment()[FOLDERS_VARIABLE])
-    server.stop()
+    environment = serve_environment(HardwareProfile(), Service(), (tmp_path / "transfer", root))
+    monkeypatch.setenv(FOLDERS_VARIABLE, environment[FOLDERS_VARIABLE])
     assert allowed_path(str(root / "a" / "model.safetensors")) == root / "a" / "model.safetensors"
     for outside in (tmp_path / "other", Path("30/registry").resolve()):
         with pytest.raises(ValueError, match="outside the folders"):

@@ -9,6 +9,7 @@ from reasoning_pipeline.errors import ServerError, ServerLost
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.clients.completions import GenerationRequest, sample_seeds
+from reasoning_pipeline.rollouts.servers.command import serve_command
 from reasoning_pipeline.rollouts.servers.process import RolloutServer, free_port
 
 pytestmark = pytest.mark.slow
@@ -61,7 +62,7 @@ def test_every_route_wants_the_key(server: RolloutServer, path: str) -> None:
 
 def test_the_key_stands_in_no_log_and_on_no_command_line(server: RolloutServer) -> None:
     assert server.key not in server.log.read_text()
-    assert server.key not in " ".join(server._command(free_port()))
+    assert server.key not in " ".join(serve_command(server.folder, server.profile, server.service, free_port()))
 
 
 def test_a_server_that_is_not_there_is_lost() -> None:

@@ -18,7 +18,8 @@ from reasoning_pipeline.hardware.cluster import server_host
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.models.architecture import architecture, bounded_length
 from reasoning_pipeline.rollouts.servers.adopted import AdoptedServers
-from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service, make_transfer_folder
+from reasoning_pipeline.rollouts.servers.command import Service
+from reasoning_pipeline.rollouts.servers.process import RolloutServer, make_transfer_folder
 
 
 class Servers(Protocol):

@@ -1,62 +1,33 @@
 """Owns one vLLM server process: start, wait until it answers, warm up, stop. The owner's side; no torch.
 
-The server listens on loopback behind a random key. Development routes (weight updates) are open to whoever holds the
-key, so the key travels only in the environment. A server whose owner has died leaves by itself (vllm/plugin.py).
+A server whose owner has died leaves by itself (vllm/plugin.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import secrets
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-import psutil
-
-from reasoning_pipeline.base.ownership import owner_environment
-from reasoning_pipeline.base.text import indented
+from reasoning_pipeline.base.logs import tail
+from reasoning_pipeline.base.ownership import stop_with_children
 from reasoning_pipeline.errors import ServerError
-from reasoning_pipeline.hardware.environment import devices_of_ours, own_environment
 from reasoning_pipeline.hardware.profile import HardwareProfile
-from reasoning_pipeline.rollouts.clients.client import POLICY_NAME, RolloutClient
+from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.servers import register
-from reasoning_pipeline.rollouts.vllm.plugin import (
-    BACKENDS,
-    FOLDERS_VARIABLE,
-    SILENCE_VARIABLE,
-    TRANSFER_PREFIX,
-    WORKER_EXTENSION,
-)
+from reasoning_pipeline.rollouts.servers.command import Service, serve_command, serve_environment
+from reasoning_pipeline.rollouts.vllm.plugin import TRANSFER_PREFIX
 
 LOG_LINES_SHOWN = 15
 SHARED_MEMORY = Path("/dev/shm")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Service:
-    """Where a server listens, for whom, and what it lets them do."""
-
-    host: str = "127.0.0.1"
-    port: int | None = None
-    """None: a free one is chosen."""
-    key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
-    name: str | None = None
-    """Model name it answers to besides POLICY_NAME; the folder's where it is not given."""
-    also: tuple[str, ...] = ()
-    """Further names."""
-    development: bool = True
-    """Whether weights may be pushed. Off, it is a plain OpenAI-compatible server with our two routes."""
 
 
 class RolloutServer:
@@ -114,8 +85,8 @@ class RolloutServer:
         log: IO[bytes] = self.log.open("ab")
         try:
             self._process = subprocess.Popen(
-                self._command(port),
-                env=self._environment(),
+                serve_command(self.folder, self.profile, self.service, port, self._max_model_len),
+                env=serve_environment(self.profile, self.service, self._readable, self._devices),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -145,7 +116,7 @@ class RolloutServer:
     @property
     def name(self) -> str:
         """What it is called in `status` and in requests."""
-        return self.service.name or self.folder.name
+        return self.service.named(self.folder)
 
     @property
     def answers(self) -> bool:
@@ -194,7 +165,7 @@ class RolloutServer:
         if self._client is not None:
             self._client.close()
         if self._process is not None:
-            stop_tree(self._process.pid)
+            stop_with_children(self._process.pid)
             with contextlib.suppress(ProcessLookupError):  # what it started while it was being stopped
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -205,65 +176,6 @@ class RolloutServer:
 
     def log_tail(self) -> str:
         return tail(self.log, LOG_LINES_SHOWN)
-
-    def _command(self, port: int) -> list[str]:
-        profile, server = self.profile, self.profile.server
-        command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(self.folder)]
-        command += ["--disable-uvicorn-access-log"]
-        command += ["--served-model-name", self.name, *self.service.also, POLICY_NAME]
-        options: dict[str, str | int | float] = {
-            "host": self.service.host,
-            "port": port,
-            "dtype": profile.precision,
-            "max-num-seqs": server.max_sequences,
-            "max-logprobs": -1,
-            # Ratios and divergences need the distribution that was sampled from, not the raw one.
-            "logprobs-mode": "processed_logprobs",
-        }
-        if self.service.development:
-            # Every decoding field is sent with each request; nothing may come from generation_config.json.
-            options["generation-config"] = "vllm"
-            options["weight-transfer-config"] = json.dumps({"backend": BACKENDS[server.transport]})
-            options["worker-extension-cls"] = WORKER_EXTENSION
-            if server.sleep:
-                command += ["--enable-sleep-mode"]
-        if profile.device == "cuda":
-            options |= {
-                "gpu-memory-utilization": server.gpu_memory_utilization,
-                "tensor-parallel-size": server.tensor_parallel,
-            }
-        else:
-            # vLLM 0.31 cannot rewind a seeded CPU generator, which it does when a prompt is prefilled in chunks: its
-            # engine dies. Whole prompts only, then.
-            command += ["--enforce-eager", "--no-enable-chunked-prefill"]
-        if self._max_model_len is not None:
-            options["max-model-len"] = self._max_model_len
-        for name, value in options.items():
-            command += [f"--{name}", str(value)]
-        return [*command, *server.arguments]
-
-    def _environment(self) -> dict[str, str]:
-        server = self.profile.server
-        environment = {
-            **own_environment(os.environ),
-            "VLLM_API_KEY": self.key,
-            "VLLM_SERVER_DEV_MODE": "1" if self.service.development else "0",
-            "VLLM_PLUGINS": "reasoning_pipeline",
-            "VLLM_NO_USAGE_STATS": "1",
-            "VLLM_LOGGING_LEVEL": "INFO",
-            FOLDERS_VARIABLE: json.dumps([str(folder.resolve()) for folder in self._readable]),
-            SILENCE_VARIABLE: str(server.silence_timeout_s),
-            **owner_environment(),
-        }
-        if self.profile.device == "cpu":
-            environment |= {
-                "VLLM_CPU_KVCACHE_SPACE": str(server.kv_cache_gib),
-                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            }
-        if self._devices is not None:
-            visible = environment.get("CUDA_VISIBLE_DEVICES")
-            environment["CUDA_VISIBLE_DEVICES"] = devices_of_ours(self._devices, visible)
-        return environment | server.environment
 
 
 def make_transfer_folder(parent: Path | None = None) -> Path:
@@ -277,36 +189,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def stop_tree(pid: int, grace_s: float = 10.0) -> None:
-    """End a process and all its descendants: SIGTERM first, SIGKILL for what is left after `grace_s`."""
-    try:
-        root = psutil.Process(pid)
-        family = [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    for process in family:
-        _signal(process, signal.SIGTERM)
-        _signal(process, signal.SIGCONT)  # a stopped one would not notice
-    _, left = psutil.wait_procs(family, timeout=grace_s)
-    for process in left:
-        _signal(process, signal.SIGKILL)
-    psutil.wait_procs(left, timeout=grace_s)
-
-
-def _signal(process: psutil.Process, number: int) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.send_signal(number)
-
-
-def tail(path: Path, lines: int) -> str:
-    """The last lines of a log, each bounded; a note where there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 64_000))
-            text = file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return "    (no log)"
-    return indented(text, lines)
