@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from reasoning_pipeline.workflows.reasoning.judging import GateJudge
+from reasoning_pipeline.workflows.reasoning.gates.judging import GateJudge
 
 CONTRIBUTES = (GateJudge(),)

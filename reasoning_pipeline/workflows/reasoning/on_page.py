@@ -11,8 +11,8 @@ from reasoning_pipeline.plan.graph import Plan, PlannedArm
 from reasoning_pipeline.recipe.model import MAIN
 from reasoning_pipeline.report.parts import Beside, PagePart, PageSection, Table
 from reasoning_pipeline.report.strips import SeedChart
-from reasoning_pipeline.workflows.reasoning.conditions import condition_charts, condition_values
-from reasoning_pipeline.workflows.reasoning.gates_page import gate_section
+from reasoning_pipeline.workflows.reasoning.gates.over_seeds import condition_charts, condition_values
+from reasoning_pipeline.workflows.reasoning.gates.page import gate_section
 from reasoning_pipeline.workflows.reasoning.published import PAPER, published_difference, row_of
 
 CONDITION_COLUMNS = ("figure", "where", "step", "mean", "least", "largest", "seeds", "by_seed")

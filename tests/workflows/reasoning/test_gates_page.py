@@ -10,7 +10,7 @@ from reasoning_pipeline.plan.graph import Plan
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.report import write_report
-from reasoning_pipeline.workflows.reasoning.gates_page import gate_section
+from reasoning_pipeline.workflows.reasoning.gates.page import gate_section
 from tests.bench import Bench
 from tests.report.tiny_registry import RECIPE
 

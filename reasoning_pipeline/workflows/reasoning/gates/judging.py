@@ -6,7 +6,7 @@ from typing import Any
 
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.plan.judging import Judge, Judgement
-from reasoning_pipeline.workflows.reasoning.gates import (
+from reasoning_pipeline.workflows.reasoning.gates.asked import (
     DIVERGENCE,
     GAIN,
     ON_POLICY,
