@@ -18,7 +18,7 @@ from reasoning_pipeline.rewards.judge import RewardJudge
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.statistics import pairs
 from reasoning_pipeline.verifier import verifier_versions
-from reasoning_pipeline.workflows.reasoning.gates.asked import MeasureGain
+from reasoning_pipeline.workflows.reasoning.gates.measuring import MeasureGain
 
 from .run import evaluate
 from .summary import Summary, scored

@@ -16,7 +16,7 @@ from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.program import StepContext, execute
 from reasoning_pipeline.verifier import verifier_versions
 from reasoning_pipeline.workflows.reasoning.evaluation import EvaluateStep
-from reasoning_pipeline.workflows.reasoning.gates.asked import GAIN, MeasureGain
+from reasoning_pipeline.workflows.reasoning.gates.measuring import GAIN, MeasureGain
 
 from . import gain
 from .run import SoFar, evaluate

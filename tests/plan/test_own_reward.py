@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.workflows.reasoning.gates.asked import MeasureGain
+from reasoning_pipeline.workflows.reasoning.gates.measuring import MeasureGain
 from tests.bench import Bench
 
 

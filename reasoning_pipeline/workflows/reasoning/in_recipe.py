@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reasoning_pipeline.workflows.reasoning.evaluation import Evaluate
-from reasoning_pipeline.workflows.reasoning.gates.asked import Gates
+from reasoning_pipeline.workflows.reasoning.gates.section import Gates
 from reasoning_pipeline.workflows.reasoning.published import PublishedSection
 
 CONTRIBUTES = (Gates(), Evaluate(), PublishedSection())

@@ -6,15 +6,8 @@ from typing import Any
 
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.plan.judging import Judge, Judgement
-from reasoning_pipeline.workflows.reasoning.gates.asked import (
-    DIVERGENCE,
-    GAIN,
-    ON_POLICY,
-    DistanceGate,
-    GainGate,
-    gates_of,
-    short_name,
-)
+from reasoning_pipeline.workflows.reasoning.gates.asked import DistanceGate, GainGate, gates_of
+from reasoning_pipeline.workflows.reasoning.gates.measuring import DIVERGENCE, GAIN, ON_POLICY, short_name
 
 
 class GateJudge(Judge):

@@ -9,7 +9,7 @@ from typing import Any
 from reasoning_pipeline.plan.graph import Plan, PlannedArm, PlannedStep
 from reasoning_pipeline.report.charts import Scale, finite, value_scale
 from reasoning_pipeline.report.strips import SeedChart, apart, log_scale, strip
-from reasoning_pipeline.workflows.reasoning.gates.asked import DIVERGENCE, GAIN
+from reasoning_pipeline.workflows.reasoning.gates.measuring import DIVERGENCE, GAIN
 
 DISTANCES = (
     ("reverse_kl", "KL(student ‖ teacher), nats per token"),

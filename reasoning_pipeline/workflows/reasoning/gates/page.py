@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from reasoning_pipeline.base.text import ABSENT
 from reasoning_pipeline.plan.judging import judgement
 from reasoning_pipeline.report.charts import Scale, value_scale
-from reasoning_pipeline.workflows.reasoning.gates.asked import DIVERGENCE, GAIN, gates_of
+from reasoning_pipeline.workflows.reasoning.gates.asked import gates_of
+from reasoning_pipeline.workflows.reasoning.gates.measuring import DIVERGENCE, GAIN
 
 if TYPE_CHECKING:
     from reasoning_pipeline.plan.graph import Plan, PlannedStep
