@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,7 @@ from reasoning_pipeline.rollouts.clients.completions import Completion, Generati
 from . import results
 from .answer_classes import SpelledAlike, answer_classes
 from .judging import Finished, judging_thread
+from .progress import SoFar
 from .results import EvaluationResult, write_tables
 from .samples import Sample, SampleFile, add_problems, sample_seed
 from .summary import Summary, summarise
@@ -63,48 +64,6 @@ class _Part:
     missing: list[tuple[Problem, int]]
     found: int
     reward: RewardJudge | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SoFar:
-    """How far an evaluation is: handed to `evaluate`'s `progress` after each stored sample, on the judging thread.
-
-    Example:
-        SoFar(done=120, total=960, found=96, right=11, truncated=4, tokens=190_412, seconds=61.0)
-    """
-
-    done: int
-    """Samples on disk, over all suites of this call."""
-    total: int
-    found: int
-    """Of `done`, those that were there from an earlier run; they say nothing about this one."""
-    right: int = 0
-    truncated: int = 0
-    tokens: int = 0
-    """Written by this run, as what stands above."""
-    seconds: float = 0.0
-
-    def and_one(self, sample: Sample, profile: str, seconds: float) -> SoFar:
-        return replace(
-            self,
-            done=self.done + 1,
-            right=self.right + (sample.judged(profile).status == "correct"),
-            truncated=self.truncated + (sample.finish == "length"),
-            tokens=self.tokens + sample.tokens,
-            seconds=seconds,
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        """As every step tells how far it is. Long answers finish last: early on, the time left is too hopeful."""
-        made = self.done - self.found
-        return {
-            "step": self.done,
-            "total_steps": self.total,
-            "accuracy": self.right / max(made, 1),
-            "truncated": self.truncated / max(made, 1),
-            "tokens_per_s": self.tokens / max(self.seconds, 1e-9),
-            "seconds_left": self.seconds / made * (self.total - self.done) if made else None,
-        }
 
 
 def evaluate(

@@ -19,7 +19,8 @@ from reasoning_pipeline.workflows.reasoning.evaluation import EvaluateStep
 from reasoning_pipeline.workflows.reasoning.gates.measuring import GAIN, MeasureGain
 
 from . import gain
-from .run import SoFar, evaluate
+from .progress import SoFar
+from .run import evaluate
 from .summary import Summary
 
 FIELD = "checkpoint"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evals.run import SoFar
+from evals.progress import SoFar
 from reasoning_pipeline.run.progress import describe
 
 
