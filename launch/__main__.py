@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from reasoning_pipeline import __version__
 from reasoning_pipeline.base.command_line import exit_status
-from reasoning_pipeline.base.text import columns
+from reasoning_pipeline.base.text import columns, console
 from reasoning_pipeline.beside import LAUNCH, PIPELINE
-from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seed_list, seeds_of, store_of
+from reasoning_pipeline.commands.options import add_arm_options, as_given, recipe_command, seed_list, seeds_of, store_of
 from reasoning_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -94,19 +94,18 @@ def _slurm(arguments: argparse.Namespace) -> int:
             print(f"### above: a script of each kind ({', '.join(kinds.values())}); --verbose prints all")
         print(f"### {len(prepared)} jobs; nothing was submitted")
         for why in plan.ledger.pools.not_read.values():
-            print(f"### {why}: `{LAUNCH} prefetch {arguments.recipe}` before submitting")
+            print(f"### {why}: `{LAUNCH} prefetch {as_given(arguments)}` before submitting")
         return 0
     refuse(Subject(plan=plan, profile=profile, root=store_of(arguments)), BEFORE_A_SUBMISSION)
     done = submit(plan, profile, target, arms=arguments.arms or (MAIN,), **which)
     for made in done:
         print(f"{made.job}  {made.step}" + (f"  after {', '.join(made.after)}" if made.after else ""))
-    follow = f"{len(done)} submitted; `{LAUNCH} status {arguments.recipe}` follows them"
+    follow = f"{len(done)} submitted; `{LAUNCH} status {as_given(arguments, arms=True)}` follows them"
     print(follow if done else "nothing to submit: every step is complete or in the queue")
     return 0
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
     from rich.table import Table
 
     from .status import states
@@ -118,13 +117,15 @@ def _status(arguments: argparse.Namespace) -> int:
         table.add_column(heading, no_wrap=heading not in ("", "state"), overflow="fold")
     for entry in found:
         table.add_row(entry.step, entry.state, entry.job, entry.elapsed, entry.left, entry.detail)
-    console = Console()
-    console.print(table)
+    out = console()
+    out.print(table)
     for entry in found:
         if entry.log:
-            console.print(f"\n{entry.step}: the log of its job ended with\n{entry.log}", highlight=False, markup=False)
+            out.print(f"\n{entry.step}: the log of its job ended with\n{entry.log}", highlight=False, markup=False)
+    for name, why in plan.ledger.pools.not_read.items():
+        print(f"\ndata.{name} was not read: {why}; so the steps that read it cannot be told from others")
     if all(entry.state == "complete" for entry in found):
-        print(f"\nwrite the report with `{PIPELINE} report {arguments.recipe}`")
+        print(f"\nwrite the report with `{PIPELINE} report {as_given(arguments, arms=True)}`")
     return 1 if any(entry.state == "failed" for entry in found) else 0
 
 
@@ -145,7 +146,12 @@ def _cancel(arguments: argparse.Namespace) -> int:
 
 
 def _submitted(arguments: argparse.Namespace) -> tuple[Plan, Submitted]:
-    """The plan as it was submitted, where the command line does not say otherwise."""
+    """The plan as it was submitted, where the command line does not say otherwise; nobody is asked but this machine."""
+    import os
+
+    os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's client is imported, which reads it once
+
+    from reasoning_pipeline.data.unread import SketchedPools
     from reasoning_pipeline.plan.planner import make_plan
     from reasoning_pipeline.recipe.reading import load_recipe
 
@@ -154,10 +160,12 @@ def _submitted(arguments: argparse.Namespace) -> tuple[Plan, Submitted]:
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     submitted = Submitted.read(arguments.root / recipe.name)
     if not arguments.overrides and submitted.overrides:
-        recipe = load_recipe(arguments.recipe, submitted.overrides)
-    seeds = seeds_of(arguments, recipe) or submitted.seeds
-    plan = make_plan(recipe, arguments.root, seeds, store=store_of(arguments))
-    return plan.of_arms(arguments.arms or submitted.arms), submitted
+        arguments.overrides = submitted.overrides
+        recipe = load_recipe(arguments.recipe, arguments.overrides)
+    arguments.seeds = seeds_of(arguments, recipe) or submitted.seeds
+    arguments.arms = arguments.arms or submitted.arms
+    plan = make_plan(recipe, arguments.root, arguments.seeds, SketchedPools, store=store_of(arguments))
+    return plan.of_arms(arguments.arms), submitted
 
 
 def _job(arguments: argparse.Namespace) -> int:
@@ -191,7 +199,7 @@ def _prefetch(arguments: argparse.Namespace) -> int:
     if profile.setup.hf_home is not None:
         os.environ["HF_HOME"] = profile.setup.hf_home
     recipe = load_recipe(arguments.recipe, arguments.overrides)
-    items = wanted(recipe)
+    items, store = wanted(recipe), store_of(arguments)
     if not items:
         print(f"{arguments.recipe} needs nothing from the hub")
     failed = 0
@@ -200,7 +208,7 @@ def _prefetch(arguments: argparse.Namespace) -> int:
         if arguments.dry_run:
             continue
         try:
-            print(f"       {fetch(recipe, item, arguments.root)}", flush=True)
+            print(f"       {fetch(recipe, item, arguments.root, store=store, given=as_given(arguments))}", flush=True)
         except PipelineError as error:
             failed += 1
             print(f"error: {error}", file=sys.stderr, flush=True)

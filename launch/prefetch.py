@@ -66,10 +66,14 @@ def _references(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 yield step, reference
 
 
-def fetch(recipe: Recipe, item: Wanted, root: Path) -> str:
+def fetch(recipe: Recipe, item: Wanted, root: Path, *, store: Path | None = None, given: str = "") -> str:
     """Bring one thing into the cache and look at it as a run would; says what it found.
 
     What the recipe used before is fetched again at that commit; what it never used gets its commit here.
+
+    Args:
+        store: Holds the registry; `root` where it is not given.
+        given: The recipe with the options by which it was named, for messages.
 
     Raises:
         PipelineError: It cannot be had, with what to do about it.
@@ -77,7 +81,7 @@ def fetch(recipe: Recipe, item: Wanted, root: Path) -> str:
     pins = Pins(root / recipe.name)
     try:
         if item.kind == "model":
-            folder = resolve_model(pins.model(item.name), root).folder
+            folder = resolve_model(pins.model(item.name), store or root).folder
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             found = f"{size / 2**30:,.2f} GiB in {folder}"
             pins.model(item.name)
@@ -91,4 +95,5 @@ def fetch(recipe: Recipe, item: Wanted, root: Path) -> str:
     except PipelineError as error:
         raise PipelineError(f"{item.kind} {item.name}: {error.message}", remedy=error.remedy) from error
     pins.save()
-    return "\n".join([found, *(f"       {move.told(recipe.path)}" for move in pins.moved(ask=True))])
+    moves = pins.moved(ask=True)
+    return "\n".join([found, *(f"       {move.told(given or str(recipe.path))}" for move in moves)])

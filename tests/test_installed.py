@@ -65,7 +65,7 @@ def test_what_is_installed_under_another_name_imports_its_own_modules_relatively
 @pytest.mark.parametrize(
     "words",
     [
-        "reasoning-pipeline plan small.yaml --hardware node_8x80gb --estimate",
+        "reasoning-pipeline plan small.yaml --hardware node_8x80gb --verbose",
         "reasoning-pipeline plan small.yaml",
         "reasoning-pipeline plan arithmetic",
         "reasoning-pipeline plan smoke/extra_rl",

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.tree import Tree
 
 ABSENT = "–"
+
+UNBOUNDED = 10_000
+"""Columns of what is no terminal: no line of ours is longer."""
 
 
 def counted(number: int, what: str) -> str:
@@ -73,13 +77,21 @@ def indented(text: str, lines: int) -> str:
     return "\n".join(f"    {line[:300]}" for line in text.strip().splitlines()[-lines:])
 
 
+def console() -> Console:
+    """Where tables for people are printed: as wide as the terminal; lines are never wrapped in a pipe or a file."""
+    from rich.console import Console
+
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(highlight=False, width=UNBOUNDED)
+
+
 def tree_text(tree: Tree) -> str:
     """A tree as lines of plain text, whole at any width."""
     import io
 
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=10_000, color_system=None)
+    console = Console(file=io.StringIO(), width=UNBOUNDED, color_system=None)
     with console.capture() as captured:
         console.print(tree)
     return captured.get().rstrip()

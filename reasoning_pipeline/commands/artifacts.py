@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reasoning_pipeline.base.text import ABSENT, amount, columns, counted
+from reasoning_pipeline.base.text import ABSENT, amount, columns, console, counted
 from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.commands.options import add_json_option, command, store_of
 
@@ -156,15 +156,15 @@ def _print_artifact(registry: Registry, artifact: Artifact, *, verify: bool) -> 
     """One artifact: lineage as a tree, then its record's figures."""
     from reasoning_pipeline.registry.lineage import lineage_text
 
-    console = Console(highlight=False, soft_wrap=True)
+    out = Console(highlight=False, soft_wrap=True)
     record = artifact.record
-    console.print(lineage_text(registry, artifact, scores=True), markup=False)
-    console.print(f"\nfolder   {artifact.folder}\ncreated  {record.created}", markup=False)
+    out.print(lineage_text(registry, artifact, scores=True), markup=False)
+    out.print(f"\nfolder   {artifact.folder}\ncreated  {record.created}", markup=False)
     for key, value in record.result.items():
-        console.print(f"{key:<16} {value}", markup=False)
+        out.print(f"{key:<16} {value}", markup=False)
     for key, value in record.provenance.items():
         if not isinstance(value, dict) and value is not None:
-            console.print(f"{key:<16} {value}", markup=False)
+            out.print(f"{key:<16} {value}", markup=False)
     return _print_problems(registry.verify(artifact) if verify else [])
 
 
@@ -173,7 +173,7 @@ def _diff(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.registry.differences import differences
     from reasoning_pipeline.registry.store import Registry
 
-    console, registry = Console(highlight=False), Registry(store_of(arguments))
+    out, registry = console(), Registry(store_of(arguments))
     one, other = (find_artifact(registry, name) for name in (arguments.artifact, arguments.other))
     found = list(
         differences(
@@ -191,8 +191,8 @@ def _diff(arguments: argparse.Namespace) -> int:
         for name in (*one.record.files, *other.record.files)
         if one.record.files.get(name) != other.record.files.get(name)
     }
-    console.print(table if found else "the records say the same")
-    console.print(f"files that differ: {', '.join(sorted(files)) or 'none'}", markup=False, soft_wrap=True)
+    out.print(table if found else "the records say the same")
+    out.print(f"files that differ: {', '.join(sorted(files)) or 'none'}", markup=False, soft_wrap=True)
     return 1 if found or files else 0
 
 
@@ -218,12 +218,12 @@ def _verify(arguments: argparse.Namespace) -> int:
         for artifact in artifacts:
             problems += registry.verify(artifact, lambda done: progress.advance(task, done))
     looked_at = f"{counted(len(artifacts), 'artifact')}, {amount(total, 'B')}"
-    Console(highlight=False).print(f"{looked_at}: {f'{len(problems)} differences' if problems else 'all well'}")
+    print(f"{looked_at}: {f'{len(problems)} differences' if problems else 'all well'}")
     return _print_problems(problems)
 
 
 def _print_problems(problems: list[str]) -> int:
-    console = Console(highlight=False, soft_wrap=True)
+    out = Console(highlight=False, soft_wrap=True)
     for problem in problems:
-        console.print(f"error: {problem}", style="red", markup=False)
+        out.print(f"error: {problem}", style="red", markup=False)
     return 1 if problems else 0

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reasoning_pipeline.base.text import console
 from reasoning_pipeline.commands.options import add_seeds_option, command, seeds_of, store_of
 
 if TYPE_CHECKING:
@@ -22,16 +23,14 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from reasoning_pipeline.workflows.reasoning.compare_paper import paper_lines, paper_tables, write_paper_csv
 
     plan = _plan(arguments)
     lines = paper_lines(plan)
-    console = Console(highlight=False)
-    console.print(paper_tables(lines, len(plan.seeds)))
+    out = console()
+    out.print(paper_tables(lines, len(plan.seeds)))
     path = arguments.out or plan.root / plan.recipe.name / "compare_paper.csv"
-    console.print(f"csv: {write_paper_csv(lines, path)}", soft_wrap=True)
+    out.print(f"csv: {write_paper_csv(lines, path)}", soft_wrap=True)
     return 0
 
 

@@ -8,10 +8,10 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from reasoning_pipeline.base.text import console
 from reasoning_pipeline.commands.options import add_arm_options, add_json_option, load, recipe_command, store_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _print_findings(findings: list[Finding], *, title: str, as_json: bool) -> No
     if as_json:
         print(json.dumps({"subject": title, **counts, "findings": [asdict(finding) for finding in findings]}, indent=2))
         return
-    console = Console(highlight=False)
+    out = console()
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -57,5 +57,5 @@ def _print_findings(findings: list[Finding], *, title: str, as_json: bool) -> No
     for finding in findings:
         remedy = f"\n→ {finding.remedy}" if finding.remedy and finding.level != "ok" else ""
         table.add_row(Text(finding.level, style=STYLES[finding.level]), finding.check, Text(finding.message + remedy))
-    console.print(table)
-    console.print(", ".join(f"{count} {level}" for level, count in counts.items()))
+    out.print(table)
+    out.print(", ".join(f"{count} {level}" for level, count in counts.items()))

@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reasoning_pipeline.base.text import amount
+from reasoning_pipeline.base.text import amount, console
 from reasoning_pipeline.commands.artifacts import find_artifact
 from reasoning_pipeline.commands.options import add_seeds_option, command, seeds_of, store_of
 
@@ -76,8 +75,8 @@ def _print_removable(items: list[Removable]) -> None:
     for item in items:
         place = f"{item.folder.parent.name}/{item.folder.name}"
         table.add_row(*map(escape, (place, amount(item.bytes, "B"), item.why)))
-    console = Console(highlight=False)
+    out = console()
     if items:
-        console.print(table)
+        out.print(table)
     total = amount(sum(item.bytes for item in items), "B")
-    console.print(f"{len(items)} removable, {total}" if items else "nothing is removable", soft_wrap=True)
+    out.print(f"{len(items)} removable, {total}" if items else "nothing is removable", soft_wrap=True)

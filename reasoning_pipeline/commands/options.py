@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from reasoning_pipeline.recipe.reading import Recipe
 
 ALL = "all"
+ROOT = Path("runs")
 
 
 def command(
@@ -22,7 +25,7 @@ def command(
     """A command with the option that all of them share; `text` says what it does where `COMMANDS` does not."""
     text = text or COMMANDS[name].text
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    parser.add_argument("--root", type=Path, default=Path("runs"), help="where registry and runs live (default: runs)")
+    parser.add_argument("--root", type=Path, default=ROOT, help="where registry and runs live (default: runs)")
     parser.add_argument(
         "--registry",
         type=Path,
@@ -58,6 +61,27 @@ def store_of(arguments: argparse.Namespace) -> Path:
     store: Path = arguments.registry or arguments.root
     share_with_group(store)
     return store
+
+
+def as_given(arguments: argparse.Namespace, *, arms: bool = False) -> str:
+    """The recipe and the options that say where and what it is, as words to type again after another command.
+
+    Args:
+        arms: With `--arm` and `--seeds`, which not every command takes.
+
+    Example:
+        as_given(arguments) == "mine.yaml --root /scratch/runs --hardware node_8x80gb --set seed=3"
+    """
+    words = [str(arguments.recipe)]
+    words += ["--root", str(arguments.root)] if arguments.root != ROOT else []
+    for option in ("registry", "hardware"):
+        words += [f"--{option}", str(value)] if (value := getattr(arguments, option)) is not None else []
+    words += [word for override in arguments.overrides for word in ("--set", override)]
+    if arms:
+        words += [word for arm in arguments.arms for word in ("--arm", arm)]
+        seeds = arguments.seeds
+        words += ["--seeds", seeds if isinstance(seeds, str) else ",".join(map(str, seeds))] if seeds else []
+    return shlex.join(words)
 
 
 def add_hardware_option(parser: argparse.ArgumentParser) -> None:
@@ -141,4 +165,5 @@ def load(arguments: argparse.Namespace, *, declared_seeds: bool = False, sketch:
     seeds = seeds_of(arguments, recipe, declared=declared_seeds)
     plan = make_plan(recipe, arguments.root, seeds, pools, store=store_of(arguments))
     arms = getattr(arguments, "arms", None)
+    plan = replace(plan, given=as_given(arguments))
     return plan.of_arms(arms) if arms else plan

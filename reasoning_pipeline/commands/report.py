@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reasoning_pipeline.base.text import console
 from reasoning_pipeline.commands.options import add_arm_options, load, recipe_command
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def write_report(plan: Plan, root: Path, *, renew: bool, out: Path | None = None) -> None:
     """Write what there is to show, and end on the terminal with its table; `renew` where a step ran."""
-    from rich.console import Console
-
     from reasoning_pipeline import report
 
     path = out or root / plan.recipe.name / "report.html"
@@ -37,6 +36,6 @@ def write_report(plan: Plan, root: Path, *, renew: bool, out: Path | None = None
         if report.has_arms(plan):
             report.write_arms_csv(plan, path.with_name(f"{path.stem}_arms.csv"))
             report.write_part_tables(plan, path)
-    console = Console()
-    console.print(report.arms_table(plan) if report.has_arms(plan) else report.results_table(plan))
-    console.print(f"report: {path}", highlight=False, soft_wrap=True)
+    screen = console()
+    screen.print(report.arms_table(plan) if report.has_arms(plan) else report.results_table(plan))
+    screen.print(f"report: {path}", highlight=False, soft_wrap=True)

@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from reasoning_pipeline.beside import PIPELINE
-from reasoning_pipeline.commands.options import add_arm_options, recipe_command, seeds_of, store_of
+from reasoning_pipeline.commands.options import add_arm_options, as_given, recipe_command, seeds_of, store_of
 from reasoning_pipeline.commands.report import write_report
 
 if TYPE_CHECKING:
@@ -33,12 +33,13 @@ def _run(arguments: argparse.Namespace) -> int:
     console = Console()
     recipe = load_recipe(arguments.recipe, arguments.overrides)
     again = f"{PIPELINE} {shlex.join(arguments.words)}"
+    given = as_given(arguments)
     profile, store = load_profile(arguments.hardware), store_of(arguments)
 
     def look(plan: Plan) -> None:
         refuse(Subject(plan=plan, profile=profile, root=store, runs_here=True), BEFORE_A_RUN)
 
-    runner = Runner(recipe, profile, arguments.root, console, store=store, before=look, again=again)
+    runner = Runner(recipe, profile, arguments.root, console, store=store, before=look, again=again, given=given)
     plan, ran = runner.run(
         arms=arguments.arms or (MAIN,),
         seeds=seeds_of(arguments, recipe),

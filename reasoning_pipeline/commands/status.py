@@ -7,10 +7,9 @@ import json
 import time
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from reasoning_pipeline.base.text import clock
+from reasoning_pipeline.base.text import clock, console
 from reasoning_pipeline.commands.options import add_json_option, command
 
 ANSWER_SECONDS = 3.0
@@ -36,7 +35,8 @@ def _status(arguments: argparse.Namespace) -> int:
     answers = _ask_all([entry["url"] for entry in found])
     rows = [entry | answer for entry, answer in zip(found, answers, strict=True)]
     if arguments.json:
-        print(json.dumps(rows, indent=2))
+        told = [{"model": entry.model, "pid": entry.pid, "log": entry.log} for entry in gone]
+        print(json.dumps({"servers": rows, "gone": told}, indent=2))
     else:
         for entry in gone:
             print(f"{entry.model} (process {entry.pid}) is gone; its file is removed, its log is {entry.log}")
@@ -91,4 +91,4 @@ def _print(rows: list[dict[str, Any]]) -> None:
             f"{row['kv_cache_use']:.0%}",
             memory,
         )
-    Console().print(table)
+    console().print(table)

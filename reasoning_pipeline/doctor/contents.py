@@ -170,7 +170,7 @@ def data(subject: Subject) -> Iterator[Finding]:
                 level="error" if subject.offline else "warning",
                 check="data",
                 message=f"{name} was not read: {pools.not_read[name]}",
-                remedy=f"{LAUNCH} prefetch {subject.plan.recipe.path}",
+                remedy=f"{LAUNCH} prefetch {subject.plan.named}",
             )
             continue
         loaded = found.loaded

@@ -48,7 +48,7 @@ def models(subject: Subject) -> Iterator[Finding]:
         )
     for move in subject.plan.pins.moved(ask=not subject.offline):
         level: Level = "ok" if move.same else "warning"
-        remedy = f"to follow: {follow_command(subject.plan.recipe.path)}"
+        remedy = f"to follow: {follow_command(subject.plan.named)}"
         yield Finding(level=level, check="models", message=str(move), remedy=remedy)
 
 
@@ -59,7 +59,7 @@ def _absent(subject: Subject, model: Model, used: str) -> Finding:
         check="models",
         message=f"{model.reference} is not on this machine {used}"
         + (f": {refused[0]}" if refused else "" if subject.offline else "; its step would download it"),
-        remedy=refused[1] if refused else f"{LAUNCH} prefetch {subject.plan.recipe.path}",
+        remedy=refused[1] if refused else f"{LAUNCH} prefetch {subject.plan.named}",
     )
 
 

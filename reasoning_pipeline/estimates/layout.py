@@ -29,6 +29,13 @@ class Layout:
     teacher_beside_trainer: bool
 
     @property
+    def devices(self) -> int:
+        """Of trainers and servers together, each counted once."""
+        server = self.profile.server
+        servers = server.count * server.tensor_parallel if self.profile.engine == "vllm" else 0
+        return max(self.profile.processes, servers) if self.colocated else self.profile.processes + servers
+
+    @property
     def device_bytes(self) -> int | None:
         memory = self.profile.device_memory_gib
         return int(memory * GIB) if memory is not None else None

@@ -62,7 +62,7 @@ class Moved:
     def same(self) -> bool:
         return self.differing == ()
 
-    def told(self, recipe: Path) -> str:
+    def told(self, recipe: str) -> str:
         """With what to do about it."""
         return str(self) if self.same else f"{self}; to follow: {follow_command(recipe)}"
 
@@ -76,7 +76,8 @@ class Moved:
         return f"{moved}{what}; this recipe stays at {here}"
 
 
-def follow_command(recipe: Path) -> str:
+def follow_command(recipe: str) -> str:
+    """`recipe` with the options that it was named by."""
     return f"`{PIPELINE} plan {recipe} --follow-hub`"
 
 

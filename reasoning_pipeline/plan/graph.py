@@ -132,6 +132,12 @@ class Plan:
     """The main arm first, then the others; all of one seed before those of the next."""
     pins: Pins = field(default_factory=Pins, repr=False)
     """Which commits of the hub it is about."""
+    given: str = ""
+    """The recipe with the options by which a command line named it, for messages that say what to type."""
+
+    @property
+    def named(self) -> str:
+        return self.given or str(self.recipe.path)
 
     @cached_property
     def _by_name(self) -> dict[str, PlannedStep]:

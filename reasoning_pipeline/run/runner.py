@@ -45,6 +45,7 @@ class Runner:
         store: Holds the registry and the steps' work folders; `root` where it is not given.
         before: Told the plan of what is about to run, and may refuse it.
         again: The command line by which a person continues what was stopped.
+        given: The recipe with the options by which it was named, for other commands.
     """
 
     def __init__(
@@ -57,14 +58,15 @@ class Runner:
         store: Path | None = None,
         before: Callable[[Plan], None] = lambda plan: None,
         again: str = "",
+        given: str = "",
     ) -> None:
         self.recipe, self.profile, self.root, self.console = recipe, profile, root, console
         self.store = store or root
-        self._before = before
+        self._before, self._given = before, given or str(recipe.path)
         self.folder = root / recipe.name
         self.progress = Progress(console)
         self._process = StepProcess(
-            recipe, profile, self.store, self.progress, again or f"{PIPELINE} run {recipe.path}"
+            recipe, profile, self.store, self.progress, again or f"{PIPELINE} run {self._given}"
         )
 
     def run(
@@ -94,7 +96,7 @@ class Runner:
                     resolve_model(reference, self.store)
             whole = make_plan(self.recipe, self.root, seeds, store=self.store)
         for move in whole.pins.moved(ask=False):
-            self.console.print(move.told(self.recipe.path), highlight=False, soft_wrap=True)
+            self.console.print(move.told(self._given), highlight=False, soft_wrap=True)
         plan = whole if only or until else whole.of_arms(arms)  # a step's name says which arm it belongs to
         wanted = selected(plan, only, until)
         todo = [step for step in wanted if not step.complete]
@@ -103,7 +105,7 @@ class Runner:
         if not todo:
             return plan.of_arms(arms), 0
         judging.enforce(plan)
-        self._before(replace(plan, steps=tuple(todo)))
+        self._before(replace(plan, steps=tuple(todo), given=self._given))
         check_models(plan)
         check_fit(plan, self.profile, todo)
         # Steps of one recipe may run side by side, each in a job of its own; a step itself is made by one at a time.

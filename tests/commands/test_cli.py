@@ -13,6 +13,7 @@ from reasoning_pipeline.commands import COMMANDS
 from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
 from reasoning_pipeline.run.progress import describe, summary
 from tests.bench import Bench, command
+from tests.run.conftest import PROJECT
 
 
 @pytest.fixture(autouse=True)
@@ -114,20 +115,54 @@ def test_each_command_lies_where_the_help_says(name: str, capsys: pytest.Capture
     assert capsys.readouterr().out.startswith(f"usage: python -m reasoning_pipeline {name} ")
 
 
-def test_a_plan_shows_order_inputs_labels_and_what_is_done(bench: Bench, capsys: pytest.CaptureFixture[str]):
+def plan_lines(bench: Bench, capsys: pytest.CaptureFixture[str], recipe: Path, *words: str) -> list[str]:
+    assert main(["plan", str(recipe), "--root", str(bench.root), *words]) == 0
+    return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_plan_shows_order_labels_and_what_is_done(bench: Bench, capsys: pytest.CaptureFixture[str]):
     plan = bench.plan()
     bench.publish(plan, "teacher_base", "teacher_rl")
     (bench.root / "work" / plan.step("warmup").output / "checkpoints").mkdir(parents=True)
-    assert main(["plan", str(plan.recipe.path), "--root", str(bench.root)]) == 0
-    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == "small on cpu"
-    assert "3 teacher_rl sparse_grpo ← teacher_base 12 complete to do" in lines
-    assert "4 rollouts teacher_rollouts ← teacher teacher_rl; 12 questions – would run" in lines
-    assert (
-        "5 warmup forward_kl_warmup ← student_base, teacher teacher_rl, rollouts rollouts – would resume to do" in lines
-    )
+    lines = plan_lines(bench, capsys, plan.recipe.path)
+    assert lines[:2] == ["small on cpu", "step stage labels disk state"]
+    assert "teacher_rl sparse_grpo 12 48 kB to be scored" in lines  # its evaluation is missing
+    assert any(line.startswith("warmup forward_kl_warmup – ") and line.endswith(" would resume") for line in lines)
     assert "2 of 13 steps complete, evaluations included; 11 would run" in lines
-    assert lines[-1] == "labels in play: 16 (first 12, second 4)"
+    assert "labels in play: 16 (first 12, second 4)" in lines
+    assert not any("←" in line for line in lines), "what a step reads is a detail"
+
+
+def test_the_details_of_a_plan_say_what_each_step_reads(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    plan = bench.plan()
+    bench.publish(plan, "teacher_base", "teacher_rl")
+    lines = plan_lines(bench, capsys, plan.recipe.path, "--verbose")
+    assert "3 teacher_rl 12 complete to do sparse_grpo ← teacher_base" in lines
+    assert "4 rollouts – would run teacher_rollouts ← teacher teacher_rl; 12 questions" in lines
+    assert "estimated for cpu" in lines and any("optimizer" in line for line in lines)
+
+
+def test_gpu_hours_are_hours_times_the_profile_s_devices(bench: Bench, capsys: pytest.CaptureFixture[str]):
+    path = str(bench.changed())
+    assert main(["plan", path, "--root", str(bench.root), "--hardware", "two_nodes", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["devices"] == 16  # eight of trainers, eight of servers
+    hours = [step["estimate"] for step in found["steps"] if step["estimate"]["hours"]]
+    assert hours and all(one["gpu_hours"] == 16 * one["hours"] for one in hours)
+    assert any(
+        line.endswith("on 16 GPUs;") for line in plan_lines(bench, capsys, Path(path), "--hardware", "two_nodes")
+    )
+
+
+@pytest.mark.parametrize(("recipe", "hardware"), [("qwen3_1.7b_math", "node_8x80gb"), ("miniature", "cpu")])
+def test_the_plan_of_a_large_recipe_is_one_screen_of_80_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recipe: str, hardware: str
+):
+    words = ["plan", str(PROJECT / "recipes" / f"{recipe}.yaml"), "--root", str(tmp_path), "--hardware", hardware]
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 40  # it was 528
+    assert [line for line in lines if len(line) > 80 and "was not read" not in line and "→" not in line] == []
 
 
 @pytest.mark.parametrize("model", ["/no/such", "./neither", "no_such_artifact"])
@@ -154,11 +189,10 @@ def test_no_name_is_cut_where_the_output_is_narrow(
 ):
     monkeypatch.setenv("COLUMNS", "80")  # what a pipe or a log file gets
     plan = bench.plan()
-    assert main(["plan", str(plan.recipe.path), "--root", str(bench.root)]) == 0
+    assert main(["plan", str(plan.recipe.path), "--root", str(bench.root), "--verbose"]) == 0
     out = capsys.readouterr().out
     for name in plan.names():
         assert f" {name} " in out or name.endswith(".evaluate")  # which stand in the row of what they score
-    assert max(len(line) for line in out.splitlines()) <= 80
     artifacts = bench.publish(plan)
     assert show(bench, "--verbose") == 0
     out += capsys.readouterr().out

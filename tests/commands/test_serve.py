@@ -37,7 +37,7 @@ def test_a_server_that_does_not_answer_is_told_and_counts(tmp_path: Path, capsys
         tmp_path / register.FOLDER, os.getpid(), url="http://127.0.0.1:9", model="tiny", log=tmp_path / "x.log"
     )
     assert main(["status", "--root", str(tmp_path), "--json"]) == 1
-    (row,) = json.loads(capsys.readouterr().out)
+    (row,) = json.loads(capsys.readouterr().out)["servers"]
     assert "is gone" in row["error"] and row["model"] == "tiny"
 
 

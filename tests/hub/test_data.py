@@ -69,6 +69,22 @@ def test_a_revision_that_is_not_here_is_not_replaced_by_one_that_is(world: World
     assert "2+2?" in world.call("-c", READ, first).stdout and len(hub.asked) == asked  # and then asked for no more
 
 
+def test_where_steps_stand_is_told_without_asking_the_hub(world: World, hub: Hub):
+    hub.commit("models", "me/tiny", MODEL)
+    hub.commit("datasets", "me/sums", {"README.md": CARD, "data/train.jsonl": rows("2+2?")})
+    world.recipe(source="hub", id="me/sums")
+    options = (world.path, "--root", world.root)
+    assert world.call("-m", "launch", "prefetch", *options).returncode == 0
+    (world.root / "mine" / "hub.json").unlink()  # which commit was meant is not known: `main` would be asked for
+    asked = len(hub.asked)
+    done = world.call("-m", "launch", "status", *options)
+    assert (done.returncode, len(hub.asked)) == (0, asked), done.stderr
+    assert "rl" in done.stdout and "not submitted" in done.stdout and "was not read" not in done.stdout
+    world.machine("another")
+    done = world.call("-m", "launch", "status", *options)
+    assert "data.problems was not read" in done.stdout and len(hub.asked) == asked
+
+
 @pytest.mark.parametrize(("name", "said"), [("me/gated", "accept the licence"), ("me/nothing", "check the spelling")])
 def test_a_data_set_that_cannot_be_had_says_why(world: World, hub: Hub, name: str, said: str):
     hub.commit("models", "me/tiny", MODEL)

@@ -28,7 +28,7 @@ def test_a_branch_that_moves_does_not_move_the_recipe(world: World, hub: Hub):
     said = world.pipeline("plan")
     assert f"me/tiny: main moved from {first[:12]} to {second[:12]} since " in said
     assert f"(model.safetensors differ); this recipe stays at {first[:12]}; to follow: " in said
-    assert f"`python -m reasoning_pipeline plan {world.path} --follow-hub`" in said
+    assert f"`python -m reasoning_pipeline plan {world.path} --root {world.root} " in said and "--follow-hub`" in said
 
 
 def test_who_follows_gets_another_identity_and_is_told_what_differs(world: World, hub: Hub):

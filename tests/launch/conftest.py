@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -81,6 +82,12 @@ class Bench:
         path = self.folder / name
         path.write_text(yaml.safe_dump(values, sort_keys=False))
         return path
+
+
+@pytest.fixture(autouse=True)
+def _offline_ends_with_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`status` and `cancel` switch the hub off for their process, which is ours here."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE", "0"))
 
 
 @pytest.fixture

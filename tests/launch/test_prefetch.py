@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from launch.__main__ import main
 from launch.prefetch import Wanted, wanted
+from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.recipe.reading import load_recipe
 from tests.bench import made_up_weights
 from tests.launch.conftest import PROJECT, RECIPE
@@ -137,6 +139,19 @@ def test_what_cannot_be_had_is_named_with_its_remedy_and_the_rest_is_fetched(
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert f"error: model {model}" in done.stderr and remedy in done.stderr
     assert COMMIT in done.stdout, "the other model came"
+
+
+def test_a_model_in_a_registry_elsewhere_is_looked_for_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Path] = []
+
+    def resolve(reference: str, store: Path) -> None:
+        looked.append(store)
+        raise RegistryError("not here")
+
+    monkeypatch.setattr("launch.prefetch.resolve_model", resolve)
+    path = recipe(tmp_path, "some/model")
+    words = ["prefetch", str(path), "--root", str(tmp_path / "runs"), "--registry", str(tmp_path / "shared")]
+    assert main(words) == 1 and looked == [tmp_path / "shared"]
 
 
 def test_without_network_it_says_where_to_run(tmp_path: Path) -> None:

@@ -91,6 +91,20 @@ def test_status_and_cancel_remember_what_was_submitted(bench: Bench, slurm: Path
     assert sorted(cancelled.read_text().split()) == ["--quiet", "41_0", "41_1", "42_0", "42_1"]
 
 
+def test_what_to_type_next_has_the_options_that_were_given(bench: Bench, slurm: Path) -> None:
+    recipe, profile = bench.recipe("small"), bench.profile()
+    options = ("--hardware", profile, "--set", "steps.rl.learning_rate=2e-4")
+    status, printed = bench.launch("slurm", recipe, *options, "--seeds", "3,4")
+    said = f"{recipe} --root {bench.root} --hardware {profile} --set steps.rl.learning_rate=2e-4"
+    assert status == 0 and f"`python -m launch status {said} --seeds 3,4`" in printed
+    queue(slurm)
+    plan = make_plan(load_recipe(recipe, ["steps.rl.learning_rate=2e-4"]), bench.root, (3, 4))
+    for step in plan.steps:
+        publish(plan, step, {"config.json": "{}", "model.safetensors": "weights"})
+    said = f"{recipe} --root {bench.root} --set steps.rl.learning_rate=2e-4 --arm main --seeds 3,4"
+    assert f"`python -m reasoning_pipeline report {said}`" in bench.launch("status", recipe)[1]
+
+
 def test_a_damaged_list_of_what_was_submitted_is_named(bench: Bench) -> None:
     recipe = bench.recipe("small")
     (bench.root / "small").mkdir(parents=True)

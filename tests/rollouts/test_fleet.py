@@ -30,6 +30,7 @@ from reasoning_pipeline.rollouts.servers import register
 from reasoning_pipeline.rollouts.servers.adopted import AdoptedServers
 from reasoning_pipeline.rollouts.servers.process import RolloutServer
 from reasoning_pipeline.rollouts.weights.push import load_folder
+from tests.docs.test_programs import documented, paths
 from tests.run.conftest import PROJECT
 
 pytestmark = pytest.mark.slow
@@ -246,7 +247,8 @@ def test_the_key_stands_nowhere(served: Served) -> None:
 
 def test_status_shows_what_runs(fleet: RolloutFleet, served: Served, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--root", str(served.root), "--json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)
+    (row,) = found = json.loads(capsys.readouterr().out)["servers"]
+    assert paths({"servers": found}, documented("status")) <= documented("status")
     assert row["model"] == "tiny" and row["policy_version"] == "both:1" and row["pid"] == served.file.pid
     assert 0.5 < row["memory_gib"] < 10 and row["running"] == 0 and row["owner"] == served.process.pid
     assert main(["status", "--url", fleet.servers[0].url]) == 0
