@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from reasoning_pipeline.base.text import ABSENT, amount, columns, counted
 from reasoning_pipeline.beside import LAUNCH
+from reasoning_pipeline.commands.in_plans import labels_of, state, title, without_evaluations
 from reasoning_pipeline.commands.options import add_arm_options, add_json_option, load, recipe_command
 
 if TYPE_CHECKING:
@@ -129,33 +130,6 @@ def _print_table(rows: list[list[str]]) -> None:
     right = [place for place, number in enumerate(kept) if rows[0][number] in ("labels", "GPU-hours", "disk")]
     for line in columns([[row[number] for number in kept] for row in rows], right=tuple(right)):
         print(line)
-
-
-def title(plan: Plan, profile: HardwareProfile) -> str:
-    arms = len({arm.name for arm in plan.arms})
-    seeds = f", seeds {', '.join(map(str, plan.seeds))}" if len(plan.seeds) > 1 else ""
-    return f"{plan.recipe.name} on {profile.name}" + (f": {counted(arms, 'arm')}{seeds}" if len(plan.arms) > 1 else "")
-
-
-def without_evaluations(steps: Sequence[PlannedStep]) -> list[PlannedStep]:
-    """They stand with the checkpoint that they score."""
-    from reasoning_pipeline.recipe.stage import Evaluation
-
-    return [step for step in steps if not isinstance(step.config, Evaluation)]
-
-
-def labels_of(steps: Sequence[PlannedStep]) -> str:
-    spent = {spend.pool: spend.labels for step in steps for spend in step.spends}
-    again = " again" if any(spend.replay for step in steps for spend in step.spends) else ""
-    return f"{sum(spent.values()):,}{again}" if spent else ABSENT
-
-
-def state(plan: Plan, step: PlannedStep) -> str:
-    if step.complete:
-        return "complete"
-    if (plan.registry.root / "work" / step.output / "checkpoints").is_dir():
-        return "would resume"
-    return "would run" if plan.registry.removed(step.output) is None else "would run again"  # its artifact was removed
 
 
 def _taken(steps: Sequence[PlannedStep], profile: HardwareProfile, estimates: dict[str, StepEstimate]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reasoning_pipeline.base.text import ABSENT, amount, columns, counted, hours
-from reasoning_pipeline.commands.plan import labels_of, state, title, without_evaluations
+from reasoning_pipeline.commands.in_plans import labels_of, state, title, without_evaluations
 
 if TYPE_CHECKING:
     from reasoning_pipeline.estimates.memory import ServerMemory
