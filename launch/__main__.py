@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reasoning_pipeline import __version__
 from reasoning_pipeline.base.command_line import exit_status
-from reasoning_pipeline.base.text import columns, console
+from reasoning_pipeline.base.text import console
 from reasoning_pipeline.beside import LAUNCH, PIPELINE
 from reasoning_pipeline.commands.options import add_arm_options, as_given, recipe_command, seed_list, seeds_of, store_of
 from reasoning_pipeline.errors import PipelineError
@@ -60,7 +61,8 @@ def _slurm(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.plan.planner import make_plan
     from reasoning_pipeline.recipe.reading import MAIN, load_recipe
 
-    from .submission import dependency, make_target, prepare, submit
+    from .dry_run import print_jobs
+    from .submission import make_target, prepare, submit
 
     profile = load_profile(arguments.hardware)
     own = {name: getattr(arguments, name) for name in ("partition", "account", "qos", "time_limit")}
@@ -71,30 +73,13 @@ def _slurm(arguments: argparse.Namespace) -> int:
     seeds = seeds_of(arguments, recipe)
     pools = SketchedPools if arguments.dry_run else Pools  # a dry run downloads nothing
     plan = make_plan(recipe, arguments.root, seeds, pools, store=store_of(arguments)).of_arms(arguments.arms or (MAIN,))
+    plan = replace(plan, given=as_given(arguments))
     target = make_target(plan, profile_path(arguments.hardware), arguments.overrides, seeds)
     which = {"only": arguments.only, "until": arguments.until}
     if arguments.dry_run:
-        prepared = prepare(plan, profile, target, queued=set(), **which)
-        kinds: dict[object, str] = {}
-        for entry in prepared:
-            kinds.setdefault((type(entry.job.steps[0].config).heavy, entry.request), entry.job.name)
-        for entry in prepared:
-            if not arguments.verbose and entry.job.name not in kinds.values():
-                continue
-            words = dependency(entry.job, {parent: f"<{parent}>" for parent in entry.job.parents})
-            print(f"### sbatch {f'--dependency={words} ' if words else ''}{target.script(entry.job)}\n{entry.script}")
-        rows = [
-            [entry.job.name, f"{entry.request.gpus_per_node or 0} GPUs a node", entry.request.time_limit,
-             f"after {', '.join(entry.job.parents)}" if entry.job.parents else ""]
-            for entry in prepared
-        ]  # fmt: skip
-        for line in columns(rows, right=(1, 2)):
-            print(f"### {line}")
-        if not arguments.verbose and len(kinds) < len(prepared):
-            print(f"### above: a script of each kind ({', '.join(kinds.values())}); --verbose prints all")
-        print(f"### {len(prepared)} jobs; nothing was submitted")
         for why in plan.ledger.pools.not_read.values():
             print(f"### {why}: `{LAUNCH} prefetch {as_given(arguments)}` before submitting")
+        print_jobs(prepare(plan, profile, target, queued=set(), **which), target, every=arguments.verbose)
         return 0
     refuse(Subject(plan=plan, profile=profile, root=store_of(arguments)), BEFORE_A_SUBMISSION)
     done = submit(plan, profile, target, arms=arguments.arms or (MAIN,), **which)

@@ -36,7 +36,11 @@ class Job:
 
 def asks_servers_alone(config: StageConfig) -> bool:
     """Whether a step trains nothing and has its answers written by rollout servers: an evaluation, say."""
-    return not type(config).heavy and config.generator is not None and not hasattr(config, "learning_rate")
+    return not type(config).heavy and config.generator is not None and not trains(config)
+
+
+def trains(config: StageConfig) -> bool:
+    return hasattr(config, "learning_rate")
 
 
 def make_jobs(plan: Plan, steps: list[PlannedStep], queued: set[str]) -> list[Job]:

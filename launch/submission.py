@@ -20,7 +20,7 @@ from reasoning_pipeline.plan.selection import selected
 from reasoning_pipeline.registry.record import now
 
 from . import queue
-from .jobs import Job, asks_servers_alone, make_jobs, unfinished_parents
+from .jobs import Job, asks_servers_alone, make_jobs, trains, unfinished_parents
 from .script import Target, log_name, render
 from .submitted import Submission, Submitted
 
@@ -58,19 +58,17 @@ def prepare(
 
 
 def request_of(job: Job, profile: HardwareProfile, hours: float) -> JobRequest:
-    """What a job asks for. One that only asks servers takes their devices alone, and three times as long as
-    is estimated; what `slurm.by_stage` says of it stands.
+    """What a job asks for. One that trains nothing asks for three times as long as is estimated, and one that only asks
+    servers for their devices alone; what `slurm.by_stage` says of it stands.
     """
     assert profile.slurm is not None
     config = job.steps[0].config
     asked, own = profile.slurm.request(config.stage), profile.slurm.by_stage.get(config.stage, {})
-    servers = profile.of_servers_alone() if asks_servers_alone(config) else None
-    if servers is None:
-        return asked
     changes: dict[str, object] = {}
-    if "gpus_per_node" not in own and asked.gpus_per_node:
+    servers = profile.of_servers_alone() if asks_servers_alone(config) else None
+    if servers is not None and "gpus_per_node" not in own and asked.gpus_per_node:
         changes["gpus_per_node"] = min(asked.gpus_per_node, servers.server_devices())
-    if "time_limit" not in own and hours and (enough := math.ceil(3 * hours)) < asked.hours:
+    if not trains(config) and "time_limit" not in own and hours and (enough := math.ceil(3 * hours)) < asked.hours:
         changes["time_limit"] = f"{enough:02}:00:00"
     return asked.model_copy(update=changes)
 

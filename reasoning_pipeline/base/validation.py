@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -42,7 +44,9 @@ def readable_validation(
                 message = item["msg"].removeprefix("Value error, ")
                 given = item.get("input")
                 shown = "" if isinstance(given, dict | BaseModel) else f" (got {given!r})"
-                problems.append(f"{where}: {message[0].lower()}{message[1:]}{shown}")
+                # Of a value that is one of few, pydantic names those: 'grpo', 'dapo' or 'bnpo'.
+                few = re.findall(r"'([^']+)'", message) if item["type"] == "literal_error" else ()
+                problems.append(f"{where}: {message[0].lower()}{message[1:]}{shown}{suggestion(str(given), few)}")
         return None
 
 
@@ -67,3 +71,22 @@ def suggestion(word: str, known: Iterable[str], *, prefix: str = "") -> str:
     """`; did you mean "distill"?` where something close exists, else nothing."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f'; did you mean "{prefix}{close[0]}"?' if close else ""
+
+
+def suggested_file(path: Path) -> str:
+    """The same for a file that is not there: the one beside it, or in a folder of nearly that name, that is closest."""
+    folder = path.parent
+    if not folder.is_dir() and folder.parent.is_dir():
+        near = [other.name for other in folder.parent.iterdir() if other.is_dir()]
+        folder = folder.with_name((difflib.get_close_matches(folder.name, near, n=1) or [folder.name])[0])
+    try:
+        names = [other.name for other in folder.iterdir()]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name, names, n=1)
+    return f'; did you mean "{folder / close[0]}"?' if close else ""
+
+
+def no_file(named: str, path: Path, *, start: str = "the recipe's folder") -> str:
+    """`no file 'own.jsnl' (a relative path starts at …); did you mean …`, of a file that is `path` as it was read."""
+    return f"no file {named!r} (a relative path starts at {start}){suggested_file(path)}"

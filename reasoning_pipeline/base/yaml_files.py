@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from reasoning_pipeline.base.validation import suggestion
+from reasoning_pipeline.base.validation import no_file, suggestion
 from reasoning_pipeline.errors import RecipeError
 
 
@@ -74,9 +74,8 @@ def read_with_parents(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]
     if parent in (*seen, path.resolve()):
         raise RecipeError(str(path), [f"extends: {parent_name!r} extends this recipe in turn"])
     if not parent.is_file():
-        raise RecipeError(
-            str(path), [f"extends: no file {parent_name!r} (a relative path starts at this file's folder)"]
-        )
+        said = no_file(str(parent_name), parent, start="this file's folder")
+        raise RecipeError(str(path), [f"extends: {said}"])
     return merged(read_with_parents(parent, (*seen, path.resolve())), values)
 
 

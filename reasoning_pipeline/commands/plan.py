@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from reasoning_pipeline.base.text import ABSENT, amount, columns, counted
+from reasoning_pipeline.base.text import hours as told_hours
 from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.commands.in_plans import labels_of, state, title, without_evaluations
 from reasoning_pipeline.commands.options import add_arm_options, add_json_option, load, recipe_command
@@ -149,7 +150,7 @@ def _of_gpus(hours: float | None, profile: HardwareProfile) -> str:
     if hours is None:
         return ABSENT
     taken = hours * layout_of(profile).devices
-    return f"{taken:,.0f}" if taken >= 10 else f"{taken:.1f}"
+    return f"{taken:,.0f}" if taken >= 10 else f"{taken:.1f}" if taken >= 0.05 else "<0.1"
 
 
 def _print_sums(
@@ -177,7 +178,7 @@ def _estimated(missing: list[StepEstimate], profile: HardwareProfile, mean_compl
     hours, devices = _hours(missing), layout_of(profile).devices
     if hours is not None:
         length = f"{mean_completion:,} tokens" if mean_completion else "a quarter of their limit"
-        on = f"{hours:,.1f} h one after the other on {counted(devices, 'GPU')}"
+        on = f"{told_hours(hours)} one after the other on {counted(devices, 'GPU')}"
         yield f"estimated: {_of_gpus(hours, profile)} GPU-hours, {on};"
         yield f"  completions of {length} (--mean-completion), {profile.utilisation:.0%} of the peak"
     disk, peak = sum(found.disk for found in missing), max(found.disk_while_running for found in missing)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasoning_pipeline.base.fingerprint import file_digest
-from reasoning_pipeline.base.validation import suggestion
+from reasoning_pipeline.base.validation import suggested_file, suggestion
 
 _FILE = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
 _MODULE = re.compile(r"(?P<module>[A-Za-z_][\w]*(?:\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
@@ -83,7 +83,7 @@ def problems_of(path: Path, function: str) -> Iterator[str]:
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except OSError as error:
-        yield f"{path.name}: {error.strerror} (a relative path starts at the recipe's folder)"
+        yield f"{path.name}: {error.strerror} (a relative path starts at the recipe's folder){suggested_file(path)}"
         return
     except (SyntaxError, ValueError) as error:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""

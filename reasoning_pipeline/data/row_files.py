@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from reasoning_pipeline.base.validation import suggested_file
 from reasoning_pipeline.data.rows import MAX_LINE_BYTES, Row, jsonl_rows
 from reasoning_pipeline.errors import DataError
 
@@ -98,7 +99,9 @@ def _opened(path: Path) -> IO[bytes]:
         return _unpacked(path) if path.name.lower().endswith(".gz") else path.open("rb")
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        raise DataError(f"{path}: {reason}", remedy="a path in a recipe is relative to the recipe") from None
+        raise DataError(
+            f"{path}: {reason}{suggested_file(path)}", remedy="a path in a recipe is relative to the recipe"
+        ) from None
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
@@ -151,7 +154,8 @@ def _csv_rows(path: Path) -> Iterator[Row]:
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
     if not path.is_file():
-        raise DataError(f"{path}: no such file", remedy="a path in a recipe is relative to the recipe")
+        said = f"{path}: no such file{suggested_file(path)}"
+        raise DataError(said, remedy="a path in a recipe is relative to the recipe")
     try:
         import pyarrow
         import pyarrow.parquet

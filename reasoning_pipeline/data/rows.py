@@ -19,6 +19,7 @@ from typing import IO, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from reasoning_pipeline.base.hub import AWAY, is_commit, prepared_folder, refusal
+from reasoning_pipeline.base.validation import suggested_file
 from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
@@ -55,7 +56,8 @@ def jsonl_rows(path: Path, opened: Callable[[Path], IO[bytes]] = lambda path: pa
     try:
         file = opened(path)
     except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        gone = isinstance(error, FileNotFoundError)
+        reason = f"no such file{suggested_file(path)}" if gone else error.strerror
         remedy = "give a readable JSONL file; a path in a recipe is relative to the recipe"
         raise DataError(f"{path}: {reason}", remedy=remedy) from None
     with file:

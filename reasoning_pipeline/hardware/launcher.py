@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from reasoning_pipeline.base.files import shipped
+from reasoning_pipeline.base.validation import suggestion
 from reasoning_pipeline.base.yaml_files import read_yaml
 from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.errors import PipelineError, RecipeError
@@ -47,8 +48,9 @@ def accelerate_file(profile: HardwareProfile) -> Path:
     path = Path(profile.accelerate_config)
     path = path if path.is_file() else ACCELERATE_CONFIGS / profile.accelerate_config
     if not path.is_file():
-        known = ", ".join(sorted(file.name for file in ACCELERATE_CONFIGS.glob("*.yaml")))
-        raise RecipeError(profile.name, [f"accelerate_config: no file {profile.accelerate_config!r} (known: {known})"])
+        known = sorted(file.name for file in ACCELERATE_CONFIGS.glob("*.yaml"))
+        said = f"no file {profile.accelerate_config!r}{suggestion(profile.accelerate_config, known)}"
+        raise RecipeError(profile.name, [f"accelerate_config: {said} (known: {', '.join(known)})"])
     return path
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from reasoning_pipeline.base.files import shipped
-from reasoning_pipeline.base.validation import readable_validation
+from reasoning_pipeline.base.validation import readable_validation, suggested_file, suggestion
 from reasoning_pipeline.base.yaml_files import read_yaml
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.hardware.cluster import Setup, SlurmProfile
@@ -243,8 +243,9 @@ def profile_path(name: str | Path | None) -> Path:
         name = "cpu"
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else PROFILES_FOLDER / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in PROFILES_FOLDER.glob("*.yaml")))
-        raise RecipeError(str(name), [f"no such hardware profile; known: {known}"])
+        known = sorted(file.stem for file in PROFILES_FOLDER.glob("*.yaml"))
+        hint = suggested_file(path) if path.parent != PROFILES_FOLDER else suggestion(str(name), known)
+        raise RecipeError(str(name), [f"no such hardware profile{hint} (known: {', '.join(known)})"])
     return path
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.base.fingerprint import digest, file_digest, in_threads
 from reasoning_pipeline.base.hub import AWAY, GATED, UNKNOWN, cache_folder, cached_commit, may_fetch, refusal
+from reasoning_pipeline.base.validation import suggested_file
 from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.models.weights import tensors, weight_files
 
@@ -35,7 +36,8 @@ def outside_folder(reference: str, base: Path) -> Path | None:
 def require_weights(folder: Path) -> None:
     """Raises RegistryError where a model folder lacks its configuration or weights: a file of several, or its end."""
     if not folder.is_dir():
-        raise RegistryError(f"{folder}: no such folder", remedy="a relative path of a recipe starts at its folder")
+        said = f"{folder}: no such folder{suggested_file(folder)}"
+        raise RegistryError(said, remedy="a relative path of a recipe starts at its folder")
     if not (folder / "config.json").is_file():
         raise RegistryError(f"{folder}: no config.json", remedy="this is not a Hugging Face model folder")
     if (folder / _RECORD).is_file():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.base.fingerprint import digest, file_digest
+from reasoning_pipeline.base.validation import no_file
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.plan.graph import PlannedInput
 from reasoning_pipeline.plan.ledger import Ledger
@@ -89,8 +90,7 @@ class Identities:
         path = self.recipe.folder / Path(named).expanduser()
         if path not in self._digests:
             if not path.is_file():
-                expected = "(a relative path starts at the recipe's folder)"
-                raise RecipeError(str(self.recipe.path), [f"{place}: no file {named!r} {expected}"])
+                raise RecipeError(str(self.recipe.path), [f"{place}: {no_file(named, path)}"])
             self._digests[path] = file_digest(path)
         return self._digests[path]
 

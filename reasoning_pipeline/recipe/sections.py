@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel
 
-from reasoning_pipeline.base.validation import readable_validation
+from reasoning_pipeline.base.validation import no_file, readable_validation
 from reasoning_pipeline.data.pools import DataSource
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.recipe.workflows import contributed
@@ -100,8 +100,7 @@ def data_source(recipe: Recipe) -> DataSource:
         found = section.benchmarks(recipe)
         for suite, file in found.items():
             if file is not None and not (recipe.folder / file).is_file():
-                where = "(a relative path starts at the recipe's folder)"
-                missing.append(f"{section.key}.data.{suite}: no file {file!r} {where}")
+                missing.append(f"{section.key}.data.{suite}: {no_file(file, recipe.folder / file)}")
         benchmarks |= found
     if missing:
         raise RecipeError(str(recipe.path), missing)

@@ -88,7 +88,7 @@ def test_an_unknown_profile_lists_those_there_are():
     known = ", ".join(sorted(path.stem for path in PROFILES_FOLDER.glob("*.yaml")))
     with pytest.raises(RecipeError) as error:
         load_profile("h100")
-    assert str(error.value) == f"h100: 1 problem\n  - no such hardware profile; known: {known}"
+    assert str(error.value) == f"h100: 1 problem\n  - no such hardware profile (known: {known})"
     with pytest.raises(RecipeError, match="no such hardware profile"):
         load_profile("nowhere/mine.yaml")
 
@@ -100,7 +100,7 @@ def test_everything_wrong_with_a_profile_is_said_at_once(tmp_path: Path):
         load_profile(path)
     assert str(error.value) == (
         f"{path}: 5 problems\n"
-        "  - engine: input should be 'vllm' or 'transformers' (got 'vlm')\n"
+        "  - engine: input should be 'vllm' or 'transformers' (got 'vlm'); did you mean \"vllm\"?\n"
         "  - processes: input should be greater than or equal to 1 (got 0)\n"
         "  - server.kv_cache_gib: input should be a valid integer, unable to parse string as an integer (got 'half')\n"
         '  - server.max_server: unknown key; did you mean "max_servers"?\n'

@@ -42,7 +42,8 @@ def test_a_dry_run_writes_nothing_and_loads_no_torch(bench: Bench) -> None:
     arguments = ["slurm", recipe, "--hardware", profile, "--root", bench.root, "--dry-run"]
     done = subprocess.run([sys.executable, "-c", check, *arguments], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("2 jobs; nothing was submitted\n[]\n")
+    lines = done.stdout.splitlines()
+    assert lines[2] == "### 2 jobs; nothing was submitted" and lines[-1] == "[]", "the summary comes first"
     assert not bench.root.exists()
 
 
@@ -51,7 +52,9 @@ def test_a_dry_run_downloads_nothing_and_names_what_jobs_will_need() -> None:
         "slurm", PROJECT / "recipes/qwen3_1.7b_math.yaml", "--hardware", "two_nodes", "--dry-run"
     )  # fmt: skip
     assert status == 0
-    assert "is not in this machine's cache of data sets: `python -m launch prefetch" in printed.splitlines()[-1]
+    assert "is not in this machine's cache of data sets: `python -m launch prefetch" in printed.splitlines()[0]
+    times = dict(line.split()[1:7:5] for line in printed.splitlines()[1:] if " GPUs a node " in line)
+    assert times["teacher_rl"] == "24:00:00" and times["warmup.c2"] == "01:00:00", "what trains nothing asks for less"
 
 
 def test_a_task_of_an_array_waits_for_its_own_seed_alone() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from reasoning_pipeline.__main__ import main
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.recipe.reading import Recipe, lineage, load_recipe
 from reasoning_pipeline.recipe.stage import Spends
@@ -441,3 +442,49 @@ def test_the_command_line_shows_the_list_and_leaves_with_2(bench: Bench):
 def test_a_recipe_that_does_not_exist(tmp_path: Path):
     with pytest.raises(RecipeError, match="no such recipe"):
         load_recipe(tmp_path / "nowhere.yaml")
+
+
+# --- did you mean ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (in_step("teacher_rl", loss="dpao"), "(got 'dpao'); did you mean \"dapo\"?"),
+        (in_step("teacher_rl", reward="exakt"), 'did you mean "exact"?'),
+        (in_step("teacher_rl", reward="rewords.py:paid"), 'rewards.py"?'),
+        (in_data(source="jsonl", path="mine.jsnl"), 'mine.jsonl"?'),
+        (lambda r: r["evaluate"].update(suites=["mine.jsnl"]), 'mine.jsonl"?'),
+        (in_step("teacher_rl", policy="./modle"), 'model"?'),
+    ],
+    ids=["value", "reward", "reward_file", "data_file", "suite_file", "model_folder"],
+)
+def test_a_mistyped_value_or_file_gets_a_suggestion(
+    bench: Bench, change: Change, said: str, capsys: pytest.CaptureFixture[str]
+):
+    bench.write("{}", "mine.jsonl")
+    bench.write("def paid(texts, columns, finishes): ...", "rewards.py")
+    (bench.folder / "model").mkdir()
+    assert main(["plan", str(bench.changed(change)), "--root", str(bench.root)]) != 0
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["plan", "arithmetik"], '"arithmetic"?'),
+        (["init", "smoke/pretrian"], '"smoke/pretrain"?'),
+        (["plan", "arithmetic", "--hardware", "cpu_zer03"], '"cpu_zero3"?'),
+        (["plan", "miniature", "--arm", "no_warmpu"], '"no_warmup"?'),
+        (["plan", "arithmetic", "--set", "steps.distil.epochs=2"], '"distill"?'),
+        (["run", "arithmetic", "--until", "distil"], '"distill"?'),
+        (["stages", "sparse_gpro"], '"sparse_grpo"?'),
+    ],
+    ids=["recipe", "init", "profile", "arm", "set", "until", "stage"],
+)
+def test_a_mistyped_name_gets_a_suggestion(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    words += ["--root", str(tmp_path)] if words[0] in ("plan", "run") else []
+    assert main(words) != 0
+    assert f"did you mean {said}" in capsys.readouterr().err

@@ -1,14 +1,18 @@
 """The page: self-contained, complete, honest about what is missing, and safe with what models write."""
 
+import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.report import write_report
+from tests.bench import PROJECT
 from tests.report.tiny_registry import RECIPE, RIGHT, finished, tiny_plan
 
+PACKAGE = PROJECT / "reasoning_pipeline"
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
@@ -136,3 +140,11 @@ def test_an_unwritable_place_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PipelineError, match="could not be written"):
         write_report(tiny_plan(tmp_path), tmp_path / "file" / "report.html")
+
+
+@pytest.mark.parametrize("template", sorted(PACKAGE.rglob("*.html.j2")), ids=lambda path: path.name)
+def test_where_a_table_becomes_cards_every_cell_says_its_column(template: Path):
+    """On a phone the head of such a table is hidden."""
+    for table in re.findall(r'<table class="cards.*?</table>', template.read_text(encoding="utf-8"), re.DOTALL):
+        cells = re.findall(r"<td\b[^>]*>", table)
+        assert cells and [cell for cell in cells if "data-label=" not in cell and "aria-hidden" not in cell] == []

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from reasoning_pipeline.base.validation import suggestion, texts
+from reasoning_pipeline.base.validation import suggested_file, suggestion, texts
 from reasoning_pipeline.data.suites.spec import files_of, is_own_file, is_yaml, located, own_name, suite_names
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.recipe.checks import checkpoint_problems
@@ -133,7 +133,7 @@ class Evaluate(Section):
             return
         for suite in config.suites:
             if suite not in known and suite not in config.data:
-                hint = suggestion(suite, known)
+                hint = suggestion(suite, known) or suggested_file(recipe.folder / suite)
                 said = f"(suites: {', '.join(known)}, or a file)"
                 yield f"evaluate.suites: no suite is called {suite!r}{hint} {said}"
         for suite, file in config.data.items():
