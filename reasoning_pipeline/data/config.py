@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from reasoning_pipeline.base.validation import suggestion, texts
 from reasoning_pipeline.custom.naming import FunctionName
-from reasoning_pipeline.data.arithmetic import MOST_PROBLEMS, SPLITS
+from reasoning_pipeline.data.arithmetic import DEFAULT, MOST_PROBLEMS, SPLITS, ArithmeticWorld
 
 
 class IdsFile(BaseModel):
@@ -41,6 +41,8 @@ class DataConfig(BaseModel):
     """`hub`: configuration of the data set."""
     count: int | None = Field(None, ge=1)
     """`arithmetic`: how many problems. Elsewhere: keep only this many (by stable hash)."""
+    world: ArithmeticWorld = DEFAULT
+    """`arithmetic`: what its problems are made of, where it is not the demo's world."""
     unusable_answers: Literal["refuse", "set_aside"] = "refuse"
     """What to do with a row whose answer is empty: an error that names it, or leave it out and count it."""
     benchmark_overlap: Literal["ngram", "exact", "keep"] = "ngram"
@@ -103,6 +105,8 @@ class DataConfig(BaseModel):
         needed = {"arithmetic": "count", "jsonl": "path", "file": "path", "hub": "id"}[self.source]
         if getattr(self, needed) is None:
             raise ValueError(f"source {self.source!r} needs `{needed}`")
+        if self.source != "arithmetic" and self.world != DEFAULT:
+            raise ValueError("`world` is the arithmetic world's; these problems are read, not made")
         if self.source == "arithmetic":
             if self.map or self.keep or self.columns:
                 raise ValueError("the arithmetic world has no columns; `map`, `keep` and `columns` are for rows")

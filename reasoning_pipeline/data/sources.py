@@ -69,7 +69,7 @@ def load_data(config: DataConfig, *, folder: Path, seed: int) -> LoadedData:
     if config.source == "arithmetic":
         assert config.count is not None
         split = "pool" if config.split == "train" else config.split
-        return LoadedData(problems=arithmetic.problems(split, config.count, seed))  # type: ignore[arg-type]
+        return LoadedData(problems=arithmetic.problems(split, config.count, seed, config.world))  # type: ignore[arg-type]
     rows = _rows(config, folder)
     unlabelled = config.columns.get("answer", "") is None
     columns = Columns(**config.columns, meta={name: name for name in KEPT} | config.keep)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasoning_pipeline.base.fingerprint import digest
-from reasoning_pipeline.data.arithmetic import LONGEST_EXPRESSION
+from reasoning_pipeline.data.arithmetic import DEFAULT, LONGEST_EXPRESSION, ArithmeticWorld
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -24,6 +24,12 @@ ARITHMETIC_TEMPLATE = (
     "{{- '" + START + "' }}{{- '%-" + str(LONGEST_EXPRESSION) + "s' | format(messages[-1]['content']) }}{{- '\\n' }}"
 )
 """Every prompt has the same length: no padding between rows, and each operation keeps its distance to its step."""
+
+
+def arithmetic_template(world: ArithmeticWorld) -> str:
+    """The same, as long as the longest question of this world."""
+    return ARITHMETIC_TEMPLATE.replace(f"%-{LONGEST_EXPRESSION}s", f"%-{world.longest_expression}s")
+
 
 CHAT_TEMPLATE = (
     "{%- for message in messages %}"
@@ -47,14 +53,14 @@ SETTINGS = {
 }
 
 
-def tokenizer_identity(*, characters: bool) -> dict[str, str]:
+def tokenizer_identity(*, characters: bool, world: ArithmeticWorld = DEFAULT) -> dict[str, str]:
     """Digests of what this file decides about a tokenizer; what texts decide about it is the data set's identity."""
     made_of = ["characters", *CHARACTERS] if characters else ["byte-level BPE", *SPECIAL]
-    template = ARITHMETIC_TEMPLATE if characters else CHAT_TEMPLATE
+    template = arithmetic_template(world) if characters else CHAT_TEMPLATE
     return {"tokenizer": digest([made_of, SETTINGS]), "chat_template": digest(template)}
 
 
-def save_character_tokenizer(folder: Path) -> int:
+def save_character_tokenizer(folder: Path, world: ArithmeticWorld = DEFAULT) -> int:
     """One token a character; returns the number of tokens (99)."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
@@ -62,7 +68,7 @@ def save_character_tokenizer(folder: Path) -> int:
     tokenizer = Tokenizer(models.WordLevel({c: i for i, c in enumerate(CHARACTERS)}, unk_token=PAD))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
-    return _save(tokenizer, folder, ARITHMETIC_TEMPLATE)
+    return _save(tokenizer, folder, arithmetic_template(world))
 
 
 def save_bpe_tokenizer(folder: Path, texts: Iterable[str], vocabulary_size: int) -> int:

@@ -153,7 +153,8 @@ def suite_problems(
         remedy = f"get the file elsewhere and pass --data {name}=FILE.jsonl (columns unique_id, problem, answer)"
         rows = hub_rows(hub.dataset, hub.config, hub.split, hub.revision, remedy=remedy)
     elif spec.generator is not None:
-        made = arithmetic.problems(spec.generator.split, spec.generator.count, spec.generator.seed)
+        split, count, seed = spec.generator.split, spec.generator.count, spec.generator.seed
+        made = arithmetic.problems(split, count, seed, spec.generator.world)
         return [(f"problem {number}", problem) for number, problem in enumerate(made)]
     else:
         raise DataError(f"suite {name} has no source of its own", remedy=f"pass --data {name}=FILE.jsonl")

@@ -17,6 +17,7 @@ from reasoning_pipeline.base.files import shipped
 from reasoning_pipeline.base.jsonl import count_rows
 from reasoning_pipeline.base.validation import readable_validation
 from reasoning_pipeline.custom.naming import module_file
+from reasoning_pipeline.data.arithmetic import DEFAULT, ArithmeticWorld, is_default
 from reasoning_pipeline.data.row_files import file_rows, row_format
 from reasoning_pipeline.data.rows import AnswerForm, Columns
 from reasoning_pipeline.errors import DataError
@@ -41,7 +42,7 @@ class Hub(BaseModel):
 
 
 class Generator(BaseModel):
-    """A split of the arithmetic world; the same three values always give the same problems."""
+    """A split of an arithmetic world; the same values always give the same problems."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,6 +52,8 @@ class Generator(BaseModel):
     """Problems."""
     seed: int
     """Of the choice of problems."""
+    world: ArithmeticWorld = Field(DEFAULT, exclude_if=is_default)
+    """What the problems are made of, where it is not the demo's world."""
 
 
 class SuiteSpec(BaseModel):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from reasoning_pipeline.data import arithmetic
+from reasoning_pipeline.data.arithmetic import DEFAULT, ArithmeticWorld, is_default
 from reasoning_pipeline.data.tokenizer_making import (
     END,
     PAD,
@@ -48,6 +49,8 @@ class Config(StageConfig):
     """Of the model that is made."""
     corpus: Literal["arithmetic", "prompts"] = "arithmetic"
     """What it is trained on: worked problems of the arithmetic world, or only its questions."""
+    world: ArithmeticWorld = Field(DEFAULT, exclude_if=is_default)
+    """`corpus: arithmetic`: what its problems are made of; that of the recipe's data."""
     data: Annotated[str | None, Reads()] = None
     """Data set whose texts train tokenizer and model, where `corpus: prompts`."""
     vocabulary_size: int = Field(112, ge=64)
@@ -70,7 +73,7 @@ class Config(StageConfig):
         return {"corpus": self.corpus, "data": self.data, "vocabulary_size": self.vocabulary_size}
 
     def brings(self) -> dict[str, str]:
-        return tokenizer_identity(characters=self.corpus == "arithmetic")
+        return tokenizer_identity(characters=self.corpus == "arithmetic", world=self.world)
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:
@@ -107,7 +110,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         done.clean += 1
         found = None
         if config.stop_accuracy is not None and done.clean % CHECK_EVERY == 0:
-            done.accuracy = found = _greedy_accuracy(model, renderer)
+            done.accuracy = found = greedy_accuracy(model, renderer, config.world)
             done.clean_over = found >= config.stop_accuracy
         after_step(loss=loss, learning_rate=rate, greedy_accuracy=found)
 
@@ -163,7 +166,7 @@ def _make_tokenizer(config: Config, context: StageContext, folder: Path) -> Prom
     from reasoning_pipeline.data.prompts import PromptRenderer
 
     if config.corpus == "arithmetic":
-        save_character_tokenizer(folder)
+        save_character_tokenizer(folder, config.world)
     else:
         if not context.problems:
             raise PipelineError("corpus: prompts needs `data`", remedy="name a data set of the recipe")
@@ -193,7 +196,7 @@ def _batches(
 
     def rows() -> Iterator[tuple[list[int], list[int]]]:
         if config.corpus == "arithmetic":
-            for question, solution in arithmetic.corpus(_seed(config), noisy=noisy):
+            for question, solution in arithmetic.corpus(_seed(config), noisy=noisy, world=config.world):
                 answer = renderer.tokenizer.encode(solution, add_special_tokens=False).ids
                 yield renderer.prompt_ids(question), [*answer, end]
         for problem in itertools.cycle(context.problems):
@@ -203,11 +206,11 @@ def _batches(
     return batches(rows(), config.batch, pad=pad, skip=skip)
 
 
-def _greedy_accuracy(model: Qwen3ForCausalLM, renderer: PromptRenderer) -> float:
+def greedy_accuracy(model: Qwen3ForCausalLM, renderer: PromptRenderer, world: ArithmeticWorld) -> float:
     """Share of 200 validation problems answered exactly, decoding greedily."""
     import torch
 
-    problems = arithmetic.problems("validation", CHECK_PROBLEMS)
+    problems = arithmetic.problems("validation", CHECK_PROBLEMS, world=world)
     input_ids = torch.tensor([renderer.prompt_ids(problem) for problem in problems])
     model.eval()
     with torch.no_grad():
