@@ -23,6 +23,9 @@ COMMANDS = {
     ),
     "why": Command("why", "why a step would run again: field by field, and through which input"),
     "labels": Command("labels", "who spends which labels, arm by arm, and what was left out"),
+    "advise": Command(
+        "advise", "beside the map of when the workflow pays: this recipe, probed with 256 rollouts before any training"
+    ),
     "compare-paper": Command(
         "compare_paper", "our arms beside the published table: sign, order, and what is within noise"
     ),

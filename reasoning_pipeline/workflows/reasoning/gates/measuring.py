@@ -78,7 +78,7 @@ def extended(recipe: Recipe, name: str, config: StageConfig) -> StageConfig:
         top_k=gate.top_k,
         after=steps,
         check_every=gate.check_every,
-        max_completion_tokens=_lengths_for(recipe, name).get("max_completion_tokens"),
+        max_completion_tokens=decoding_for(recipe, name).get("max_completion_tokens"),
     )
     extended_config: StageConfig = config.model_copy(update={"steps": steps + gate.extend_steps, "until": until})
     return extended_config
@@ -132,7 +132,7 @@ def _divergence_step(
     recipe: Recipe, gate: DistanceGate, policy: str, teacher: str, consumer: str
 ) -> tuple[str, StageConfig]:
     """Named after the student; after the step that distils it where that alone would not tell."""
-    lengths = _lengths_for(recipe, consumer)
+    lengths = decoding_for(recipe, consumer)
     config = measure_divergence.Config(
         policy=policy,
         teacher=teacher,
@@ -149,7 +149,7 @@ def _divergence_step(
     return (f"{student}.c2" if len(teachers) == 1 else f"{student}.c2.{short_name(teacher)}"), config
 
 
-def _lengths_for(recipe: Recipe, consumer: str) -> dict[str, Any]:
+def decoding_for(recipe: Recipe, consumer: str) -> dict[str, Any]:
     """Decoding as in on-policy distillation, which is where the distance matters; else as in what generates."""
     generating = [c for c in recipe.steps.values() if hasattr(c, "max_completion_tokens")]
     on_policy = [c for c in generating if c.stage == ON_POLICY]
