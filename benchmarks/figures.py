@@ -6,7 +6,8 @@ A table stands between two comments, each alone in its line, which GitHub does n
     (rendered)
     <!-- /table -->
 
-Prints what changed. docs/figures/README.md says how a run's CSV gets there.
+The page docs/when_it_pays.md is written whole. Prints what changed. docs/figures/README.md says how a run's CSV
+gets there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks import figure_pictures, figure_tables
+from benchmarks import figure_pictures, figure_tables, when_it_pays
 from benchmarks.shared import PROJECT
 from reasoning_pipeline.errors import DataError, PipelineError
 
@@ -48,6 +49,9 @@ def outdated(project: Path = PROJECT) -> dict[Path, str]:
         after = TABLE.sub(lambda found: _table(found[1], project), before)
         if after != before:
             wanted[path] = after
+    path, text = when_it_pays.page(project)
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        wanted[path] = text
     for path, svg in figure_pictures.pictures(project):
         if not path.is_file() or not figure_pictures.alike(path.read_text(encoding="utf-8"), svg):
             wanted[path] = svg

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import platform
 import statistics
@@ -29,6 +30,21 @@ def where() -> str:
     beside = f"{gpus} GPUs" if gpus > 1 else "1 GPU" if gpus else "no GPU"
     machine = f"{os.cpu_count()} cores of {cpu_model()}, {memory:.0f} GiB, {beside}"
     return f"{date.today()}, {machine}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+
+
+def note_source(path: Path, command: str) -> None:
+    """The line of docs/figures/sources.csv that says where a file beside it comes from; a line that was there goes."""
+    sources = path.with_name("sources.csv")
+    if not sources.is_file():
+        return
+    with sources.open(encoding="utf-8", newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["file"] != path.name]
+    day, _, machine = where().partition(", ")
+    lines.append({"file": path.name, "command": command, "machine": machine, "date": day, "note": ""})
+    with sources.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(lines[-1]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted(lines, key=lambda line: line["file"]))
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ def _print_cost(console: Console, plan: Plan, measuring: Recipe, arguments: argp
     estimates = {e.step: e for e in estimate_plan(plan, load_profile(arguments.hardware), None)}
     made = [step.name for step in todo if step.name not in (ASKED, DISTANCE)]
     if made:
-        console.print(f"first the recipe's own base models, which its run needs too: {', '.join(made)}")
+        first = f"first the recipe's own base models, which its run needs too: {', '.join(made)}"
+        console.print(first, soft_wrap=True)
     probes = [estimates[step.name] for step in todo if step.name in (ASKED, DISTANCE) and step.name in estimates]
     tokens = sum(estimate.tokens_written for estimate in probes)
     hours = [estimate.hours for estimate in probes if estimate.hours is not None]
@@ -75,5 +76,6 @@ def _print_cost(console: Console, plan: Plan, measuring: Recipe, arguments: argp
     console.print(
         f"the probe: {tokens:,.0f} tokens written by student and teacher{spent}; no training, no label is spent"
         if todo
-        else "the probe has been made already"
+        else "the probe has been made already",
+        soft_wrap=True,
     )

@@ -43,7 +43,7 @@ class MapCell:
     """One cell of the map. Shares of 1.
 
     Example:
-        MapCell(name="near_l256_t2_s20", levels={"difficulty": "near", "labels": "256", …}, gain=0.06, low=0.01,
+        MapCell(name="near_l256_t2_s25", levels={"difficulty": "near", "labels": "256", …}, gain=0.06, low=0.01,
                 high=0.11, workflow=0.61, direct=0.55, figures={"start": 0.14, …})
     """
 

@@ -17,7 +17,7 @@ def cell_rows(number: int, *, gain: float | None = None, **changed: Any) -> list
         "difficulty": "near" if number % 2 else "far",
         "labels": labels,
         "teacher": ("1", "2", "4")[number % 3],
-        "student": ("10", "20", "30", "45")[number % 4],
+        "student": ("15", "25", "35", "45")[number % 4],
         "start": start,
         "mixed": 0.9 - start,
         "teacher_start": start + 0.1 + 0.01 * (number % 4),
