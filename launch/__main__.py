@@ -11,6 +11,7 @@ from reasoning_pipeline import __version__
 from reasoning_pipeline.base.command_line import exit_status
 from reasoning_pipeline.base.text import console
 from reasoning_pipeline.beside import LAUNCH, PIPELINE
+from reasoning_pipeline.commands.completion import script
 from reasoning_pipeline.commands.options import add_arm_options, as_given, recipe_command, seed_list, seeds_of, store_of
 from reasoning_pipeline.errors import PipelineError
 
@@ -46,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument("--expect", required=True, metavar="OUTPUT", help="what the step's folder was called")
     prefetch = recipe_command(commands, "prefetch", _prefetch, "fetch models and data from the hub into HF_HOME")
     prefetch.add_argument("--dry-run", action="store_true", help="list them; fetch nothing")
+    text = "a script that completes commands, options and names in bash and zsh"
+    completion = commands.add_parser("completion", help=text, description=text)
+    completion.set_defaults(command=lambda arguments: print(script("reasoning-launch", commands.choices), end="") or 0)
     for command, without in ((slurm, "main"), (status, "as submitted"), (cancel, "as submitted")):
         add_arm_options(command, without=without)
     job.add_argument("--seeds", type=seed_list, metavar="N,N,…")

@@ -39,6 +39,7 @@ COMMANDS = {
     "push": Command("exchange", "a checkpoint with its model card to the Hugging Face hub"),
     "stages": Command("stages", "the stages there are, each with what it does"),
     "schema": Command("schema", "a JSON schema of recipes, profiles or suites, for editors"),
+    "completion": Command("completion", "a script that completes commands, options and names in bash and zsh"),
     "serve": Command("serve", "serve a checkpoint: OpenAI-compatible, until Ctrl-C"),
     "status": Command("status", "the rollout servers that run: policy, load, memory"),
 }

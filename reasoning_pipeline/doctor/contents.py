@@ -69,19 +69,20 @@ def _students_and_teachers(subject: Subject) -> list[tuple[Path, Path]]:
 
 def _probe_finding(subject: Subject, student: Path, teacher: Path) -> Finding:
     ours, theirs = (PromptRenderer.from_folder(folder, subject.plan.recipe.prompt) for folder in (student, teacher))
+    pair = f"{subject.called(student)} and {subject.called(teacher)}"
     for text in PROBE_TEXTS:
         cut = [r.tokenizer.encode(text, add_special_tokens=False).ids for r in (ours, theirs)]
         if cut[0] != cut[1]:
             return Finding(
                 level="error",
                 check="tokenizers",
-                message=f"{student.name} and {teacher.name} cut {text!r} differently: {cut[0][:8]} and {cut[1][:8]} …",
+                message=f"{pair} cut {text!r} differently: {cut[0][:8]} and {cut[1][:8]} …",
                 remedy="give both the same tokenizer.json",
             )
     return Finding(
         level="ok",
         check="tokenizers",
-        message=f"{student.name} and {teacher.name}: same ids, end tokens {ours.stop_ids}, template and probe texts; "
+        message=f"{pair}: same ids, end tokens {ours.stop_ids}, template and probe texts; "
         "servers are sent token ids and cut nothing themselves",
     )
 
@@ -104,7 +105,7 @@ def prompt(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             level="warning",
             check="prompt",
-            message=f"prompt.thinking is on, but the template of {folder.name} has no such switch",
+            message=f"prompt.thinking is on, but the template of {subject.called(folder)} has no such switch",
             remedy="leave prompt.thinking out, or choose a model that has the mode",
         )
     mode = f"thinking {'on' if config.thinking else 'off'}" if switches else "no thinking mode"
@@ -156,7 +157,7 @@ def lengths(subject: Subject) -> Iterator[Finding]:
         if row.beyond:
             yield Finding(level="error", check="lengths", message=row.said, remedy=row.remedy)
         else:
-            message = f"{row.tokens:,} of {row.positions or 0:,} positions ({row.model})"
+            message = f"{row.tokens:,} of {row.positions or 0:,} positions ({subject.called(row.model)})"
             yield Finding(level="ok", check="lengths", message=message)
 
 
@@ -246,19 +247,19 @@ def _references(subject: Subject, name: str, problems: list[Any]) -> Iterator[Fi
 def distances(subject: Subject) -> Iterator[Finding]:
     """KL(teacher, teacher) about zero and KL(student, teacher) above it, on a probe, where both are here."""
     for student, teacher in _students_and_teachers(subject):
+        names = subject.called(student), subject.called(teacher)
         size = sum(path.stat().st_size for folder in (student, teacher) for path in weight_files(folder))
         if size > PROBE_BYTES and not subject.with_models:
             yield Finding(
                 level="ok",
                 check="distances",
-                message=f"not measured: {student.name} and {teacher.name} are {size / 2**30:.1f} GiB "
-                "(--models loads them)",
+                message=f"not measured: {' and '.join(names)} are {size / 2**30:.1f} GiB (--models loads them)",
             )
             continue
-        yield _distance(student, teacher)
+        yield _distance(student, teacher, names)
 
 
-def _distance(student: Path, teacher: Path) -> Finding:
+def _distance(student: Path, teacher: Path, names: tuple[str, str]) -> Finding:
     program = [sys.executable, "-m", "reasoning_pipeline.doctor.distance", str(student), str(teacher)]
     done = subprocess.run(program, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False)
     if done.returncode != 0:
@@ -266,15 +267,15 @@ def _distance(student: Path, teacher: Path) -> Finding:
         return Finding(
             level="error",
             check="distances",
-            message=f"{student.name} and {teacher.name} cannot be compared: {lines[-1]}",
+            message=f"{' and '.join(names)} cannot be compared: {lines[-1]}",
             remedy="load them with transformers by hand; weights or configuration are damaged",
         )
     found = json.loads(done.stdout.strip().splitlines()[-1])
     to_itself, to_student = found["teacher"], found["student"]
     message = (
-        f"KL({student.name}, {teacher.name}) {to_student:.3g} nats a token "
+        f"KL({', '.join(names)}) {to_student:.3g} nats a token "
         f"on three fixed sentences (C2 is of rollouts), "
-        f"KL({teacher.name}, itself padded) {to_itself:.1g}"
+        f"KL({names[1]}, itself padded) {to_itself:.1g}"
     )
     if not to_itself < found["tolerance"]:
         remedy = "padding or positions change what this model says: distillation would learn noise"

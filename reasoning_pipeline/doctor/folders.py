@@ -85,7 +85,7 @@ def descriptions(subject: Subject) -> Iterator[Finding]:
     for folder in folders:
         for message in _ignored(subject, folder):
             told = True
-            yield Finding(level="ok", check="descriptions", message=f"{folder.name}: {message}")
+            yield Finding(level="ok", check="descriptions", message=f"{subject.called(folder)}: {message}")
     if not told:
         yield Finding(level="ok", check="descriptions", message="no model asks for anything that is ignored here")
 

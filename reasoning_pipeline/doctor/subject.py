@@ -56,6 +56,11 @@ class Subject:
             for reference, steps in found.items()
         ]
 
+    def called(self, folder: Path | str) -> str:
+        """A model's folder in a person's words: the step that made it, where one did; else the folder's own name."""
+        name = Path(folder).name
+        return next((step.name for step in self.plan.steps if step.output == name), name)
+
     def _commit(self, reference: str) -> str:
         """`name@commit` of a hub model where that is known; nothing for a folder or an artifact."""
         local = outside_folder(reference, self.plan.recipe.folder) is not None

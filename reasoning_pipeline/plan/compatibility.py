@@ -96,7 +96,7 @@ def _positions(plan: Plan, entry: PlannedInput) -> tuple[str, int | None] | None
     for model in _ancestry(plan, entry):
         folder = _folder_of(plan, model)
         if folder is not None and (folder / "config.json").is_file():
-            return folder.name, positions(folder)
+            return model.step or folder.name, positions(folder)
     *_, oldest = _ancestry(plan, entry)
     if oldest.step is not None:
         size: Any = getattr(plan.step(oldest.step).config, "architecture", None)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from launch.__main__ import main as launch_main
 from reasoning_pipeline.__main__ import main
 from reasoning_pipeline.commands import COMMANDS
 from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
@@ -118,6 +120,35 @@ def test_each_command_lies_where_the_help_says(name: str, capsys: pytest.Capture
 def plan_lines(bench: Bench, capsys: pytest.CaptureFixture[str], recipe: Path, *words: str) -> list[str]:
     assert main(["plan", str(recipe), "--root", str(bench.root), *words]) == 0
     return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
+COMPLETE = """
+{script}
+COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMPREPLY=()
+{function}; printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("reasoning-pipeline pl", "plan"),
+        ("reasoning-pipeline plan arith", "arithmetic"),
+        ("reasoning-pipeline plan smoke/pret", "smoke/pretrain"),
+        ("reasoning-pipeline plan arithmetic --ver", "--verbose"),
+        ("reasoning-pipeline run arithmetic --hardware node_8x8", "node_8x80gb"),
+        ("reasoning-pipeline stages sparse", "sparse_grpo"),
+        ("reasoning-launch slurm arithmetic --dry", "--dry-run"),
+    ],
+)
+def test_bash_completes_commands_options_and_names(
+    words: str, offered: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    program = words.split(maxsplit=1)[0]
+    assert (main if program == "reasoning-pipeline" else launch_main)(["completion"]) == 0
+    text = COMPLETE.format(script=capsys.readouterr().out, words=words, function="_" + program.replace("-", "_"))
+    done = subprocess.run(["bash", "-c", text], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stderr, offered in done.stdout.split()) == ("", True), done.stdout
 
 
 def test_a_plan_shows_order_labels_and_what_is_done(bench: Bench, capsys: pytest.CaptureFixture[str]):

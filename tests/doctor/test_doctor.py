@@ -413,3 +413,13 @@ def test_the_doctor_starts_without_torch(bench: Bench):
     )
     done = python("-c", program)
     assert done.stdout.endswith("[]\n"), done.stderr
+
+
+def test_what_a_step_made_goes_by_the_step_s_name(bench: Bench):
+    about = subject(bench)
+    made = about.plan.registry.folder / about.plan.step("warmup").output
+    assert (about.called(made), about.called(made.name), about.called(Path("models/mine"))) == (
+        "warmup",
+        "warmup",
+        "mine",
+    )
