@@ -16,10 +16,14 @@ from tests.bench import Bench
 # One thread a process: two cores are shared by trainer, server and tests.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# What these tests write need not outlive a loss of power, and a busy disk takes a tenth of a second each time.
+os.fsync = lambda descriptor: None
 
 
-TOGETHER = {"contract": "smoke", "run": "smoke", "rollouts": "servers"}
+TOGETHER = {"tests/contract": "smoke", "tests/run": "smoke", "tests/rollouts": "servers"}
 """Folders whose tests share what takes long to make: the smoke recipes' artifacts, a running server."""
+ALONE = {f"tests/run/test_{name}.py" for name in ("arms_run", "side_by_side", "stopping")}
+"""Files of theirs that make all they need."""
 
 
 class BySharing(LoadScopeScheduling):
@@ -27,7 +31,7 @@ class BySharing(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", maxsplit=1)[0]
-        return TOGETHER.get(file.split("/")[1], file)
+        return file if file in ALONE else TOGETHER.get(file.rpartition("/")[0], file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySharing:

@@ -13,8 +13,9 @@ OWNER = """
 import os, subprocess, sys, time
 from reasoning_pipeline.base.ownership import owner_environment
 child = subprocess.Popen(
-    [sys.executable, "-c", "from reasoning_pipeline.base.ownership import leave_with_owner; import time;"
-     "leave_with_owner(); print('watching', flush=True); time.sleep(600)"],
+    [sys.executable, "-c", "from reasoning_pipeline.base import ownership; import time;"
+     "ownership.CHECK_SECONDS = 0.1;"
+     "ownership.leave_with_owner(); print('watching', flush=True); time.sleep(600)"],
     env={**os.environ, **owner_environment()}, stdout=subprocess.PIPE)
 child.stdout.readline()
 print(child.pid, flush=True)

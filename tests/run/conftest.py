@@ -9,10 +9,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import psutil
 import pytest
+import yaml
+
+from reasoning_pipeline.base.yaml_files import merged, read_yaml
+from reasoning_pipeline.hardware.profile import PROFILES_FOLDER
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 900.0
@@ -74,6 +78,13 @@ class Run:
                 pytest.fail(f"the run ended before {stage} came to step {optimizer_step}:\n{self.finish()[1]}")
             time.sleep(0.05)
         pytest.fail(f"{stage} did not come to step {optimizer_step} in {timeout_s} s")
+
+
+def profile_with(folder: Path, **changes: Any) -> Path:
+    """The profile `cpu`, changed."""
+    path = folder / "hardware.yaml"
+    path.write_text(yaml.safe_dump(merged(read_yaml(PROFILES_FOLDER / "cpu.yaml"), {"name": "changed", **changes})))
+    return path
 
 
 @pytest.fixture(autouse=True)

@@ -7,22 +7,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoning_pipeline.base.yaml_files import read_yaml
-from reasoning_pipeline.hardware.profile import PROFILES_FOLDER
 from reasoning_pipeline.rollouts.servers import register
-from tests.run.conftest import SMOKE, Run
+from tests.run.conftest import SMOKE, Run, profile_with
 
 pytestmark = pytest.mark.slow
 
 
 def test_a_step_with_two_servers_survives_the_loss_of_one(smoke_root: Path, tmp_path: Path) -> None:
-    profile = tmp_path / "two_servers.yaml"
-    text = (PROFILES_FOLDER / "cpu.yaml").read_text(encoding="utf-8")
-    profile.write_text(text.replace("server:\n", "server:\n  count: 2\n"), encoding="utf-8")
-    assert read_yaml(profile)["server"]["count"] == 2
-    longer = ["--set", "steps.teacher_rl.steps=12", "--until", "teacher_rl"]
+    profile = profile_with(tmp_path, server={"count": 2})
+    longer = ["--set", "steps.teacher_rl.steps=8", "--until", "teacher_rl"]
     run = Run("run", SMOKE / "extra_rl.yaml", "--root", smoke_root, "--hardware", profile, *longer)
-    run.wait_for_step(smoke_root, "sparse_grpo", 4)
+    run.wait_for_step(smoke_root, "sparse_grpo", 3)
     servers, _ = register.read(smoke_root / register.FOLDER)
     assert len(servers) == 2
     key = psutil.Process(servers[0].pid).environ()["VLLM_API_KEY"]

@@ -7,20 +7,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoning_pipeline.hardware.profile import PROFILES_FOLDER
 from reasoning_pipeline.registry.store import Registry
-from tests.run.conftest import SMOKE, Run, left_over
+from tests.run.conftest import SMOKE, Run, left_over, profile_with
 
 pytestmark = pytest.mark.slow
 
 
 def test_a_distillation_survives_the_loss_of_its_teachers_server(smoke_root: Path, tmp_path: Path) -> None:
     before = {process.pid for process in psutil.process_iter()}
-    hardware = tmp_path / "teacher_on_server.yaml"
-    settings = (PROFILES_FOLDER / "cpu.yaml").read_text().replace("name: cpu\n", "name: teacher_on_server\n")
-    hardware.write_text(settings + "teacher: server\nteacher_top_k: 8\n")
+    hardware = profile_with(tmp_path, teacher="server", teacher_top_k=8)
     recipe = SMOKE / "on_policy_distillation.yaml"
-    changes = ["--set", "steps.distill.steps=30", "--set", "steps.distill.save_every=5"]
+    changes = ["--set", "steps.distill.steps=12", "--set", "steps.distill.save_every=5"]
     run = Run("run", recipe, "--root", smoke_root, "--hardware", hardware, "--until", "distill", *changes)
     run.wait_for_step(smoke_root, "on_policy_distillation", 7)
     (own,) = [process for process in run.family("vllm.entrypoints") if "--enable-chunked-prefill" in process.cmdline()]
@@ -30,7 +27,7 @@ def test_a_distillation_survives_the_loss_of_its_teachers_server(smoke_root: Pat
     assert "the teacher's server was lost; restarting it" in output
     assert "resuming after optimizer step 5" in (smoke_root / "smoke" / "logs" / "distill.log").read_text()
     made = [a.record for a in Registry(smoke_root).artifacts() if a.record.stage == "on_policy_distillation"]
-    (record,) = [record for record in made if record.result["steps"] == 30]
+    (record,) = [record for record in made if record.result["steps"] == 12]
     words = "coarsened to 9 outcomes, a lower bound"
     assert record.result["teacher"] == {"placement": "server", "top_k": 8, "divergence": words}
     assert left_over(before) == []
