@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,9 +24,24 @@ def test_every_page_of_the_docs_is_in_the_sites_navigation():
     assert pages - named - set(site["exclude_docs"].split()) == set()
 
 
+def test_the_floors_in_the_docs_are_those_that_are_held():
+    held = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    rooms = [{room.strip().removeprefix("reasoning_pipeline.") for room in layer.split("|")} for layer in held]
+    told = re.findall(r"^\| \d+ \| (.*) \|$", (PROJECT / "docs" / "architecture.md").read_text(), re.MULTILINE)
+    named = [{re.sub(r"/$|\.py$", "", name) for name in re.findall(r"`([^`]+)`", line)} for line in told]
+    assert named == rooms
+
+
+def test_the_readme_names_every_room():
+    tree = (PROJECT / "README.md").read_text().partition("## Where things live")[2]
+    package = PROJECT / "reasoning_pipeline"
+    rooms = [path.parent.name for path in (*package.glob("*/__init__.py"), *package.glob("workflows/*/__init__.py"))]
+    assert len(rooms) > 20 and [room for room in rooms if f"{room}/" not in tree] == []
+
+
 @pytest.mark.slow
 def test_the_site_is_built_and_its_links_lead_somewhere(tmp_path: Path):
-    command = [BIN / "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"]
     built = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
     front = (tmp_path / "site" / "index.html").read_text()
