@@ -16,7 +16,8 @@ from benchmarks.shared import PROJECT
 from reasoning_pipeline.data.unread import SketchedPools
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.estimates.layout import GIB
-from reasoning_pipeline.estimates.steps import StepEstimate, estimate_plan, work_of
+from reasoning_pipeline.estimates.steps import StepEstimate, estimate_plan
+from reasoning_pipeline.estimates.tasks import work_of
 from reasoning_pipeline.hardware.profile import HardwareProfile, load_profile
 from reasoning_pipeline.plan.graph import Plan
 from reasoning_pipeline.plan.planner import make_plan

@@ -11,7 +11,8 @@ from pathlib import Path
 from reasoning_pipeline.base.locks import run_lock
 from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.errors import PipelineError, RecipeError
-from reasoning_pipeline.estimates.steps import check_fit, estimate_plan, work_of
+from reasoning_pipeline.estimates.steps import check_fit, estimate_plan
+from reasoning_pipeline.estimates.tasks import work_of
 from reasoning_pipeline.hardware.cluster import JobRequest
 from reasoning_pipeline.hardware.launcher import accelerate_file
 from reasoning_pipeline.hardware.profile import HardwareProfile, accumulation

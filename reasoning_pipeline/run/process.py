@@ -16,7 +16,7 @@ from reasoning_pipeline.base.logs import new_attempt
 from reasoning_pipeline.base.ownership import kill_with_children, owner_environment
 from reasoning_pipeline.base.text import clock
 from reasoning_pipeline.errors import Stopped
-from reasoning_pipeline.estimates.steps import sized_passes
+from reasoning_pipeline.estimates.fitting import sized_passes
 from reasoning_pipeline.hardware.environment import devices_of_ours, own_environment
 from reasoning_pipeline.hardware.launcher import has_launcher, launch_command
 from reasoning_pipeline.hardware.profile import HardwareProfile

@@ -15,7 +15,8 @@ from reasoning_pipeline.__main__ import main
 from reasoning_pipeline.commands.plan_details import parts_line
 from reasoning_pipeline.data.unread import SketchedPools
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.estimates.layout import sharding
+from reasoning_pipeline.estimates.fitting import ENOUGH_TOKENS, PASS_MARGIN, sized_passes
+from reasoning_pipeline.estimates.layout import GIB, sharding
 from reasoning_pipeline.estimates.memory import (
     TILE_TOKENS,
     TILE_WORDS,
@@ -26,17 +27,13 @@ from reasoning_pipeline.estimates.memory import (
 )
 from reasoning_pipeline.estimates.shapes import ModelShape, hub_shape, lora_parameters, shape_of_config
 from reasoning_pipeline.estimates.steps import (
-    ENOUGH_TOKENS,
-    GIB,
-    PASS_MARGIN,
     StepEstimate,
     check_fit,
     estimate_plan,
     refuse_what_cannot_fit,
-    sized_passes,
     what_cannot_fit,
-    work_of,
 )
+from reasoning_pipeline.estimates.tasks import work_of
 from reasoning_pipeline.estimates.work import Decoder, forward_flops, training_flops
 from reasoning_pipeline.hardware.profile import PROFILES_FOLDER, HardwareProfile, load_profile
 from reasoning_pipeline.plan.graph import Plan

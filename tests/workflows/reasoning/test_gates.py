@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reasoning_pipeline.errors import RecipeError
-from reasoning_pipeline.estimates.steps import work_of
+from reasoning_pipeline.estimates.tasks import work_of
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.plan.graph import Plan
 from reasoning_pipeline.plan.judging import GateFailed, enforce, judgements, overtakes
