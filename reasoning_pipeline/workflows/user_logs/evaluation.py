@@ -13,9 +13,9 @@ from typing import Any
 from reasoning_pipeline.base.files import write_text
 from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.statistics.scores import estimate
 from reasoning_pipeline.workflows.user_logs.scoring import SUITE, score
-from reasoning_pipeline.workflows.user_logs.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs.system import System
 
 

@@ -12,7 +12,7 @@ from reasoning_pipeline.records import Decoding
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext
-    from reasoning_pipeline.workflows.user_logs.speaking import Memory, Speaker
+    from reasoning_pipeline.run.speaking import Memory, Speaker
 
 
 class AdapterTraining(Optimization):
@@ -56,7 +56,7 @@ class Writing(AdapterTraining):
 def adapted_speaker(context: StageContext, field: str, *, max_prompt_tokens: int, memory: Memory | None) -> Speaker:
     """The model of a field with adapters beside it, in this process."""
     from reasoning_pipeline.rollouts.adapted import AdaptedModel
-    from reasoning_pipeline.workflows.user_logs.speaking import Speaker
+    from reasoning_pipeline.run.speaking import Speaker
 
     folder = context.inputs[field]
     profile = context.profile
@@ -72,7 +72,7 @@ def adapted_speaker(context: StageContext, field: str, *, max_prompt_tokens: int
 
 def speaker(context: StageContext, field: str, *, max_prompt_tokens: int, memory: Memory | None) -> Speaker:
     """The model of a field as the run's engine has it: a server, or this process."""
-    from reasoning_pipeline.workflows.user_logs.speaking import Speaker
+    from reasoning_pipeline.run.speaking import Speaker
 
     return Speaker(
         context.sampler(field),
@@ -87,7 +87,7 @@ def speaker(context: StageContext, field: str, *, max_prompt_tokens: int, memory
 def other_speaker(context: StageContext, field: str, *, max_prompt_tokens: int, memory: Memory | None) -> Speaker:
     """Another model than the one the server holds: in this process."""
     from reasoning_pipeline.rollouts.session import transformers_sampler
-    from reasoning_pipeline.workflows.user_logs.speaking import Speaker
+    from reasoning_pipeline.run.speaking import Speaker
 
     folder: Path = context.inputs[field]
     return Speaker(

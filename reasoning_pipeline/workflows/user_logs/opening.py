@@ -9,7 +9,7 @@ from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.adapted import AdaptedModel
-from reasoning_pipeline.workflows.user_logs.speaking import Speaker
+from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs.system import System
 
 

@@ -18,11 +18,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs import prompts, small_world
 from reasoning_pipeline.workflows.user_logs.gap import Coverage
 from reasoning_pipeline.workflows.user_logs.logs import Log
 from reasoning_pipeline.workflows.user_logs.rules import parse_score
-from reasoning_pipeline.workflows.user_logs.speaking import Speaker
 
 Player = Literal["model", "small_world"]
 Judge = Callable[[Sequence[tuple[str, Sequence[str], str, str]]], list[float | None]]

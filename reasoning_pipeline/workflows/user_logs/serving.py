@@ -19,9 +19,9 @@ from typing import Any
 from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs.logs import Log
 from reasoning_pipeline.workflows.user_logs.opening import open_system
-from reasoning_pipeline.workflows.user_logs.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs.system import Answer, System
 
 MAX_BODY_BYTES = 1_000_000

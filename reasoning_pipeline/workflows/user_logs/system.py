@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reasoning_pipeline.errors import DataError, RegistryError
 from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs import prompts
 from reasoning_pipeline.workflows.user_logs.choice import Path as Way
 from reasoning_pipeline.workflows.user_logs.clusters import Route, Router
@@ -25,7 +26,6 @@ from reasoning_pipeline.workflows.user_logs.retrieval import BM25, rules_of
 from reasoning_pipeline.workflows.user_logs.roles import Embedder, Embedding, embedder
 from reasoning_pipeline.workflows.user_logs.rule_sets import RuledLog, load_rules
 from reasoning_pipeline.workflows.user_logs.rules import MAX_RULES
-from reasoning_pipeline.workflows.user_logs.speaking import Speaker
 
 SYSTEM_FILE, MEMORY_FOLDER = "system.json", "memory"
 Mode = Literal["uno", "uno_single", "base", "critics_everywhere", "experts_everywhere", "bm25", "embedding"]

@@ -16,11 +16,11 @@ from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import DataError, IncompatibleModels, RegistryError
 from reasoning_pipeline.hardware.profile import load_profile
 from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs.clusters import Router
 from reasoning_pipeline.workflows.user_logs.opening import open_system
 from reasoning_pipeline.workflows.user_logs.roles import by_words
 from reasoning_pipeline.workflows.user_logs.serving import answering, check, make_router
-from reasoning_pipeline.workflows.user_logs.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs.system import System
 
 NEAR, ADVISED, FAR = "1+1", "2*2", "7-7"

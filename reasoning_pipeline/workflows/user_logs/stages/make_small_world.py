@@ -52,6 +52,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     import torch
 
     from reasoning_pipeline.data.prompts import PromptRenderer
+    from reasoning_pipeline.run.speaking import completion_ids
     from reasoning_pipeline.training.pretraining import (
         LINEAR_WARMUP_STEPS,
         batches,
@@ -61,7 +62,6 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         small_model,
         update,
     )
-    from reasoning_pipeline.workflows.user_logs.speaking import completion_ids
 
     folder = context.fresh_output()
     size = save_word_tokenizer(folder, small_world.VOCABULARY)

@@ -30,7 +30,7 @@ from reasoning_pipeline.workflows.user_logs.validation import Expert, save_exper
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
-    from reasoning_pipeline.workflows.user_logs.speaking import Speaker
+    from reasoning_pipeline.run.speaking import Speaker
 
 
 class Config(StageConfig, Writing):
@@ -89,8 +89,8 @@ class Config(StageConfig, Writing):
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the adapter of every epoch, and experts.json with what each won."""
     from reasoning_pipeline.run.context import StageOutcome
+    from reasoning_pipeline.run.speaking import Memory
     from reasoning_pipeline.workflows.user_logs.fields import adapted_speaker, other_speaker
-    from reasoning_pipeline.workflows.user_logs.speaking import Memory
 
     ruled = {one.log.id: one for one in load_rules(context.inputs["rules"])}
     pairs = {row["id"]: row for row in read_rows(context.inputs["pairs"] / PAIRS_FILE)}

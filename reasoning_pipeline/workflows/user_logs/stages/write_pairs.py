@@ -71,8 +71,8 @@ class Config(StageConfig):
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes pairs.jsonl."""
     from reasoning_pipeline.run.context import StageOutcome
+    from reasoning_pipeline.run.speaking import Memory
     from reasoning_pipeline.workflows.user_logs.fields import other_speaker, speaker
-    from reasoning_pipeline.workflows.user_logs.speaking import Memory
 
     ruled = load_rules(context.inputs["rules"])
     memory = Memory(context.work / "replies.jsonl")
