@@ -17,6 +17,7 @@ from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, Sampler
+from reasoning_pipeline.run.context import StageContext
 
 
 class Memory:
@@ -117,6 +118,29 @@ class Speaker:
                 remedy="raise max_prompt_tokens, or leave the log out of the file",
             )
         return ids
+
+
+def speaker(
+    context: StageContext,
+    field: str,
+    *,
+    max_prompt_tokens: int,
+    memory: Memory | None = None,
+    sampler: Sampler | None = None,
+) -> Speaker:
+    """The model of a field of the step's config. Asking stops when the step is asked to.
+
+    Args:
+        sampler: What writes with it; the run's engine (a server, or this process) where none is given.
+    """
+    return Speaker(
+        sampler or context.sampler(field),
+        context.renderer(field),
+        version=context.inputs[field].name,
+        memory=memory,
+        max_prompt_tokens=max_prompt_tokens,
+        between=context.stop_if_asked,
+    )
 
 
 def completion_ids(renderer: PromptRenderer, text: str) -> list[int]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from reasoning_pipeline.recipe.stage import Input, StageConfig
+from reasoning_pipeline.records import Decoding
+
+if TYPE_CHECKING:
+    from reasoning_pipeline.run.context import StageContext
 
 
 class AsksWriter(StageConfig):
@@ -29,6 +34,15 @@ class AsksWriter(StageConfig):
 
     def lengths(self) -> tuple[int, int]:
         return (self.max_prompt_tokens, self.max_completion_tokens) if self.writer else (0, 0)
+
+    def writers_answers(self, context: StageContext, prompts: Sequence[str]) -> list[str]:
+        """One a prompt. Equal prompts are asked once, and what a killed attempt left on the disk is not asked again."""
+        from reasoning_pipeline.run.speaking import Memory, speaker
+
+        memory = Memory(context.work / "replies.jsonl")
+        model = speaker(context, "writer", max_prompt_tokens=self.max_prompt_tokens, memory=memory)
+        decoding = Decoding(temperature=self.temperature, max_tokens=self.max_completion_tokens, seed=context.seed)
+        return model.answer(prompts, decoding)
 
 
 class Alignment(BaseModel):

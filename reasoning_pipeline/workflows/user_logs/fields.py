@@ -1,18 +1,11 @@
-"""Settings and helpers that more than one stage of this workflow reads."""
+"""Settings that more than one stage of this workflow reads."""
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from reasoning_pipeline.recipe.fields import Lora, Optimization
 from reasoning_pipeline.records import Decoding
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext
-    from reasoning_pipeline.run.speaking import Memory, Speaker
 
 
 class AdapterTraining(Optimization):
@@ -51,50 +44,3 @@ class Writing(AdapterTraining):
 
     def decoding(self) -> Decoding:
         return Decoding(temperature=self.temperature, max_tokens=self.max_completion_tokens, seed=self.split_seed)
-
-
-def adapted_speaker(context: StageContext, field: str, *, max_prompt_tokens: int, memory: Memory | None) -> Speaker:
-    """The model of a field with adapters beside it, in this process."""
-    from reasoning_pipeline.rollouts.adapted import AdaptedModel
-    from reasoning_pipeline.run.speaking import Speaker
-
-    folder = context.inputs[field]
-    profile = context.profile
-    return Speaker(
-        AdaptedModel(folder, dtype=profile.precision, device=profile.device),
-        context.renderer(field),
-        version=folder.name,
-        memory=memory,
-        max_prompt_tokens=max_prompt_tokens,
-        between=context.stop_if_asked,
-    )
-
-
-def speaker(context: StageContext, field: str, *, max_prompt_tokens: int, memory: Memory | None) -> Speaker:
-    """The model of a field as the run's engine has it: a server, or this process."""
-    from reasoning_pipeline.run.speaking import Speaker
-
-    return Speaker(
-        context.sampler(field),
-        context.renderer(field),
-        version=context.inputs[field].name,
-        memory=memory,
-        max_prompt_tokens=max_prompt_tokens,
-        between=context.stop_if_asked,
-    )
-
-
-def other_speaker(context: StageContext, field: str, *, max_prompt_tokens: int, memory: Memory | None) -> Speaker:
-    """Another model than the one the server holds: in this process."""
-    from reasoning_pipeline.rollouts.session import transformers_sampler
-    from reasoning_pipeline.run.speaking import Speaker
-
-    folder: Path = context.inputs[field]
-    return Speaker(
-        transformers_sampler(folder, context.profile),
-        context.renderer(field),
-        version=folder.name,
-        memory=memory,
-        max_prompt_tokens=max_prompt_tokens,
-        between=context.stop_if_asked,
-    )

@@ -125,7 +125,7 @@ def augment(tmp_path: Path, answers: Any) -> tuple[Any, ScriptedSampler]:
     out.mkdir()
     work = context(
         tmp_path / "work",
-        inputs={"histories": tmp_path / "h", "items": tmp_path / "t"},
+        inputs={"histories": tmp_path / "h", "items": tmp_path / "t", "writer": tmp_path / "writer"},
         renderer=lambda field: renderer,
         sampler=lambda field: sampler,
         fresh_output=lambda: out,
@@ -157,16 +157,15 @@ def test_a_generator_that_answers_nonsense_is_told_in_one_message(tmp_path: Path
 
 
 def test_a_killed_step_asks_only_what_is_missing(tmp_path: Path):
-    from reasoning_pipeline.workflows.recommendation.asking import ask
-
     renderer, sampler = writer(tmp_path, lambda ids, sample: "yes")
-    work = context(tmp_path / "work", renderer=lambda field: renderer, sampler=lambda field: sampler)
-    options: dict[str, Any] = {"name": "x", "temperature": 1.0, "max_tokens": 50}
-    assert ask(work, "writer", ["a", "b", "a"], **options) == ["yes", "yes", "yes"]
+    model = {"inputs": {"writer": tmp_path / "writer"}, "renderer": lambda field: renderer}
+    work = context(tmp_path / "work", **model, sampler=lambda field: sampler)
+    asks = augment_histories.Config(histories="step:h", items="step:t", writer="step:w")
+    assert asks.writers_answers(work, ["a", "b", "a"]) == ["yes", "yes", "yes"]
     assert len(sampler.requests) == 2
-    with (tmp_path / "work" / "x.jsonl").open("a") as file:
-        file.write('{"prompt": "c", "ans')  # torn by a kill
-    ask(work, "writer", ["b", "c"], **options)
+    with (tmp_path / "work" / "replies.jsonl").open("a") as file:
+        file.write('{"key": "c", "tex')  # torn by a kill
+    asks.writers_answers(work, ["b", "c"])
     assert len(sampler.requests) == 3
 
 

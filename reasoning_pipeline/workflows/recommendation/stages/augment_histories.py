@@ -105,11 +105,8 @@ def written(
     Raises:
         PipelineError: Next to nothing that it wrote names an item of the catalogue.
     """
-    from reasoning_pipeline.workflows.recommendation.asking import ask
-
     prompts = [augmenting.prompt(one, histories, config.proposals, config.domains) for one in asked]
-    options: dict[str, Any] = {"temperature": config.temperature, "max_tokens": config.max_completion_tokens}
-    texts = [augmenting.parsed(answer) for answer in ask(context, "writer", prompts, name="proposals", **options)]
+    texts = [augmenting.parsed(answer) for answer in config.writers_answers(context, prompts)]
     catalogue = augmenting.Catalogue(histories, config.least_match)
     answers: list[list[tuple[int, str]]] = []
     for one, proposed in zip(asked, texts, strict=True):

@@ -8,7 +8,7 @@ Try it: python -m reasoning_pipeline run recipes/smoke/profile_users.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -96,12 +96,9 @@ def _texts(
     if config.summariser == "words":
         summaries = [[profiling.summed_up(group) for group in own] for own in groups]
         return summaries, [profiling.merged(own, said) for own, said in zip(groups, summaries, strict=True)]
-    from reasoning_pipeline.workflows.recommendation.asking import ask
-
-    options: dict[str, Any] = {"temperature": config.temperature, "max_tokens": config.max_completion_tokens}
     flat = [profiling.group_prompt(group, config.domains) for own in groups for group in own]
-    answers = iter(ask(context, "writer", flat, name="summaries", **options))
+    answers = iter(config.writers_answers(context, flat))
     summaries = [[profiling.bounded(next(answers), profiling.GROUP_WORDS) for _ in own] for own in groups]
     merges = [profiling.merge_prompt(own, said, config.domains) for own, said in zip(groups, summaries, strict=True)]
-    profiles = ask(context, "writer", merges, name="merges", **options)
+    profiles = config.writers_answers(context, merges)
     return summaries, [profiling.bounded(answer, profiling.OVERALL_WORDS) for answer in profiles]

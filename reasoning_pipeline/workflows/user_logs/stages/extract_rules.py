@@ -73,8 +73,7 @@ class Config(StageConfig):
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the logs that are kept, and rules.jsonl with `rules` and `prior` of each."""
     from reasoning_pipeline.run.context import StageOutcome
-    from reasoning_pipeline.run.speaking import Memory
-    from reasoning_pipeline.workflows.user_logs.fields import speaker
+    from reasoning_pipeline.run.speaking import Memory, speaker
 
     logs = load_logs(context.inputs["logs"])
     model = None

@@ -43,8 +43,9 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes one session a line, as `read_logs` takes them."""
+    from reasoning_pipeline.rollouts.session import transformers_sampler
     from reasoning_pipeline.run.context import StageOutcome
-    from reasoning_pipeline.workflows.user_logs.fields import other_speaker
+    from reasoning_pipeline.run.speaking import speaker
 
     rows = list(
         small_world.sessions(
@@ -55,7 +56,8 @@ def run(config: Config, context: StageContext) -> StageOutcome:
             injected=config.injected,
         )
     )
-    policy = other_speaker(context, "policy", max_prompt_tokens=128, memory=None)
+    here = transformers_sampler(context.inputs["policy"], context.profile)
+    policy = speaker(context, "policy", max_prompt_tokens=128, sampler=here)
     decoding = Decoding(temperature=0.1, max_tokens=small_world.ANSWER_TOKENS, seed=context.seed)
     answers = policy.answer([row["query"] for row in rows], decoding)
     output = context.fresh_output()

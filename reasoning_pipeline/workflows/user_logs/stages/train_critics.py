@@ -66,9 +66,10 @@ class Config(StageConfig, AdapterTraining):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the chosen adapter of each cluster that needs one, and critics.json with the losses."""
+    from reasoning_pipeline.rollouts.adapted import AdaptedModel
     from reasoning_pipeline.run.context import StageOutcome
+    from reasoning_pipeline.run.speaking import speaker
     from reasoning_pipeline.training.adapters import train_adapter
-    from reasoning_pipeline.workflows.user_logs.fields import adapted_speaker
 
     ruled = {one.log.id: one for one in load_rules(context.inputs["rules"]) if one.rules}
     grouping = Grouping.load(context.inputs["clusters"])
@@ -82,7 +83,8 @@ def run(config: Config, context: StageContext) -> StageOutcome:
             accept=config.accept,
         )
         needed = {decision.cluster for decision in made if decision.path == "reflective"}
-    model = adapted_speaker(context, "policy", max_prompt_tokens=config.max_length, memory=None)
+    adapted = AdaptedModel(context.inputs["policy"], dtype=context.profile.precision, device=context.profile.device)
+    model = speaker(context, "policy", max_prompt_tokens=config.max_length, sampler=adapted)
     asked = {
         name: model.ids(
             prompts.critic(one.log.question, one.log.answer, one.log.language),

@@ -88,19 +88,22 @@ class Config(StageConfig, Writing):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the adapter of every epoch, and experts.json with what each won."""
+    from reasoning_pipeline.rollouts.adapted import AdaptedModel
+    from reasoning_pipeline.rollouts.session import transformers_sampler
     from reasoning_pipeline.run.context import StageOutcome
-    from reasoning_pipeline.run.speaking import Memory
-    from reasoning_pipeline.workflows.user_logs.fields import adapted_speaker, other_speaker
+    from reasoning_pipeline.run.speaking import Memory, speaker
 
     ruled = {one.log.id: one for one in load_rules(context.inputs["rules"])}
     pairs = {row["id"]: row for row in read_rows(context.inputs["pairs"] / PAIRS_FILE)}
     grouping, gaps = Grouping.load(context.inputs["clusters"]), load_gaps(context.inputs.get("gap"))
     memory = Memory(context.work / "replies.jsonl")
     limit = config.max_prompt_tokens
-    policy = adapted_speaker(context, "policy", max_prompt_tokens=limit, memory=memory)
+    adapted = AdaptedModel(context.inputs["policy"], dtype=context.profile.precision, device=context.profile.device)
+    policy = speaker(context, "policy", max_prompt_tokens=limit, memory=memory, sampler=adapted)
     referee = policy if config.judging.by == "model" else None
     if referee is not None and config.judge is not None:
-        referee = other_speaker(context, "judge", max_prompt_tokens=limit, memory=memory)
+        here = transformers_sampler(context.inputs["judge"], context.profile)
+        referee = speaker(context, "judge", max_prompt_tokens=limit, memory=memory, sampler=here)
     compare = _Comparison(config, policy, judge(referee, config.judging, config.split_seed), ruled)
 
     metrics = context.start_metrics(total_steps=grouping.count)

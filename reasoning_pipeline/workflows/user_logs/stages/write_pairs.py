@@ -70,9 +70,9 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes pairs.jsonl."""
+    from reasoning_pipeline.rollouts.session import transformers_sampler
     from reasoning_pipeline.run.context import StageOutcome
-    from reasoning_pipeline.run.speaking import Memory
-    from reasoning_pipeline.workflows.user_logs.fields import other_speaker, speaker
+    from reasoning_pipeline.run.speaking import Memory, speaker
 
     ruled = load_rules(context.inputs["rules"])
     memory = Memory(context.work / "replies.jsonl")
@@ -80,7 +80,8 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     policy = speaker(context, "policy", max_prompt_tokens=limit, memory=memory)
     referee = policy if config.judging.by == "model" else None
     if referee is not None and config.judge is not None:
-        referee = other_speaker(context, "judge", max_prompt_tokens=limit, memory=memory)
+        here = transformers_sampler(context.inputs["judge"], context.profile)  # the server holds the policy
+        referee = speaker(context, "judge", max_prompt_tokens=limit, memory=memory, sampler=here)
 
     # All rewrites of all logs at once, then all judgements: a server is never idle in between.
     asked = [questions(one, config.styles) for one in ruled]
