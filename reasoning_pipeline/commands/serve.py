@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 import secrets
 import signal
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from reasoning_pipeline.commands.options import add_hardware_option, command, store_of
 from reasoning_pipeline.errors import PipelineError, ServerError
+from reasoning_pipeline.hardware.addresses import is_loopback
 
 if TYPE_CHECKING:
     from reasoning_pipeline.hardware.profile import HardwareProfile
@@ -146,7 +146,7 @@ def find_key(file: Path | None, *, host: str, keys: Path) -> tuple[str | None, s
                 remedy="make one with `openssl rand -hex 24`",
             )
         return key, source
-    if not _loopback(host):
+    if not is_loopback(host):
         raise PipelineError(
             f"--host {host} listens beyond this machine and no key is given",
             remedy=f"put one into a file for --key-file, or into {KEY_VARIABLE}; `openssl rand -hex 24` makes one",
@@ -159,13 +159,6 @@ def find_key(file: Path | None, *, host: str, keys: Path) -> tuple[str | None, s
             out.write(key + "\n")
         return key, path
     return None, None
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _usage(server: RolloutServer, model: ResolvedModel, profile: HardwareProfile, source: str | None) -> str:

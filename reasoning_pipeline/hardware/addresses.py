@@ -1,4 +1,4 @@
-"""Under which address other nodes reach this one."""
+"""Under which address other nodes reach this one, and which ports are free."""
 
 from __future__ import annotations
 
@@ -49,6 +49,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port nobody listens on now, chosen by the system; "" for the host: on no address of this machine."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
 
 
 def _addresses() -> dict[str, str]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from reasoning_pipeline.hardware.addresses import free_port
 from reasoning_pipeline.hardware.profile import load_profile
 from reasoning_pipeline.rollouts.servers import process as server_module
-from reasoning_pipeline.rollouts.servers.process import RolloutServer, free_port
+from reasoning_pipeline.rollouts.servers.process import RolloutServer
 
 
 @pytest.fixture(scope="session")

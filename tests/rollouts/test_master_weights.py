@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoning_pipeline.rollouts.servers.process import free_port
+from reasoning_pipeline.hardware.addresses import free_port
 from tests.bench import PROJECT
 
 pytestmark = pytest.mark.slow

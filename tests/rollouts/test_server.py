@@ -6,11 +6,12 @@ import httpx
 import pytest
 
 from reasoning_pipeline.errors import ServerError, ServerLost
+from reasoning_pipeline.hardware.addresses import free_port
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.clients.completions import GenerationRequest, sample_seeds
 from reasoning_pipeline.rollouts.servers.command import serve_command
-from reasoning_pipeline.rollouts.servers.process import RolloutServer, free_port
+from reasoning_pipeline.rollouts.servers.process import RolloutServer
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ from typing import IO
 from reasoning_pipeline.base.logs import tail
 from reasoning_pipeline.base.ownership import stop_with_children
 from reasoning_pipeline.errors import ServerError
+from reasoning_pipeline.hardware.addresses import free_port
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.servers import register
@@ -182,10 +182,3 @@ def make_transfer_folder(parent: Path | None = None) -> Path:
     """A new folder for weights on their way: in `parent`, else in shared memory where there is any."""
     parent = parent or (SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
     return Path(tempfile.mkdtemp(prefix=TRANSFER_PREFIX, dir=parent))
-
-
-def free_port() -> int:
-    """A port nobody listens on now, chosen by the system."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

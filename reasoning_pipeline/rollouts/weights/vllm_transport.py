@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from reasoning_pipeline.errors import ServerLost, TransferCutOff
-from reasoning_pipeline.hardware.addresses import is_loopback, own_address
+from reasoning_pipeline.hardware.addresses import free_port, is_loopback, own_address
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.weights.deadline import Watch
 from reasoning_pipeline.rollouts.weights.ipc_handles import handle_to_json
@@ -128,7 +128,7 @@ def init_info(
         from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
         address = meeting_address(servers) if rank == 0 else "127.0.0.1"  # the others do not meet the servers
-        return NCCLTrainerInitInfo(rank=rank, master_address=address, master_port=_free_port(), world_size=world_size)
+        return NCCLTrainerInitInfo(rank=rank, master_address=address, master_port=free_port(""), world_size=world_size)
     from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 
     # Packed: a staging buffer of constant size, instead of a copy of every parameter at once.
@@ -268,9 +268,3 @@ def meeting_address(servers: Sequence[RolloutClient]) -> str:
         return socket.gethostbyname(socket.gethostname())
     except OSError:
         return "127.0.0.1"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
