@@ -6,6 +6,7 @@ import json
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -323,16 +324,30 @@ def test_importing_this_imports_nothing_heavy(pulled_in: dict[str, list[str]], m
     assert pulled_in[module] == []
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["plan", "--help"], ["stages"], ["plan"], ["show"]], ids=" ".join)
-def test_looking_costs_nothing_heavy(bench: Bench, arguments: list[str]):
-    if arguments in (["plan"], ["show"]):
-        plan = bench.plan()
-        bench.publish(plan, "teacher_base")
-        arguments = [*arguments, *([str(plan.recipe.path)] if arguments == ["plan"] else []), "--root", str(bench.root)]
-    script = (
-        WATCH.format(NOT_FOR_A_LOOK)
-        + "from reasoning_pipeline.__main__ import main\ntry:\n    status = main(sys.argv[1:])\n"
+LOOKS = ["--help", "plan --help", "stages", "plan RECIPE --root ROOT", "show --root ROOT"]
+
+
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Of each command, one after the other in one fresh process: its status, and the heavy packages present."""
+    bench = Bench(tmp_path_factory.mktemp("looks"))
+    plan = bench.plan()
+    bench.publish(plan, "teacher_base")
+    places = {"RECIPE": str(plan.recipe.path), "ROOT": str(bench.root)}
+    commands = [[places.get(word, word) for word in look.split()] for look in LOOKS]
+    script = WATCH.format(NOT_FOR_A_LOOK) + (
+        "import json\nfrom reasoning_pipeline.__main__ import main\n"
+        f"for command in {commands!r}:\n"
+        "    try:\n        status = main(command)\n"
+        "    except SystemExit as end:\n        status = end.code\n"
+        "    print('found ' + json.dumps({'status': status, 'heavy': heavy()}))"
     )
-    script += "except SystemExit as end:\n    status = end.code\nprint(f'heavy: {heavy()}, status: {status}')"
-    done = python("-c", script, *arguments)
-    assert done.stdout.splitlines()[-1] == "heavy: [], status: 0", done.stderr
+    done = python("-c", script)
+    found = [json.loads(line.removeprefix("found ")) for line in done.stdout.splitlines() if line.startswith("found ")]
+    assert len(found) == len(LOOKS), done.stderr
+    return found
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_looking_costs_nothing_heavy(looked: list[dict[str, Any]], look: str):
+    assert looked[LOOKS.index(look)] == {"status": 0, "heavy": []}
