@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from reasoning_pipeline.plan.graph import Plan
-    from reasoning_pipeline.recipe.model import Recipe
 
 MAP = FOLDER / "docs" / "figures" / "map.csv"
 SHOWN = 3
@@ -30,6 +29,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _advise(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from reasoning_pipeline.data.unread import SketchedPools
     from reasoning_pipeline.hardware.profile import load_profile
     from reasoning_pipeline.plan.planner import make_plan
     from reasoning_pipeline.recipe.reading import load_recipe
@@ -42,7 +42,7 @@ def _advise(arguments: argparse.Namespace) -> int:
     measuring, profile, store = probed(recipe), load_profile(arguments.hardware), store_of(arguments)
     # Progress goes beside what is read: a program that asks for JSON gets nothing else.
     console = Console(highlight=False, stderr=arguments.json)
-    _print_cost(console, make_plan(measuring, arguments.root, store=store), measuring, arguments)
+    _print_cost(console, make_plan(measuring, arguments.root, (), SketchedPools, store=store), arguments)
     if arguments.dry_run:
         return 0
     measured, _ = Runner(measuring, profile, arguments.root, console, store=store).run()
@@ -57,7 +57,7 @@ def _advise(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print_cost(console: Console, plan: Plan, measuring: Recipe, arguments: argparse.Namespace) -> None:
+def _print_cost(console: Console, plan: Plan, arguments: argparse.Namespace) -> None:
     """What the probe writes, and what it needs first, before anything is started."""
     from reasoning_pipeline.estimates.steps import estimate_plan
     from reasoning_pipeline.hardware.profile import load_profile
