@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from itertools import islice
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from benchmarks import figure_pictures, map, when_it_pays
 from reasoning_pipeline.data.suites.spec import suite_spec
-from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.errors import DataError, Stopped
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.model import MAIN
 from reasoning_pipeline.registry.record import distinct_labels
@@ -74,6 +76,15 @@ def test_rows_of_another_definition_are_refused(tmp_path: Path):
     with pytest.raises(DataError, match="were run under another definition of the map"):
         map.read_rows(path)
     assert map.read_rows(tmp_path / "none.csv") == []
+
+
+def test_hours_end_what_runs_as_a_signal_does():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped), map._ending_after(hours=1e-5):
+        time.sleep(20)
+    with map._ending_after(hours=None):
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize("cells", [1, 5, 40])
