@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from reasoning_pipeline.base.validation import suggestion, texts
 from reasoning_pipeline.custom.naming import FunctionName
-from reasoning_pipeline.data.arithmetic import DEFAULT, MOST_PROBLEMS, SPLITS, ArithmeticWorld
+from reasoning_pipeline.data.arithmetic import DEFAULT, ArithmeticWorld
+from reasoning_pipeline.data.worlds import WORLDS
 
 
 class IdsFile(BaseModel):
@@ -26,8 +27,8 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: Literal["arithmetic", "jsonl", "file", "hub"]
-    """`arithmetic` is the small world made here; `jsonl` and `file` are local rows; `hub` a data set of the hub."""
+    source: Literal["arithmetic", "word_problems", "jsonl", "file", "hub"]
+    """Worlds made here (worlds.py); `jsonl` and `file` are local rows; `hub` a data set of the hub."""
     path: str | None = None
     """`jsonl`: the file. `file`: a .jsonl, .json, .csv (.gz behind it) or .parquet, or a folder that `datasets` saved.
     Relative paths start at the recipe's folder."""
@@ -36,11 +37,11 @@ class DataConfig(BaseModel):
     revision: str | None = None
     """`hub`: branch, tag or commit; the commit that was planned is recorded."""
     split: str = "train"
-    """`hub`, and a saved folder: split. `arithmetic`: pool, validation, test or hard."""
+    """`hub`, and a saved folder: split. A world made here: train, validation, test or hard."""
     subset: str | None = None
     """`hub`: configuration of the data set."""
     count: int | None = Field(None, ge=1)
-    """`arithmetic`: how many problems. Elsewhere: keep only this many (by stable hash)."""
+    """A world made here: how many problems. Elsewhere: keep only this many (by stable hash)."""
     world: ArithmeticWorld = DEFAULT
     """`arithmetic`: what its problems are made of, where it is not the demo's world."""
     unusable_answers: Literal["refuse", "set_aside"] = "refuse"
@@ -65,7 +66,8 @@ class DataConfig(BaseModel):
     @property
     def varies_with_seed(self) -> bool:
         """Whether a recipe's seed decides which problems these are: only for the world that is made, not read."""
-        return self.source == "arithmetic" and self.split not in ("test", "hard")
+        world = WORLDS.get(self.source)
+        return world is not None and self.split not in world.fixed
 
     @field_validator("keep", mode="before")
     @classmethod
@@ -102,18 +104,19 @@ class DataConfig(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> DataConfig:
-        needed = {"arithmetic": "count", "jsonl": "path", "file": "path", "hub": "id"}[self.source]
+        needed = {"jsonl": "path", "file": "path", "hub": "id"}.get(self.source, "count")
         if getattr(self, needed) is None:
             raise ValueError(f"source {self.source!r} needs `{needed}`")
         if self.source != "arithmetic" and self.world != DEFAULT:
             raise ValueError("`world` is the arithmetic world's; these problems are read, not made")
-        if self.source == "arithmetic":
+        if (made := WORLDS.get(self.source)) is not None:
+            name = self.source
             if self.map or self.keep or self.columns:
-                raise ValueError("the arithmetic world has no columns; `map`, `keep` and `columns` are for rows")
-            if self.split not in ("train", *SPLITS):
-                raise ValueError(f"no split is called {self.split!r}{suggestion(self.split, SPLITS)}")
-            if (self.count or 0) > MOST_PROBLEMS:
-                raise ValueError(f"the arithmetic world has at most {MOST_PROBLEMS:,} problems (got {self.count:,})")
+                raise ValueError(f"the {name} world has no columns; `map`, `keep` and `columns` are for rows")
+            if self.split not in ("train", *made.splits):
+                raise ValueError(f"no split is called {self.split!r}{suggestion(self.split, made.splits)}")
+            if (self.count or 0) > made.most:
+                raise ValueError(f"the {name} world has at most {made.most:,} problems (got {self.count:,})")
         shares = [share for share in self.pools.values() if isinstance(share, Fraction)]
         if sum(shares) > 1:
             raise ValueError(f"the pools' shares add up to {sum(shares)}, more than the whole")

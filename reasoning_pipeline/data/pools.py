@@ -22,6 +22,7 @@ from reasoning_pipeline.data.overlap import Overlap, find_overlaps
 from reasoning_pipeline.data.sources import LoadedData, load_data, stable_hash
 from reasoning_pipeline.data.suites.loading import suite_problems
 from reasoning_pipeline.data.suites.spec import located, spec_or_own
+from reasoning_pipeline.data.worlds import WORLDS
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
 
@@ -150,7 +151,7 @@ def _overlaps(
         elif path is not None or (spec.hub is not None and config.source == "hub"):
             benchmark = [problem for _, problem in suite_problems(suite, spec, path, questions_only=True)]
             found[suite] = _matches(config.benchmark_overlap, problems, benchmark)
-        elif spec.hub is not None and config.source != "arithmetic":
+        elif spec.hub is not None and config.source not in WORLDS:
             unknown[suite] = f"it comes from the hub; `evaluate.data.{suite}: FILE` names a local copy"
     return found, unknown
 

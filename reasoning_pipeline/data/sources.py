@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasoning_pipeline.custom.naming import FunctionName
-from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.config import DataConfig
 from reasoning_pipeline.data.row_files import file_rows, mapped
 from reasoning_pipeline.data.rows import Columns, Row, hub_rows, jsonl_rows, read_problem
+from reasoning_pipeline.data.worlds import WORLDS
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
 
@@ -60,16 +60,16 @@ def load_data(config: DataConfig, *, folder: Path, seed: int) -> LoadedData:
 
     Args:
         folder: Where relative paths start (the recipe's folder).
-        seed: Only the arithmetic world depends on it.
+        seed: Only worlds that are made here depend on it.
 
     Raises:
         DataError: A missing file or column, broken JSON, an empty question; says where and what was found. Rows with
             an empty answer are refused too: an empty reference must never match anything.
     """
-    if config.source == "arithmetic":
+    if (world := WORLDS.get(config.source)) is not None:
         assert config.count is not None
-        split = "pool" if config.split == "train" else config.split
-        return LoadedData(problems=arithmetic.problems(split, config.count, seed, config.world))  # type: ignore[arg-type]
+        split = world.train if config.split == "train" else config.split
+        return LoadedData(problems=world.problems(split, config.count, seed, config.world))
     rows = _rows(config, folder)
     unlabelled = config.columns.get("answer", "") is None
     columns = Columns(**config.columns, meta={name: name for name in KEPT} | config.keep)

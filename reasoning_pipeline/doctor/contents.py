@@ -11,6 +11,7 @@ from typing import Any
 
 from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.data.prompts import PromptRenderer
+from reasoning_pipeline.data.worlds import WORLDS
 from reasoning_pipeline.doctor.folders import PROBE_BYTES
 from reasoning_pipeline.doctor.subject import Finding, Subject
 from reasoning_pipeline.errors import PipelineError
@@ -198,7 +199,7 @@ def data(subject: Subject) -> Iterator[Finding]:
                 message=f"{name}: nobody looked whether problems stand in {suite}",
                 remedy=why,
             )
-        if config.source != "arithmetic":
+        if config.source not in WORLDS:
             yield from _wrapper(name, [problem.question for problem in found.problems])
             yield from _references(subject, name, found.problems[:AUDITED])
 

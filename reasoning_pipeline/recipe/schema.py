@@ -55,6 +55,7 @@ def recipe_schema() -> Schema:
         "prompt": refs[PromptConfig],
         "steps": {"type": "object", "additionalProperties": step},
         "arms": {"type": "object", "additionalProperties": {"anyOf": [refs[ArmEdit], {"type": "null"}]}},
+        "searched": {"type": ["object", "null"], "additionalProperties": {"type": ["string", "null"]}},
         **{key: {"anyOf": [refs[model], {"type": "null"}]} for key, model in added.items()},
     }
     return _file("A recipe", properties, definitions)

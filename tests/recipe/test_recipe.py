@@ -139,7 +139,7 @@ ONE_PROBLEM = {
     ),
     "an unknown source": (
         lambda r: r["data"].update(more={"source": "csv"}),
-        "data.more.source: input should be 'arithmetic', 'jsonl', 'file' or 'hub' (got 'csv')",
+        "data.more.source: input should be 'arithmetic', 'word_problems', 'jsonl', 'file' or 'hub' (got 'csv')",
     ),
     "an unknown split": (
         in_data(split="tests"),

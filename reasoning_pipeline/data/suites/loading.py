@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.row_files import file_rows
 from reasoning_pipeline.data.rows import Row, hub_rows, read_problem
 from reasoning_pipeline.data.suites.spec import SuiteSpec, is_own_file, located, own_name, suite_names, suite_spec
+from reasoning_pipeline.data.worlds import WORLDS
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.rewards.config import MATH, FormatReward, FunctionReward, RewardPart, is_math
@@ -153,8 +153,8 @@ def suite_problems(
         remedy = f"get the file elsewhere and pass --data {name}=FILE.jsonl (columns unique_id, problem, answer)"
         rows = hub_rows(hub.dataset, hub.config, hub.split, hub.revision, remedy=remedy)
     elif spec.generator is not None:
-        split, count, seed = spec.generator.split, spec.generator.count, spec.generator.seed
-        made = arithmetic.problems(split, count, seed, spec.generator.world)
+        its = spec.generator
+        made = WORLDS[its.source].problems(its.split, its.count, its.seed, its.world)
         return [(f"problem {number}", problem) for number, problem in enumerate(made)]
     else:
         raise DataError(f"suite {name} has no source of its own", remedy=f"pass --data {name}=FILE.jsonl")

@@ -42,18 +42,20 @@ class Hub(BaseModel):
 
 
 class Generator(BaseModel):
-    """A split of an arithmetic world; the same values always give the same problems."""
+    """A split of a world made here; the same values always give the same problems."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    source: Literal["arithmetic", "word_problems"] = Field("arithmetic", exclude_if=lambda name: name == "arithmetic")
+    """Which world."""
     split: Literal["pool", "test", "hard", "validation"]
-    """Of the arithmetic world."""
+    """Of its problems."""
     count: int = Field(ge=1)
     """Problems."""
     seed: int
     """Of the choice of problems."""
     world: ArithmeticWorld = Field(DEFAULT, exclude_if=is_default)
-    """What the problems are made of, where it is not the demo's world."""
+    """`arithmetic`: what the problems are made of, where it is not the demo's world."""
 
 
 class SuiteSpec(BaseModel):
