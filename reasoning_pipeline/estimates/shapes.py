@@ -6,7 +6,7 @@ The weights are not read; a hub model need not be on this machine.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,20 +108,30 @@ def lora_parameters(shape: ModelShape, lora: Lora) -> int:
 def shape_of_input(plan: Plan, step: PlannedStep, field: str) -> ModelShape | None:
     """The shape of the model that a step reads; None where it is not known without the hub.
 
-    Training keeps a policy's shape, so inputs are followed to where the model comes from.
+    Training keeps a policy's shape, so inputs are followed to where the model comes from; on the way it may have been
+    cut.
     """
-    entry = step.input(field)
+    shape, layers = _shape_it_came_from(plan, step, field)
+    return shape if shape is None or layers is None else replace(shape, layers=layers)
+
+
+def _shape_it_came_from(plan: Plan, step: PlannedStep, field: str) -> tuple[ModelShape | None, int | None]:
+    """Of the model that training began with, and how many layers the last cut left of it."""
+    entry, layers = step.input(field), None
     while entry.step is not None:
         parent = plan.step(entry.step)
+        layers = layers or getattr(parent.config, "layers", None)
         before = next((known for known in parent.inputs if known.field == "policy"), None)
         if before is None:
             size = getattr(parent.config, "architecture", None)
-            return made_shape(size, parent.config.vocabulary()) if isinstance(size, Architecture) else None
+            made = made_shape(size, parent.config.vocabulary()) if isinstance(size, Architecture) else None
+            return made, layers
         entry = before
     if entry.artifact is not None:
-        return shape_of_folder(plan.registry.folder / entry.artifact)
+        return shape_of_folder(plan.registry.folder / entry.artifact), layers
     folder = outside_folder(entry.reference, plan.recipe.folder)
-    return shape_of_folder(folder) if folder is not None else hub_shape(plan.pins.model(entry.reference))
+    shape = shape_of_folder(folder) if folder is not None else hub_shape(plan.pins.model(entry.reference))
+    return shape, layers
 
 
 def shape_of_folder(folder: Path) -> ModelShape | None:

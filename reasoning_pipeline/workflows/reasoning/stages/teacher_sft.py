@@ -41,39 +41,15 @@ def run(config: Config, context: StageContext) -> StageOutcome:
 
 def make_trainer(config: Config, context: StageContext) -> Any:
     """The teacher's rollouts in their order, prompt tokens masked, and TRL's trainer on them."""
-    from datasets import Dataset
-
-    from reasoning_pipeline.models.loading import load_tokenizer
-    from reasoning_pipeline.training.arguments import batch_arguments, common_arguments, pass_limit
-    from reasoning_pipeline.training.batches import IGNORED, read_rollouts, repeat_in_epochs, rollout_lengths, steps_for
-    from reasoning_pipeline.training.lora import adapters
-    from reasoning_pipeline.training.sharding import load_for_training
-    from reasoning_pipeline.training.trl_bridge.supervised import SFTConfig, SFTTrainer
+    from reasoning_pipeline.training.batches import read_rollouts, rollout_lengths, steps_for
+    from reasoning_pipeline.training.supervised import sft_trainer
 
     rollouts = read_rollouts(context.inputs["rollouts"])
-    steps = steps_for(config, len(rollouts), config.rollouts_per_step)
-    rows = [
-        {
-            "input_ids": row["prompt_ids"] + row["completion_ids"],
-            "labels": [IGNORED] * len(row["prompt_ids"]) + row["completion_ids"],
-        }
-        for row in repeat_in_epochs(rollouts, steps * config.rollouts_per_step, context.seed)
-    ]
-    limit = pass_limit(context, rollout_lengths(rollouts))
-    arguments = SFTConfig(
-        **common_arguments(config, context, steps),
-        **batch_arguments(config.rollouts_per_step, context),
-        max_length=None,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,
-        train_sampling_strategy="sequential",
+    return sft_trainer(
+        config,
+        context,
+        [(row["prompt_ids"], row["completion_ids"]) for row in rollouts],
+        lengths=rollout_lengths(rollouts),
+        rows_per_step=config.rollouts_per_step,
+        steps=steps_for(config, len(rollouts), config.rollouts_per_step),
     )
-    trainer = SFTTrainer(
-        model=load_for_training(context.inputs["policy"]),
-        args=arguments,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=load_tokenizer(context.inputs["policy"]),
-        peft_config=adapters(config),
-    )
-    trainer.limit = limit
-    return trainer
