@@ -19,6 +19,7 @@ from reasoning_pipeline.statistics.pairs import Paired
 from reasoning_pipeline.statistics.scores import pool
 
 from . import results
+from .foreign import is_foreign, load_foreign
 from .results import POOLED, EvaluationResult
 from .summary import Summary, scored
 
@@ -145,18 +146,28 @@ def main(argv: Sequence[str]) -> int:
         prog=f"{EVALS} compare",
         description="Compare evaluations problem by problem; the first is the reference.",
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=f"folders written by `{EVALS} --out`")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help=f"folders written by `{EVALS} --out`; or samples_*.jsonl of lm-eval, details_*.parquet of lighteval",
+    )
     parser.add_argument("--suite", action="append", help="only this suite (again for more)")
     parser.add_argument("--json", action="store_true", help="for programs")
     arguments = parser.parse_args(argv)
     if len(arguments.runs) < 2:
         parser.error("at least two runs, so that there is something to compare")
-    compared = compare_results([results.load(folder) for folder in arguments.runs], arguments.suite)
+    compared = compare_results([_read(path) for path in arguments.runs], arguments.suite)
     if arguments.json:
         print(json.dumps([line.as_json() for line in compared], indent=1, ensure_ascii=False))
     else:
         print(text(compared))
     return 0
+
+
+def _read(path: Path) -> EvaluationResult:
+    return load_foreign(path) if is_foreign(path) else results.load(path)
 
 
 def text(compared: Sequence[Comparison]) -> str:
