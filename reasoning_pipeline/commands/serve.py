@@ -56,6 +56,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.models.architecture import bounded_length
     from reasoning_pipeline.registry.resolve import resolve_model
     from reasoning_pipeline.rollouts.servers import register
+    from reasoning_pipeline.rollouts.servers.alone import alone_on_this_machine
     from reasoning_pipeline.rollouts.servers.command import Service
     from reasoning_pipeline.rollouts.servers.process import RolloutServer
     from reasoning_pipeline.run.uses import kinds, use_of
@@ -74,12 +75,13 @@ def _serve(arguments: argparse.Namespace) -> int:
         **({"key": key} if key else {}),
     )
     folder = arguments.root / register.FOLDER
+    length = bounded_length(model.folder, arguments.max_model_len)
     server = RolloutServer(
         model.folder.resolve(),
-        profile,
+        alone_on_this_machine(profile, model.folder, length),
         folder / f"serve-{os.getpid()}.log",
         readable=(model.folder, *(folder.resolve() for folder in arguments.readable)),
-        max_model_len=bounded_length(model.folder, arguments.max_model_len),
+        max_model_len=length,
         service=service,
         devices=profile.server.devices_of(0),
         register=folder,

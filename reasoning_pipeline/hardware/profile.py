@@ -16,6 +16,7 @@ from reasoning_pipeline.base.validation import readable_validation, suggested_fi
 from reasoning_pipeline.base.yaml_files import read_yaml
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.hardware.cluster import Setup, SlurmProfile
+from reasoning_pipeline.hardware.processor import cpu_precision
 
 PROFILES_FOLDER = shipped("reasoning_pipeline.hardware", "profiles")
 
@@ -36,7 +37,9 @@ class ServerProfile(BaseModel):
     """Adopt these servers, which somebody else started (`serve --as-rollout-server`), instead of starting any: the key
     they share comes from the environment variable REASONING_PIPELINE_SERVER_KEY; they are never stopped."""
     kv_cache_gib: int = Field(1, ge=1)
-    """CPU builds: memory for the key-value cache."""
+    """CPU builds: memory for the key-value cache, at least; a server alone on a machine takes what it can fill."""
+    threads: int | None = Field(None, ge=1)
+    """CPU builds: threads that compute, beside a trainer; a server alone takes all cores. None leaves it to PyTorch."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     """GPU builds: share of a GPU that a server takes."""
     tensor_parallel: int = Field(1, ge=1)
@@ -89,8 +92,11 @@ class HardwareProfile(BaseModel):
     """Who writes rollouts: a vLLM server, or `transformers` inside the trainer process where vLLM is not installed."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where trainers compute."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the server's weights and of the trainer's forward and backward passes; master weights stay float32."""
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", json_schema_extra={"enum": ["float32", "bfloat16", "auto"]}
+    )
+    """Of the server's weights and of the trainer's forward and backward passes; master weights stay float32. `auto` in
+    a file means bfloat16 where this machine's processor computes in it, else float32."""
     processes: int = Field(1, ge=1)
     """Trainer processes."""
     accelerate_config: str | None = None
@@ -137,6 +143,11 @@ class HardwareProfile(BaseModel):
     """What a job asks Slurm for; None: this profile is not submitted."""
     setup: Setup = Setup()
     """What a job does before its command."""
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _of_this_processor(cls, value: Any) -> Any:
+        return cpu_precision() if value == "auto" else value
 
     @field_validator("trackers", mode="before")
     @classmethod

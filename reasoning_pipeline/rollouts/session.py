@@ -81,12 +81,13 @@ def rollout_session(
     if profile.engine == "transformers":
         yield CheckpointSampler(folder, profile, None)
         return
+    from reasoning_pipeline.rollouts.servers.alone import alone_on_this_machine
     from reasoning_pipeline.rollouts.servers.process import RolloutServer
 
     log = Path(tempfile.gettempdir()) / f"reasoning-pipeline-{os.getpid()}-{label.replace('/', '-')}.log"
-    owned = RolloutServer(
-        folder, profile, log, readable=(folder.parent,), max_model_len=bounded_length(folder, max_model_len)
-    )
+    length = bounded_length(folder, max_model_len)
+    alone = alone_on_this_machine(profile, folder, length)
+    owned = RolloutServer(folder, alone, log, readable=(folder.parent,), max_model_len=length)
     try:
         owned.start()
         owned.wait_ready()

@@ -105,8 +105,11 @@ def serve_environment(
     if profile.device == "cpu":
         environment |= {
             "VLLM_CPU_KVCACHE_SPACE": str(server.kv_cache_gib),
+            # Bound threads of two servers would sit on the same cores.
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         }
+        if server.threads is not None:
+            environment["OMP_NUM_THREADS"] = str(server.threads)
     if devices is not None:
         visible = environment.get("CUDA_VISIBLE_DEVICES")
         environment["CUDA_VISIBLE_DEVICES"] = devices_of_ours(devices, visible)
