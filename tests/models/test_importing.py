@@ -132,3 +132,19 @@ def test_a_gguf_file_that_nothing_can_read_is_told(tmp_path: Path):
     cut.write_bytes(gguf_file.write(tmp_path / "tiny.gguf").read_bytes()[:-2000])
     with pytest.raises(IncompatibleModels, match="transformers cannot read it"):
         import_folder(cut, tmp_path / "out", NONE, said="x")
+
+
+def test_rows_that_no_token_reaches_are_told(model: Path, tmp_path: Path):
+    # the character tokenizer has 99 tokens, the embedding 112 rows
+    imported = import_folder(model, tmp_path / "out", NONE, said="x")
+    (told,) = [note for note in imported.notes if note.startswith("vocabulary")]
+    assert "112 rows for 99 tokens" in told and told in (tmp_path / "out" / "PROVENANCE.md").read_text()
+
+
+def test_a_tied_head_that_was_saved_twice_counts_once(model: Path, tmp_path: Path):
+    from reasoning_pipeline.models.loading import load_model
+
+    embedding = load_file(model / "model.safetensors")["model.embed_tokens.weight"]
+    import_folder(with_tensors(model, head=embedding), tmp_path / "out", NONE, said="x")
+    loaded = load_model(tmp_path / "out")
+    assert loaded.get_input_embeddings().weight is loaded.get_output_embeddings().weight

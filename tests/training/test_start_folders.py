@@ -75,3 +75,31 @@ def test_divergence_from_the_start_and_clipping_are_in_the_metrics(tmp_path: Pat
     for row in rows:  # groups of two answers of 0 or 1: without spread exactly where both are right or both wrong
         assert row["frac_reward_zero_std"] == row["groups_all_right"] + row["groups_all_wrong"]
     assert rows[0]["kl"] == pytest.approx(0, abs=1e-6) and rows[1]["kl"] >= 0
+
+
+def test_what_trls_own_trainer_saves_is_a_policy_and_its_result_is_a_plain_model(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    ids = list(range(5, 21))
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(tiny_model),
+        args=SFTConfig(
+            output_dir=str(tmp_path / "trl"), max_steps=1, per_device_train_batch_size=2, report_to=[], use_cpu=True,
+            save_steps=1, dataset_kwargs={"skip_prepare_dataset": True}, bf16=False,
+        ),
+        train_dataset=Dataset.from_list([{"input_ids": ids, "labels": ids}] * 2),
+        processing_class=AutoTokenizer.from_pretrained(tiny_model),
+    )  # fmt: skip
+    trainer.train()
+    trainer.save_model(str(tmp_path / "trl"))
+    assert {"training_args.bin", "checkpoint-1"} <= {path.name for path in (tmp_path / "trl").iterdir()}
+    result = learned(tmp_path / "work", tmp_path / "trl")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(result), AutoTokenizer.from_pretrained(result)
+    asked = [{"role": "user", "content": "1+1"}]
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "trl")
+    assert tokenizer.apply_chat_template(asked, tokenize=False) == theirs.apply_chat_template(asked, tokenize=False)
+    assert model.config.num_hidden_layers == 2 and tokenizer.eos_token_id == theirs.eos_token_id
