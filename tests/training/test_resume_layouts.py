@@ -112,8 +112,9 @@ def steps_in_metrics(job: Job) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("layout", "lora"),
-    [("one", False), ("one", True), ("ddp", True), ("fsdp2", False), ("zero2", False), ("zero3", False)],
-)
+    [("one", False), ("one", True), ("ddp", True), ("fsdp2", False), ("fsdp2", True), ("zero2", False),
+     ("zero2", True), ("zero3", False), ("zero3", True)],
+)  # fmt: skip
 def test_continued_under_its_own_layout_it_publishes_the_same_weights(
     layout: str, lora: bool, trainings: Trainings
 ) -> None:
@@ -138,7 +139,7 @@ def test_data_parallel_processes_are_killed_and_continued(trainings: Trainings) 
 @pytest.mark.parametrize(
     ("before", "now", "lora"),
     [("ddp", "one", False), ("ddp", "one", True), ("fsdp2", "one", False), ("one", "ddp", False),
-     ("one", "fsdp2", False)],
+     ("one", "fsdp2", False), ("fsdp2", "one", True), ("one", "fsdp2", True)],
 )  # fmt: skip
 def test_a_whole_optimizer_goes_on_under_another_layout(
     before: str, now: str, lora: bool, trainings: Trainings
