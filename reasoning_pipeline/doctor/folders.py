@@ -19,9 +19,8 @@ from reasoning_pipeline.models.description import (
 )
 from reasoning_pipeline.models.outside import hub_refuses, require_whole
 from reasoning_pipeline.models.pins import SHOWN_DIGITS, follow_command
-from reasoning_pipeline.models.refusals import check_model
 from reasoning_pipeline.models.weights import not_finite, weight_files
-from reasoning_pipeline.plan.compatibility import longest_rows
+from reasoning_pipeline.plan.compatibility import check_outside, longest_rows
 
 PROBE_BYTES = 2 * 2**30
 """Models up to this size are read whole without being asked (--models reads larger ones, too)."""
@@ -37,7 +36,7 @@ def models(subject: Subject) -> Iterator[Finding]:
             continue
         try:
             require_whole(model.commit)
-            check_model(model.folder)
+            check_outside(subject.plan, model.folder)
         except PipelineError as error:
             message = f"{model.reference} {used}: {error.message}"
             yield Finding(level="error", check="models", message=message, remedy=error.remedy)

@@ -12,16 +12,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from reasoning_pipeline.models.weights import INDEX, read_header, weight_files
+from reasoning_pipeline.models.outside import model_files
+from reasoning_pipeline.models.weights import ADAPTER, INDEX, read_header, weight_files
 
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
-DESCRIPTION = (
-    GENERATION, "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json",
-    "special_tokens_map.json", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model", "vocab.txt",
-    "preprocessor_config.json", "processor_config.json",
-)  # fmt: skip
-"""Files that describe a model: how it is spoken to, and when it has finished."""
+TEMPLATES = "additional_chat_templates"
+"""A folder in which transformers looks for templates beside the one that is used here."""
+_NOT_DESCRIBING = (INDEX, ADAPTER, "record.json", "probe.json")
+"""Of the files that make a model: what belongs to these weights alone."""
 
 _NO_DEFAULTS = ("eos_token_id", "bos_token_id", "pad_token_id", "transformers_version", "_from_model_config",
                 "do_sample", "trust_remote_code")  # fmt: skip
@@ -40,10 +39,11 @@ def carry_over(start: Path, result: Path) -> None:
     for path in result.iterdir():
         if path.is_file() and path.name not in weights:
             path.unlink()
-    for name in DESCRIPTION:
-        if (start / name).is_file():
-            shutil.copyfile(start / name, result / name)
-    shutil.copyfile(start / CONFIG, result / CONFIG)
+    for path in model_files(start):
+        if path.suffix != ".safetensors" and path.name not in _NOT_DESCRIBING:
+            shutil.copyfile(path, result / path.name)
+    if (start / TEMPLATES).is_dir():
+        shutil.copytree(start / TEMPLATES, result / TEMPLATES, dirs_exist_ok=True)
     config = read_json(start / CONFIG)
     named = {key: _dtype(result) for key in ("dtype", "torch_dtype") if key in config}
     if any(config[key] != found for key, found in named.items()):

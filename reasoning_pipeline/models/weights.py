@@ -115,7 +115,10 @@ def _read(path: Path, only: str | None = None) -> Iterator[tuple[str, str, bytes
 
 def _weight_map(folder: Path) -> dict[str, str]:
     try:
-        return dict(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"])
+        found = dict(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"])
+        if not found:
+            raise ValueError("it names no tensor")
+        return found
     except (ValueError, KeyError, TypeError) as error:
         raise RegistryError(f"{folder / INDEX}: no index of weights ({error})", remedy="copy it again") from error
 

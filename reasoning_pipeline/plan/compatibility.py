@@ -17,25 +17,41 @@ from reasoning_pipeline.errors import IncompatibleModels, RegistryError
 from reasoning_pipeline.models.architecture import positions
 from reasoning_pipeline.models.compatible import check_compatible
 from reasoning_pipeline.models.outside import hub_snapshot, outside_folder
-from reasoning_pipeline.models.refusals import check_model
+from reasoning_pipeline.models.refusals import check_model, check_speaks
 from reasoning_pipeline.models.weights import weight_files
 from reasoning_pipeline.plan.graph import Plan, PlannedInput
 from reasoning_pipeline.recipe.stage import Evaluation
 
 
 def check_models(plan: Plan) -> None:
-    """Everything below, cheapest first. Raises RegistryError or IncompatibleModels."""
+    """Everything below, cheapest first. Raises RegistryError, IncompatibleModels or DataError."""
     for folder in outside_folders(plan):
-        check_model(folder)
+        check_outside(plan, folder)
     for row in longest_rows(plan):
         if row.beyond:
             raise IncompatibleModels(row.said, remedy=row.remedy)
     check_distillations(plan)
 
 
-def outside_folders(plan: Plan) -> list[Path]:
-    """The folder of each model that no step and no other recipe makes, where it is on this machine."""
-    entries = [entry for step in plan.steps for entry in step.inputs if entry.step is None and entry.artifact is None]
+def check_outside(plan: Plan, folder: Path) -> None:
+    """One model from outside: can it be loaded, and spoken to where it has to be? An embedder need not speak."""
+    check_model(folder)
+    if folder in outside_folders(plan, fields=("policy", "teacher")):
+        check_speaks(folder, plan.recipe.prompt)
+
+
+def outside_folders(plan: Plan, fields: tuple[str, ...] | None = None) -> list[Path]:
+    """The folder of each model that no step and no other recipe makes, where it is on this machine.
+
+    Args:
+        fields: Only of those that a step reads by one of these names.
+    """
+    entries = [
+        entry
+        for step in plan.steps
+        for entry in step.inputs
+        if entry.step is None and entry.artifact is None and (fields is None or entry.field in fields)
+    ]
     return list(dict.fromkeys(folder for entry in entries if (folder := _folder_of(plan, entry)) is not None))
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -20,6 +21,7 @@ from safetensors.numpy import save
 
 from launch.__main__ import main as launch_main
 from reasoning_pipeline.__main__ import main as pipeline_main
+from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.run.process import input_folder
@@ -35,11 +37,21 @@ def weights(*numbers: float) -> bytes:
 
 CONFIG = json.dumps(
     {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}
-    | dict.fromkeys(["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"], 2)
+    | dict.fromkeys(["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"], 2)
+    | {"vocab_size": 112}
 )
+
+
+def tokenizer() -> dict[str, str]:
+    """With a chat template and an end token."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_character_tokenizer(Path(folder))
+        return {path.name: path.read_text(encoding="utf-8") for path in Path(folder).iterdir()}
+
+
 MODEL = {
     "config.json": CONFIG,
-    "tokenizer.json": "{}",
+    **tokenizer(),
     "model.safetensors": weights(1.0),
     "README.md": "a model",
 }

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from reasoning_pipeline.__main__ import main
 from reasoning_pipeline.doctor import folders as doctor_folders
-from reasoning_pipeline.errors import IncompatibleModels
+from reasoning_pipeline.errors import IncompatibleModels, PipelineError
 from reasoning_pipeline.models.refusals import check_model
 from reasoning_pipeline.plan.compatibility import check_models
 from tests.bench import Bench
@@ -30,9 +30,19 @@ def config(**settings: Any) -> Callable[[Path], object]:
     return lambda folder: edit(folder / "config.json", lambda values: values.update(settings))
 
 
+def written(name: str, text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_text(text)
+
+
 def tokens(folder: Path) -> None:
     added = {"id": 112, "content": "<x>", "special": True}
     edit(folder / "tokenizer.json", lambda t: t["added_tokens"].append({**t["added_tokens"][0], **added}))
+
+
+def an_expert(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.0.mlp.experts.0.up_proj.weight"] = tensors["model.layers.0.mlp.up_proj.weight"]
+    save_file(tensors, folder / "model.safetensors")
 
 
 def own_head(folder: Path) -> None:
@@ -42,14 +52,35 @@ def own_head(folder: Path) -> None:
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "experts": (config(num_experts=4), "a mixture of experts (num_experts: 4), which this version does not train"),
     "experts inside": (config(text_config={"num_local_experts": 8}), "a mixture of experts (num_local_experts: 8)"),
+    "experts by no known key": (an_expert, "a mixture of experts (model.layers.0.mlp.experts.0.up_proj.weight)"),
     "code": (config(auto_map={"AutoModelForCausalLM": "x.Y"}, model_type="own"), "needs code of its own (auto_map in"),
     "quantized": (config(quantization_config={"quant_method": "gptq"}), "quantized weights (gptq)"),
     "tied with a head of its own": (own_head, "tie_word_embeddings is true, but the weights have a lm_head.weight"),
     "untied without a head": (config(tie_word_embeddings=False), "is false, but there is no lm_head.weight"),
     "tokens beyond the embedding": (tokens, "token '<x>' has id 112, the embedding has 112 rows"),
     "another width": (config(vocab_size=128), "vocab_size is 128, the embedding has 112 rows"),
-    "no JSON": (lambda folder: (folder / "generation_config.json").write_text("[1"), "unreadable JSON"),
+    "fewer layers": (config(num_hidden_layers=3), "num_hidden_layers is 3, the weights have 2 layers"),
+    "more layers": (config(num_hidden_layers=1), "num_hidden_layers is 1, the weights have 2 layers"),
+    "another size": (config(hidden_size=64), "hidden_size is 64, the embedding has vectors of 32"),
+    "an adapter, too": (written("adapter_config.json", "{}"), "adapter_config.json beside whole weights"),
+    "a state": (config(layer_types=["linear_attention", "full_attention"]), "carry state along the text (linear_att"),
+    "mamba": (config(model_type="mamba", state_size=16), "layers that carry state along the text (state_size)"),
+    "capped scores": (config(attn_logit_softcapping=50.0), "attention scores are capped (attn_logit_softcapping 50.0)"),
+    "of no known type": (config(model_type="own"), "model_type 'own' of config.json is none that transformers knows"),
+    "an end in words": (written("generation_config.json", '{"eos_token_id": "2"}'), "is '2'"),
+    "no end": (written("generation_config.json", '{"eos_token_id": [2, null]}'), "is [2, None]"),
+    "no JSON": (written("generation_config.json", "[1"), "unreadable JSON in generation_config.json"),
+    "no tokenizer's JSON": (written("tokenizer_config.json", "{"), "unreadable JSON in tokenizer_config.json"),
 }  # fmt: skip
+
+MUTE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a classifier": (config(architectures=["Qwen3ForSequenceClassification"]), "is no decoder that writes text"),
+    "an encoder, too": (config(is_encoder_decoder=True), "is no decoder that writes text"),
+    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "no tokenizer.json"),
+    "no end token": (lambda folder: (folder / "tokenizer_config.json").unlink(), "no end token"),
+    "no template": (written("chat_template.jinja", ""), "the tokenizer has no chat template"),
+    "a template that refuses": (written("chat_template.jinja", "{{ raise_exception('no') }}"), "cannot be used: no"),
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -62,6 +93,17 @@ def test_a_model_that_would_fail_later_is_refused(case: str, folder: Path):
     assert sentence in error.value.message and error.value.remedy and error.value.exit_status == 2
 
 
+@pytest.mark.parametrize("case", MUTE)
+def test_a_student_that_cannot_be_spoken_to_is_refused_before_its_teacher_learns(case: str, bench: Bench, folder: Path):
+    change = outside(bench, folder)
+    check_models(bench.plan(change))
+    spoil, sentence = MUTE[case]
+    spoil(folder)
+    with pytest.raises(PipelineError) as error:
+        check_models(bench.plan(change))
+    assert sentence in error.value.message and error.value.remedy and error.value.exit_status == 2
+
+
 def test_what_only_looks_unusual_is_not_refused(folder: Path):
     embedding = load_file(folder / "model.safetensors")["model.embed_tokens.weight"]
     with_tensors(folder, head=embedding)  # written twice, and equal: one matrix
@@ -69,6 +111,8 @@ def test_what_only_looks_unusual_is_not_refused(folder: Path):
     config(tie_word_embeddings=False)(folder)
     check_model(with_tensors(folder, head=np.flip(embedding).copy()))
     config(auto_map={"AutoModelForCausalLM": "x.Y"}, num_experts=0)(folder)  # qwen3 is known without that code
+    check_model(folder)
+    config(num_nextn_predict_layers=1, num_hidden_layers=1)(folder)  # layers that predict more tokens at once
     check_model(folder)
 
 

@@ -21,7 +21,7 @@ from tests.bench import Bench, made_up_weights, write_files
 def model(folder: Path, *, vocab_size: int = 112, text_config: bool = False) -> Path:
     """A model folder as far as it matters here: tokenizer, template, width; weights only by name."""
     save_character_tokenizer(folder)
-    width = {"vocab_size": vocab_size}
+    width = {"model_type": "qwen3", "vocab_size": vocab_size}
     (folder / "config.json").write_text(json.dumps({"text_config": width} if text_config else width))
     write_files(folder, {"model.safetensors": made_up_weights()})
     return folder
