@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from reasoning_pipeline.errors import PipelineError
+
 DROPPED = re.compile(
     r"RANK|LOCAL_RANK|NODE_RANK|GROUP_RANK|CROSS_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE|GROUP_WORLD_SIZE|LOCAL_SIZE|CROSS_SIZE"
     r"|MASTER_ADDR|MASTER_PORT|NPROC|FORK_LAUNCHED"
@@ -19,7 +21,8 @@ DROPPED = re.compile(
     r"|(ACCELERATE|FSDP|MEGATRON_LM|PARALLELISM_CONFIG|FP8)_\w+|(USE_TORCH|PJRT|XLA|TPU)_\w+"
     r"|AZ_BATCH\w*_MASTER_NODE|DL[WT]S_JOB_ID|SMDATAPARALLEL_\w+|SM_FRAMEWORK_\w+|SM_HP_MP_PARAMETERS"
     r"|(PMI|PMI2|PMIX|OMPI|MPI|I_MPI|MPIRUN|MV2|MVP|HYDRA|HYDI|PALS|JSM)_\w+"  # MPI's, and Slurm's for MPI
-    r"|VLLM_DP_\w+|VLLM_PORT"
+    r"|NCCL_COMM_ID|NCCL_HOSTID|VLLM_DP_\w+|VLLM_PORT|VLLM_HOST_IP|VLLM_LOOPBACK_IP"
+    r"|VLLM_MODEL_REDIRECT_PATH|VLLM_USE_MODELSCOPE|VLLM_API_KEY"  # which weights, and who may ask
 )
 """Who am I, how many are we, where do we meet; and the settings that launchers hand to trainers."""
 
@@ -52,12 +55,26 @@ def devices_of_ours(wanted: str, visible: str | None) -> str:
     """CUDA_VISIBLE_DEVICES of a program that is to have the devices `wanted`, numbered among those that this process
     may use: a scheduler or a person may have given it only some of the machine's.
 
+    Args:
+        visible: CUDA_VISIBLE_DEVICES of this process; None where it is not set, and all devices are ours.
+
+    Raises:
+        PipelineError: They are not among ours; another program may be at work on them.
+
     Example:
         devices_of_ours("0,1", "4,5,6,7")
         "4,5"
     """
-    ours = [name.strip() for name in (visible or "").split(",") if name.strip()]
-    numbers = [number.strip() for number in wanted.split(",")]
-    if not ours or not all(number.isdigit() and int(number) < len(ours) for number in numbers):
-        return wanted  # all are ours, or the profile names the machine's own
-    return ",".join(ours[int(number)] for number in numbers)
+    if visible is None:
+        return wanted
+    ours = [name.strip() for name in visible.split(",") if name.strip()]
+    named = [name.strip() for name in wanted.split(",")]
+    if all(name.isdigit() and int(name) < len(ours) for name in named):
+        return ",".join(ours[int(name)] for name in named)
+    if set(named) <= set(ours):
+        return wanted  # the machine's own numbers, or identifiers
+    raise PipelineError(
+        f"the hardware profile asks for device {wanted}, and CUDA_VISIBLE_DEVICES leaves "
+        f"{f'{len(ours)} ({visible})' if ours else 'none'}",
+        remedy="devices are numbered from 0 among those; ask for more of them, or take a smaller profile",
+    )

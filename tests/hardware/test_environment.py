@@ -9,7 +9,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from reasoning_pipeline.errors import StepFailed
+from reasoning_pipeline.errors import PipelineError, StepFailed
 from reasoning_pipeline.hardware.environment import circumstances, devices_of_ours, own_environment
 from reasoning_pipeline.hardware.profile import HardwareProfile, ServerProfile, load_profile
 from reasoning_pipeline.registry.provenance import provenance
@@ -27,6 +27,7 @@ OF_OTHERS = {
     "MEGATRON_LM_TP_DEGREE": "2", "PMI_RANK": "1", "PMI_SIZE": "2", "PMIX_RANK": "1", "OMPI_COMM_WORLD_RANK": "1",
     "OMPI_COMM_WORLD_SIZE": "2", "MV2_COMM_WORLD_RANK": "1", "MPI_LOCALRANKID": "1", "I_MPI_INFO_NUMA_NODE_NUM": "2",
     "XLA_USE_BF16": "1", "VLLM_DP_RANK": "1", "VLLM_PORT": "tcp://10.0.0.7:8000", "AZ_BATCH_MASTER_NODE": "a:1",
+    "NCCL_COMM_ID": "10.0.0.7:9000", "VLLM_HOST_IP": "10.0.0.7", "VLLM_MODEL_REDIRECT_PATH": "/etc/models.json",
 }  # fmt: skip
 OURS = {
     "NCCL_SOCKET_IFNAME": "ib0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "NVIDIA_TF32_OVERRIDE": "0",
@@ -97,7 +98,6 @@ def test_a_record_tells_it(monkeypatch: pytest.MonkeyPatch):
     ("wanted", "visible", "found"),
     [
         ("0", None, "0"),
-        ("0", "", "0"),
         ("0", "3", "3"),
         ("0,1", "4,5,6,7", "4,5"),
         ("2", "GPU-a,GPU-b,GPU-c", "GPU-c"),
@@ -107,6 +107,15 @@ def test_a_record_tells_it(monkeypatch: pytest.MonkeyPatch):
 )
 def test_devices_are_numbered_among_those_that_the_runner_may_use(wanted: str, visible: str | None, found: str):
     assert devices_of_ours(wanted, visible) == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "visible", "said"), [("2", "4,5", "leaves 2 (4,5)"), ("0", "", "leaves none"), ("0,1", "3", "leaves 1")]
+)
+def test_a_device_that_the_runner_may_not_use_is_not_taken(wanted: str, visible: str, said: str):
+    with pytest.raises(PipelineError) as refused:
+        devices_of_ours(wanted, visible)
+    assert f"asks for device {wanted}, and CUDA_VISIBLE_DEVICES {said}" in refused.value.message
 
 
 def test_on_a_machine_of_several_gpus_one_trainer_sees_one(bench: Bench, monkeypatch: pytest.MonkeyPatch):
