@@ -2,6 +2,7 @@
 
     MODEL                 a folder with a trained model (random weights have no probable text)
     --pushes 100          pushes of changed weights, each proved as in a run; every fifth moves ten times as far
+    --minutes 10          no more of them after that
     --hardware PROFILE    its server and transport; in bfloat16 whatever it says
     --without-server      a second implementation in the server's place: weights held in bfloat16, attention written
                           out, a sequence at a time, where the trainer's passes round as they go and fuse
@@ -15,10 +16,12 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import os
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--pushes", type=int, default=100)
+    parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--hardware", default="cpu")
     parser.add_argument("--without-server", action="store_true")
     arguments = parser.parse_args()
@@ -49,7 +53,7 @@ def main() -> int:
         accelerator = Accelerator(cpu=profile.device == "cpu", mixed_precision="bf16")
         model = accelerator.prepare_model(load_model(arguments.model).to(accelerator.device))
         beside = Beside(model, accelerator, arguments.model)
-        sound(beside, model, arguments.pushes)
+        sound(beside, model, arguments.pushes, arguments.minutes)
         faults(beside, model)
         return 0
     with tempfile.TemporaryDirectory() as temporary:
@@ -63,7 +67,7 @@ def main() -> int:
             push = WeightPush(
                 server.client, accelerator, server.transfer_folder, "bfloat16", transport=profile.server.transport
             )
-            sound(push, model, arguments.pushes)
+            sound(push, model, arguments.pushes, arguments.minutes)
             faults(push, model)
         finally:
             server.stop()
@@ -109,15 +113,18 @@ class Beside:
         return scores
 
 
-def sound(push: Any, model: Any, pushes: int) -> None:
-    """Pushes that are as they should be."""
+def sound(push: Any, model: Any, pushes: int, minutes: float) -> None:
+    """Pushes that are as they should be, so many or as many as there is time for."""
     from reasoning_pipeline.rollouts.weights.probe import largest_difference, tolerance
     from reasoning_pipeline.rollouts.weights.proof import local_probe
 
     vocabulary = push.accelerator.unwrap_model(model).config.get_text_config().vocab_size
     typical, largest, doubted, simple = [], [], 0, 0
     first: float | None = None
+    until = time.monotonic() + 60 * minutes
     for number in range(pushes):
+        if time.monotonic() > until:
+            break
         moved(push.accelerator.unwrap_model(model), number, 3e-3 if number % 5 == 4 else 3e-4)
         push.push(model, f"bench:{number}")
         typical.append(push.difference)
@@ -128,6 +135,7 @@ def sound(push: Any, model: Any, pushes: int) -> None:
         ours, theirs = local_probe(model, push.accelerator, tokens).logprobs, push.client.servers[0].score(tokens)
         largest.append(largest_difference(ours, theirs))
         simple += largest[-1] > 0.25
+    pushes = len(typical)
     spread = f"first {typical[0]:.4f}, median {sorted(typical)[pushes // 2]:.4f}, largest {max(typical):.4f} nats"
     print(f"root mean square of probable tokens: {spread}; doubted {doubted} of {pushes}; full {push.full_pushes}")
     spread = f"median {sorted(largest)[pushes // 2]:.4f}, largest {max(largest):.4f} nats"
