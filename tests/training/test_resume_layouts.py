@@ -125,6 +125,14 @@ def test_continued_under_its_own_layout_it_publishes_the_same_weights(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("layout", "lora"), [("ddp", True), ("fsdp2", True), ("zero2", True), ("zero3", True), ("zero3", False)]
+)
+def test_what_is_published_does_not_depend_on_the_layout(layout: str, lora: bool, trainings: Trainings) -> None:
+    assert apart(trainings.whole(layout, lora=lora), trainings.whole("one", lora=lora)) < 1e-6
+
+
+@pytest.mark.slow
 def test_data_parallel_processes_are_killed_and_continued(trainings: Trainings) -> None:
     dying = trainings.job("ddp", "ddp-dying", die_at=KILLED_AT)
     with pytest.raises(PipelineError):
