@@ -2,7 +2,7 @@
 
 Everything else is what a GPU would meet: the runner, a real vLLM server, vLLM's own NCCL engines on both sides with our
 deadline around them, and a communicator whose calls wait for a peer that is gone until somebody aborts them. A profile
-cannot ask for it on CPUs, so these environment variables make `transport: safetensors` mean it (`hook/sitecustomize.py`):
+cannot ask for it on CPUs, so this environment makes `transport: safetensors` mean it (`hook/sitecustomize.py`):
 
     Run(..., environment=environment(strikes))
 
@@ -108,7 +108,7 @@ def _strike(push: int) -> None:
 
 
 CHANGES = {
-    "reasoning_pipeline.rollouts.servers.process": _servers_take_it,
+    "reasoning_pipeline.rollouts.servers.command": _servers_take_it,
     "reasoning_pipeline.rollouts.weights.push": _trainers_take_it,
     "vllm.distributed.weight_transfer.nccl_engine": _sockets_in_place_of_nccl,
 }

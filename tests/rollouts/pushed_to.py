@@ -47,16 +47,16 @@ class SocketGroup:
                 while not self.disabled:
                     threading.Event().wait(0.02)
 
-    def receive(self) -> bool:
-        """One tensor; False where the group was aborted."""
+    def receive(self) -> bytes | None:
+        """One tensor's; None where the group was aborted."""
         (end,) = self.ends
         try:
             left = struct.unpack("<q", self._exactly(end, 8))[0]
-            self._exactly(end, left)
+            payload = self._exactly(end, left)
             end.sendall(b"k")
         except OSError:
-            return False
-        return True
+            return None
+        return payload
 
     def _exactly(self, end: socket.socket, count: int) -> bytes:
         read = b""
@@ -88,7 +88,7 @@ class Server:
         group = SocketGroup([self.listener.accept()[0]])
         with Watch(float(os.environ[SILENCE_VARIABLE]), abort=group.destroy, leave=lambda why: os._exit(1)) as watch:
             for _ in range(count):
-                if not group.receive():
+                if group.receive() is None:
                     break
                 watch.moved()
 

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 CHANGED = (
-    "reasoning_pipeline.rollouts.servers.process",
+    "reasoning_pipeline.rollouts.servers.command",
     "reasoning_pipeline.rollouts.weights.push",
     "vllm.distributed.weight_transfer.nccl_engine",
 )
