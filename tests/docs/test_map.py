@@ -106,5 +106,20 @@ def test_the_page_is_written_from_as_many_cells_as_there_are(cells: int, tmp_pat
     assert "<svg" in drawn[figures / "map.svg"]
 
 
+def test_curves_of_unlimited_data_are_drawn_and_told(tmp_path: Path):
+    figures = tmp_path / "docs" / "figures"
+    figures.mkdir(parents=True)
+    points = [
+        f"{world},{size},{500 * size},{100 * n},{0.1 * n}"
+        for world in ("near", "far")
+        for size in (32, 64)
+        for n in range(4)
+    ]
+    (figures / "map_ceilings.csv").write_text("\n".join(["world,hidden_size,parameters,step,accuracy", *points]) + "\n")
+    drawn = dict(figure_pictures.pictures(tmp_path))[figures / "map_ceilings.svg"]
+    assert "16,000 parameters" in drawn and "32,000 parameters" in drawn
+    assert "Worlds that do not saturate" in when_it_pays.page(tmp_path)[1]
+
+
 def map_len(text: str) -> list[int]:
     return [len(line) for line in text.splitlines() if not line.startswith(("|", "Not run", "- "))]
