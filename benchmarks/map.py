@@ -219,12 +219,12 @@ class Cells:
         from reasoning_pipeline.plan.planner import make_plan
 
         found: Counter[str] = Counter()
-        for recipe in (recipe_of(cell, SEARCH), recipe_of(cell, RECIPE)):
-            for one in (recipe, self._probed(recipe)) if recipe.path == RECIPE else (recipe,):
-                for step in make_plan(one, self.root, one.seeds).steps:
-                    if not step.complete and step.output not in counted:
-                        counted.add(step.output)
-                        found[step.config.stage] += _length(step)
+        recipe = recipe_of(cell, RECIPE)
+        for one in (recipe_of(cell, SEARCH), recipe, self._probed(recipe)):
+            for step in make_plan(one, self.root, one.seeds).steps:
+                if not step.complete and step.output not in counted:
+                    counted.add(step.output)
+                    found[step.config.stage] += _length(step)
         return found
 
     def pace(self) -> dict[str, float]:
