@@ -10,10 +10,8 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from reasoning_pipeline.errors import IncompatibleModels
-from reasoning_pipeline.models.description import read_json
+from reasoning_pipeline.models.adapters import check_adapter
 from reasoning_pipeline.models.loading import load_model, pad_id
-from reasoning_pipeline.models.weights import ADAPTER
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, OnResult
 from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
@@ -96,11 +94,3 @@ class AdaptedModel:
 def _name(adapter: Path) -> str:
     """A module's name may hold no dot."""
     return str(adapter.resolve()).replace(".", "_").replace("/", "_")
-
-
-def check_adapter(adapter: Path, base: Path) -> None:
-    """Raises IncompatibleModels where an adapter was made for another base, or is none."""
-    found = read_json(adapter / ADAPTER).get("base_model_name_or_path")
-    if found != base.name:
-        made = f"was made for {found}" if found else f"has no {ADAPTER}"
-        raise IncompatibleModels(f"{adapter} {made}, not for {base.name}", remedy="load it with its own base model")

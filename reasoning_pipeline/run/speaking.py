@@ -66,6 +66,7 @@ class Speaker:
         *,
         n: int = 1,
         adapter: Path | None = None,
+        schema: str | None = None,
     ) -> list[list[str]]:
         """`n` replies to each question. Equal questions get equal replies.
 
@@ -74,6 +75,8 @@ class Speaker:
         manner: dict[str, Any] = {"decoding": asdict(decoding), "n": n, "model": self.version}
         if adapter is not None:  # by its name in its step's folder, which does not move between two tries
             manner["adapter"] = "/".join(adapter.parts[-3:])
+        if schema is not None:
+            manner["schema"] = schema
         keys = [digest({"question": question, **manner}) for question in questions]
         known = self.memory.known if self.memory is not None else {}
         missing = {key: text for key, text in zip(keys, questions, strict=True) if key not in known}
@@ -85,6 +88,7 @@ class Speaker:
                 n=n,
                 seed=seed_from(f"{decoding.seed}/{key}"),
                 adapter=adapter,
+                schema=schema,
             )
             for key in order
         ]

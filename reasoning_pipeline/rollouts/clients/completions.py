@@ -19,7 +19,11 @@ class GenerationRequest:
     n: int = 1
     seed: int = 0
     adapter: Path | None = None
-    """The folder of a low-rank adapter over the weights that are held; rollouts/adapted.py alone takes one."""
+    """The folder of a low-rank adapter over the weights that are held: for a server that was started with adapters, or
+    for rollouts/adapted.py."""
+    schema: str | None = None
+    """A JSON schema that a completion keeps to, token by token. Servers alone see to that: models in this process write
+    what they like, and whoever reads it must look."""
 
 
 @dataclass(frozen=True, kw_only=True)

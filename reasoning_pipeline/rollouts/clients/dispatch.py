@@ -144,10 +144,7 @@ class Dispatch:
             chunk = self._take(min(free, key=lambda server: outstanding[server][0]))
             body = {
                 "requests": [
-                    {
-                        "prompt_ids": self.requests[index].prompt_ids,
-                        "seeds": [chunk.rollouts[index, sample].seed for sample in samples],
-                    }
+                    _group(self.requests[index], [chunk.rollouts[index, sample].seed for sample in samples])
                     for index, samples in zip(chunk.indices, chunk.samples, strict=True)
                 ],
                 "sampling": self.sampling,
@@ -230,6 +227,16 @@ class Dispatch:
             self.asked.drop(chunk.server, error)
         else:
             print(f"{chunk.server.url}: already dropped ({error.message})", file=sys.stderr)
+
+
+def _group(request: GenerationRequest, seeds: list[int]) -> dict[str, Any]:
+    """One request as it travels."""
+    group: dict[str, Any] = {"prompt_ids": request.prompt_ids, "seeds": seeds}
+    if request.adapter is not None:
+        group["adapter"] = str(request.adapter.resolve())
+    if request.schema is not None:
+        group["schema"] = request.schema
+    return group
 
 
 def _refusal(url: str, reason: str, request: GenerationRequest) -> ServerError:

@@ -15,10 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reasoning_pipeline.base.ownership import owner_environment
+from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.hardware.environment import devices_of_ours, own_environment
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.clients.client import POLICY_NAME
 from reasoning_pipeline.rollouts.vllm.plugin import BACKENDS, FOLDERS_VARIABLE, SILENCE_VARIABLE, WORKER_EXTENSION
+
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM's `--max-lora-rank` takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,8 @@ class Service:
     """Further names."""
     development: bool = True
     """Whether weights may be pushed. Off, it is a plain OpenAI-compatible server with our two routes."""
+    adapters: tuple[int, int] | None = None
+    """(largest rank, how many at once) of the low-rank adapters that requests may name; None serves none."""
 
     def named(self, folder: Path) -> str:
         """The name of what serves this folder."""
@@ -65,6 +71,13 @@ def serve_command(
         options["worker-extension-cls"] = WORKER_EXTENSION
         if server.sleep:
             command += ["--enable-sleep-mode"]
+    if service.adapters is not None:
+        rank, count = service.adapters
+        if rank > LORA_RANKS[-1]:
+            raise ServerError(f"an adapter of rank {rank}; vLLM serves up to {LORA_RANKS[-1]}")
+        command += ["--enable-lora"]
+        options["max-lora-rank"] = next(allowed for allowed in LORA_RANKS if allowed >= rank)
+        options["max-loras"] = count
     if profile.device == "cuda":
         options |= {
             "gpu-memory-utilization": server.gpu_memory_utilization,

@@ -4,7 +4,8 @@ vLLM finds `RolloutEndpoint` through the entry-point group `vllm.endpoint_plugin
 request per prompt this saves the parsing, detokenising and formatting of each, lets every rollout have a seed of its
 own, and streams each rollout as it finishes, so that it can be judged while others are still being written.
 
-    POST /v1/rollouts   {"requests": [{"prompt_ids": […], "seeds": […]}, …], "sampling": {…}}
+    POST /v1/rollouts   {"requests": [{"prompt_ids": […], "seeds": […], "adapter"?: FOLDER, "schema"?: JSON}, …],
+                         "sampling": {…}}
       -> one JSON line a rollout: {"index", "sample", "token_ids", "logprobs", "finish", "version"}, or {"error"} in
          place of the last five; before the first, after the last and in every pause of 5 s: {"version", "running"}
     POST /v1/score      {"sequences": [[…], …]}  ->  {"logprobs": [[…], …], "version"}
@@ -26,9 +27,11 @@ import msgspec
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from vllm import SamplingParams
-from vllm.sampling_params import RequestOutputKind
+from vllm.lora.request import LoRARequest
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
 from reasoning_pipeline.rollouts.clients.scoring import ROUTE as SCORING_ROUTE
+from reasoning_pipeline.rollouts.vllm.adapters import Adapters
 from reasoning_pipeline.rollouts.vllm.guard import BodyLimit, KeyForEveryRoute
 from reasoning_pipeline.rollouts.vllm.plugin import readable_folders
 from reasoning_pipeline.rollouts.vllm.scoring import TeacherScoring
@@ -41,6 +44,8 @@ HEARTBEAT_SECONDS = 5.0
 class _Group(msgspec.Struct):
     prompt_ids: list[int]
     seeds: list[int]
+    adapter: str | None = None
+    schema: str | None = None
 
 
 class _Body(msgspec.Struct):
@@ -67,6 +72,7 @@ class RolloutEndpoint:
     async def init_state(self, engine_client: Any, state: Any, args: Any) -> None:
         self.engine = engine_client
         self.teacher_scoring = TeacherScoring(engine_client)
+        self.adapters = Adapters(engine_client)
         config = engine_client.vllm_config
         self.context = config.model_config.max_model_len
         self.vocabulary = config.model_config.get_vocab_size()
@@ -79,12 +85,15 @@ class RolloutEndpoint:
     async def rollouts(self, request: Request) -> Any:
         try:
             body = msgspec.json.decode(await request.body(), type=_Body)
-            _params(body.sampling, seed=0)
+            for schema in {None, *(group.schema for group in body.requests)}:
+                _params(body.sampling, seed=0, schema=schema)
+            wanted = dict.fromkeys(group.adapter for group in body.requests if group.adapter is not None)
+            adapters = {folder: await self.adapters.load(folder) for folder in wanted}
         except (msgspec.DecodeError, TypeError, ValueError) as error:
             return JSONResponse({"error": f"{type(error).__name__}: {str(error)[:300]}"}, 400)
         if refusal := self._refusal([group.prompt_ids for group in body.requests]):
             return JSONResponse({"error": refusal}, 400)
-        return StreamingResponse(self._lines(body), media_type="application/x-ndjson")
+        return StreamingResponse(self._lines(body, adapters), media_type="application/x-ndjson")
 
     def _refusal(self, prompts: list[list[int]]) -> str | None:
         """What is wrong with the prompts, said before anything is generated."""
@@ -103,21 +112,22 @@ class RolloutEndpoint:
     def _known(self, token: int) -> bool:
         return 0 <= token < self.vocabulary
 
-    async def _lines(self, body: _Body) -> AsyncIterator[bytes]:
+    async def _lines(self, body: _Body, adapters: dict[str, LoRARequest]) -> AsyncIterator[bytes]:
         version = await self.engine.get_weight_version()
         yield _line({"version": version})
         finished: asyncio.Queue[bytes] = asyncio.Queue()
         left = sum(len(group.seeds) for group in body.requests)
         asked = (
-            (index, sample, group.prompt_ids, seed)
+            (index, sample, group, seed)
             for index, group in enumerate(body.requests)
             for sample, seed in enumerate(group.seeds)
         )
 
         async def write() -> None:
-            for index, sample, prompt_ids, seed in asked:
+            for index, sample, group, seed in asked:
                 async with self.slots:
-                    line = await self._rollout(prompt_ids, _params(body.sampling, seed))
+                    params = _params(body.sampling, seed, group.schema)
+                    line = await self._rollout(group.prompt_ids, params, adapters.get(group.adapter or ""))
                 await finished.put(_line({"index": index, "sample": sample, "version": version, **line}))
 
         writers = [asyncio.create_task(write()) for _ in range(min(left, self.at_once))]
@@ -139,9 +149,11 @@ class RolloutEndpoint:
             for writer in writers:  # the client hung up: vLLM aborts what is cancelled
                 writer.cancel()
 
-    async def _rollout(self, prompt_ids: list[int], params: SamplingParams) -> dict[str, Any]:
+    async def _rollout(
+        self, prompt_ids: list[int], params: SamplingParams, adapter: LoRARequest | None
+    ) -> dict[str, Any]:
         try:
-            output = (await self._request_output(prompt_ids, params)).outputs[0]
+            output = (await self._request_output(prompt_ids, params, adapter)).outputs[0]
         except Exception as error:  # a refusal belongs to this rollout alone
             return {"error": f"{type(error).__name__}: {error}"}
         return {
@@ -173,11 +185,13 @@ class RolloutEndpoint:
             {"transfer_folder": folders[0] if folders else None, "readable": folders, "development": development}
         )
 
-    async def _request_output(self, prompt_ids: list[int], params: SamplingParams) -> Any:
+    async def _request_output(
+        self, prompt_ids: list[int], params: SamplingParams, adapter: LoRARequest | None = None
+    ) -> Any:
         final = None
         name = f"rollout-{secrets.token_hex(8)}"
         prompt = cast(Any, {"prompt_token_ids": prompt_ids})
-        async with contextlib.aclosing(self.engine.generate(prompt, params, name)) as outputs:
+        async with contextlib.aclosing(self.engine.generate(prompt, params, name, lora_request=adapter)) as outputs:
             async for output in outputs:
                 final = output
         if final is None:
@@ -185,7 +199,7 @@ class RolloutEndpoint:
         return final
 
 
-def _params(sampling: dict[str, Any], seed: int) -> SamplingParams:
+def _params(sampling: dict[str, Any], seed: int, schema: str | None = None) -> SamplingParams:
     """One token's log-probability a position, in flat lists: an object for each would cost more than sending it."""
     return SamplingParams(
         seed=seed,
@@ -193,6 +207,7 @@ def _params(sampling: dict[str, Any], seed: int) -> SamplingParams:
         flat_logprobs=True,
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
+        structured_outputs=None if schema is None else StructuredOutputsParams(json=schema),
         **sampling,
     )
 

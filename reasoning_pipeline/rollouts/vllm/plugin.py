@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from reasoning_pipeline.base.ownership import leave_with_owner
 
@@ -49,6 +50,24 @@ def register() -> None:
         # On CPUs vLLM packs linear weights for oneDNN and keeps multiplying with the old pack after an update:
         # every route answers 200 and the weights are not in use. Without packing, a push takes effect.
         custom_ops._supports_onednn = False
+        _spare_rows_without_adapter()
+
+
+def _spare_rows_without_adapter() -> None:
+    """vLLM marks a row without an adapter by the index -1. Its kernels for GPUs skip such rows; its operators for CPUs
+    (0.31, torch_ops/lora_ops.py) index with it and so apply the last adapter, wherever a batch holds several rows."""
+    from vllm.lora.ops.torch_ops import lora_ops
+    from vllm.lora.punica_wrapper import punica_cpu
+
+    shrink: Any = lora_ops.bgmv_shrink
+
+    def spared(inputs: Any, weights: Any, output: Any, indices: Any, scaling: float = 1.0) -> None:
+        shrink(inputs, weights, output, indices, scaling)
+        output[indices < 0] = 0.0
+
+    modules: tuple[Any, ...] = (lora_ops, punica_cpu)  # one calls it by its own name, the other has imported it
+    for module in modules:
+        module.bgmv_shrink = spared
 
 
 def _remove_transfer_folder() -> None:
