@@ -65,14 +65,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     model = resolve_model(arguments.checkpoint, store_of(arguments), kinds=kinds())
     key, source = find_key(arguments.key_file, host=arguments.host, keys=arguments.root / register.FOLDER)
     if (use := use_of(model.folder)) is not None:
-        return _serve_own(use, model, profile, arguments, key)
+        return _serve_own(use, model, profile, arguments, key, source)
     service = Service(
         host=arguments.host,
         port=arguments.port,
         name=model.folder.name,
         also=_names(arguments.checkpoint, model),
         development=arguments.as_rollout_server,
-        **({"key": key} if key else {}),
+        key=key or secrets.token_urlsafe(32),
     )
     folder = arguments.root / register.FOLDER
     length = bounded_length(model.folder, arguments.max_model_len)
@@ -103,7 +103,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _serve_own(
-    use: Use, model: ResolvedModel, profile: HardwareProfile, arguments: argparse.Namespace, key: str | None
+    use: Use,
+    model: ResolvedModel,
+    profile: HardwareProfile,
+    arguments: argparse.Namespace,
+    key: str | None,
+    source: str | None,
 ) -> int:
     """A checkpoint that is no language model, in its workflow's own way; the same key, the same end."""
     from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE
@@ -111,6 +116,8 @@ def _serve_own(
     if key is None:
         key = secrets.token_hex(24)
         print(f"its key, shown this once:\n\n    export {KEY_VARIABLE}={key}\n", flush=True)
+    else:
+        print(f"its key is the one in {source}", flush=True)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         use.serve(model, profile=profile, host=arguments.host, port=arguments.port, key=key)

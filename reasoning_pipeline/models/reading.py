@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,54 +14,74 @@ import torch
 from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.models.loading import load_model, load_tokenizer
 
+Score = Callable[[Sequence[Sequence[int]]], list[list[float]]]
 Pooling = Literal["last", "mean"]
 """`last` is the end of the text, as Qwen3-Embedding is trained; `mean` is over all tokens, as MiniLM is."""
 
 
-def embed(
-    folder: Path,
-    texts: Sequence[str],
-    *,
-    pooling: Pooling,
-    max_tokens: int,
-    device: str = "cpu",
-    dtype: str = "float32",
-    batch: int = 32,
-) -> np.ndarray:
-    """[N, D], rows of length 1. A text of more than `max_tokens` tokens is cut at its end."""
-    from transformers import AutoModel
+class TextEmbedder:
+    """A model read once and asked as often as one likes, by one thread at a time.
 
-    tokenizer = load_tokenizer(folder)
-    model: Any = AutoModel.from_pretrained(
-        folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, local_files_only=True
-    )
-    model.to(device).eval()
-    found = []
-    with torch.no_grad():
-        for start in range(0, len(texts), batch):
-            read = _read(tokenizer, texts[start : start + batch], max_tokens, device)
-            hidden_BLD = model(**read).last_hidden_state.float()
-            if pooling == "last":  # rows are padded on the left
-                vectors_BD = hidden_BLD[:, -1]
-            else:
-                mask_BL1 = read["attention_mask"][..., None].float()
-                vectors_BD = (hidden_BLD * mask_BL1).sum(1) / mask_BL1.sum(1)
-            found.append(torch.nn.functional.normalize(vectors_BD, dim=-1).cpu().numpy())
-    return np.concatenate(found) if found else np.zeros((0, model.config.hidden_size), dtype=np.float32)
+    Args:
+        max_tokens: A longer text is cut at its end.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        pooling: Pooling,
+        max_tokens: int,
+        device: str = "cpu",
+        dtype: str = "float32",
+        batch: int = 32,
+    ) -> None:
+        from transformers import AutoModel
+
+        self.pooling, self.max_tokens, self.device, self.batch = pooling, max_tokens, device, batch
+        self.tokenizer = load_tokenizer(folder)
+        model: Any = AutoModel.from_pretrained(
+            folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, local_files_only=True
+        )
+        self.model: Any = model.to(device).eval()
+        self._alone = threading.Lock()
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """[N, D], rows of length 1."""
+        parts = [texts[start : start + self.batch] for start in range(0, len(texts), self.batch)]
+        with self._alone, torch.no_grad():
+            found = [self._part(part) for part in parts]
+        return np.concatenate(found) if found else np.zeros((0, self.model.config.hidden_size), dtype=np.float32)
+
+    def _part(self, texts: Sequence[str]) -> np.ndarray:
+        read = _read(self.tokenizer, texts, self.max_tokens, self.device)
+        hidden_BLD = self.model(**read).last_hidden_state.float()
+        if self.pooling == "last":  # rows are padded on the left
+            vectors_BD = hidden_BLD[:, -1]
+        else:
+            mask_BL1 = read["attention_mask"][..., None].float()
+            vectors_BD = (hidden_BLD * mask_BL1).sum(1) / mask_BL1.sum(1)
+        return np.asarray(torch.nn.functional.normalize(vectors_BD, dim=-1).cpu().numpy())
 
 
 def probability_of_yes(
     folder: Path,
-    prompts: Sequence[str],
+    prompts: Sequence[Sequence[int]],
     *,
     max_tokens: int,
+    score: Score | None = None,
     device: str = "cpu",
     dtype: str = "float32",
     batch: int = 16,
 ) -> list[float]:
-    """Softmax over "yes" and "no" as the next token after each rendered prompt.
+    """Softmax over "yes" and "no" as the next token after each prompt.
 
-    Raises IncompatibleModels where the tokenizer has no single token for one of them.
+    Args:
+        prompts: Token ids. The end of a prompt is the question; one that is too long is cut in front.
+        score: A server's (RolloutClient.score); without it the model is read into this process.
+
+    Raises:
+        IncompatibleModels: The tokenizer has no single token for one of them.
     """
     tokenizer = load_tokenizer(folder)
     yes, no = (tokenizer.encode(word, add_special_tokens=False) for word in ("yes", "no"))
@@ -67,20 +89,24 @@ def probability_of_yes(
         raise IncompatibleModels(
             f"{folder}: its tokenizer has no single token for yes and for no", remedy="name a reranker that says them"
         )
+    cut = [list(ids[-max_tokens:]) for ids in prompts]
+    if score is not None:
+        found = score([[*ids, *said] for ids in cut for said in (yes, no)])
+        return [1 / (1 + math.exp(min(no[-1] - yes[-1], 700))) for yes, no in zip(found[::2], found[1::2], strict=True)]
     model: Any = load_model(folder, dtype=dtype)
     model.to(device).eval()
-    found: list[float] = []
+    sure: list[float] = []
     with torch.no_grad():
-        for start in range(0, len(prompts), batch):
-            # The end of a prompt is the question; what is cut is cut in front.
-            read = _read(tokenizer, prompts[start : start + batch], max_tokens, device, side="left")
+        for start in range(0, len(cut), batch):
+            part = {"input_ids": cut[start : start + batch]}
+            read = tokenizer.pad(part, padding=True, return_tensors="pt").to(device)
             logits_BV = model(**read, logits_to_keep=1).logits[:, -1].float()
-            found += torch.sigmoid(logits_BV[:, yes[0]] - logits_BV[:, no[0]]).tolist()
-    return found
+            sure += torch.sigmoid(logits_BV[:, yes[0]] - logits_BV[:, no[0]]).tolist()
+    return sure
 
 
-def _read(tokenizer: Any, texts: Sequence[str], max_tokens: int, device: str, side: str = "right") -> Any:
-    tokenizer.truncation_side = side
+def _read(tokenizer: Any, texts: Sequence[str], max_tokens: int, device: str) -> Any:
+    tokenizer.truncation_side = "right"
     read = tokenizer(
         list(texts), padding=True, truncation=True, max_length=max_tokens, return_tensors="pt", add_special_tokens=True
     )

@@ -156,7 +156,8 @@ class Planner:
         """What is made of a node's output: once, for whichever arm asks first."""
         beside = self._companions.setdefault(node, {})
         if suffix not in beside:
-            config = config.model_copy(update=dict.fromkeys(fields_marked(type(config), Input), STEP + node))
+            asked = (field for field in fields_marked(type(config), Input) if _is_the_step(getattr(config, field)))
+            config = config.model_copy(update=dict.fromkeys(asked, STEP + node))
             inputs = tuple(self._inputs(self.recipe, config, {node: node}))
             identity, fingerprint = self._identities.of(self.recipe, ledger, config, inputs)
             beside[suffix] = self._planned(f"{node}.{suffix}", config, inputs, identity, fingerprint, ledger)
@@ -251,6 +252,11 @@ class Planner:
             if folder is not None and (folder / RECORD).is_file():
                 self._spent[reference] = tuple(read_record(folder).label_spend)
         return self._outside[reference]
+
+
+def _is_the_step(reference: str | None) -> bool:
+    """Whether a companion's field stands for the step that it follows, and not for nothing or a model from outside."""
+    return reference is not None and reference.startswith(STEP)
 
 
 def _steps(recipe: Recipe) -> Iterator[tuple[str, StageConfig]]:

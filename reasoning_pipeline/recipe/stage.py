@@ -131,6 +131,12 @@ class StageConfig(BaseModel):
         """`generates_with` of this very step: a stage may generate under some settings only."""
         return type(self).generates_with
 
+    @property
+    def generators_beside(self) -> tuple[str, ...]:
+        """Further fields whose models write, each asked for with `context.sampler(FIELD)` when its turn comes. Models
+        of one architecture take turns on one server, so that asking for the next ends the turn of the one before."""
+        return ()
+
 
 class Evaluation(StageConfig):
     """Base of steps that score a checkpoint. Their record's result has `suites`: name -> figures, of which `accuracy`

@@ -60,6 +60,8 @@ class StageContext:
     work: Path
     """Kept until the step is published: resume points, metrics, the output being made."""
     client: RolloutClient | RolloutFleet | None = None
+    clients_beside: dict[str, RolloutClient | RolloutFleet] = field(default_factory=dict)
+    """Of the fields in `generators_beside`."""
     transfer_folder: Path | None = None
     teacher_client: RolloutClient | None = None
     """The server that holds the frozen teacher, where the profile says `teacher: server`."""
@@ -83,10 +85,12 @@ class StageContext:
         from reasoning_pipeline.rollouts.weights.push import load_folder  # numpy, which a runner can do without
 
         folder = self.inputs[field_name]
-        if self.client is None:
+        client = self.clients_beside.get(field_name, self.client)
+        if client is None:
             return transformers_sampler(folder, self.profile)
-        load_folder(self.client, folder, self.label, self.profile.precision)
-        return self.client
+        version = f"{self.label}/{field_name}" if field_name in self.clients_beside else self.label
+        load_folder(client, folder, version, self.profile.precision)
+        return client
 
     def fresh_output(self) -> Path:
         """An empty folder for what will be published."""

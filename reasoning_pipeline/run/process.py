@@ -71,6 +71,7 @@ class StepProcess:
         work: Path,
         log: Path,
         server: Servers | None,
+        beside: dict[str, Servers],
         teacher: Servers | None,
         servers: Pool | None,
         prefix: str,
@@ -80,7 +81,7 @@ class StepProcess:
         Raises:
             Stopped: It was asked to stop, and has; or did not in time, and was killed.
         """
-        context = self._context(plan, step, work, server, teacher)
+        context = self._context(plan, step, work, server, beside, teacher)
         environment = own_environment(os.environ) | self.profile.environment | owner_environment()
         environment["PYTHONUNBUFFERED"] = "1"
         environment |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
@@ -106,7 +107,7 @@ class StepProcess:
                     shown.refresh()
                     if self.stopping.wait(POLL_SECONDS):
                         raise KeyboardInterrupt
-                    if any(one is not None and not one.alive for one in (server, teacher)):
+                    if any(one is not None and not one.alive for one in (server, *beside.values(), teacher)):
                         # The step notices by itself when it next asks; one that never asks would wait for its timeout.
                         self._ended_or_killed(process, grace_s=20.0)
         except KeyboardInterrupt:
@@ -157,7 +158,13 @@ class StepProcess:
         return f"continue with `{self.again}`"
 
     def _context(
-        self, plan: Plan, step: PlannedStep, work: Path, server: Servers | None, teacher: Servers | None
+        self,
+        plan: Plan,
+        step: PlannedStep,
+        work: Path,
+        server: Servers | None,
+        beside: dict[str, Servers],
+        teacher: Servers | None,
     ) -> StepContext:
         if problems := step.problems():
             (work / PROBLEMS_FILE).write_text(lines(map(asdict, problems)), encoding="utf-8")
@@ -172,6 +179,7 @@ class StepProcess:
             config=self._config(step),
             stage_file=own_stage(step.config.stage),
             server_urls=server.urls if server is not None else [],
+            urls_beside={field: one.urls for field, one in beside.items()},
             transfer_folder=server.transfer_folder if server is not None else None,
             teacher_url=teacher.urls[0] if teacher is not None else None,
             record={

@@ -57,6 +57,8 @@ class StepContext(BaseModel):
     config: dict[str, Any]
     server_urls: list[str] = []
     """Their key comes through the environment."""
+    urls_beside: dict[str, list[str]] = {}
+    """Field -> those of a further model of this step; the same key."""
     transfer_folder: Path | None = None
     stage_file: Path | None = None
     """Where the stage is one of the recipe's own."""
@@ -70,12 +72,11 @@ class StepContext(BaseModel):
         path.write_text(self.model_dump_json(indent=2), encoding="utf-8")
         return path
 
-    def client(self) -> RolloutClient | RolloutFleet | None:
+    def client(self, urls: list[str]) -> RolloutClient | RolloutFleet | None:
         """Of one server or of several; None where rollouts are written in the trainer's process."""
         server = self.profile.server
         clients = [
-            RolloutClient(url, timeout_s=server.request_timeout_s, silence_s=server.silence_timeout_s)
-            for url in self.server_urls
+            RolloutClient(url, timeout_s=server.request_timeout_s, silence_s=server.silence_timeout_s) for url in urls
         ]
         if len(clients) > 1:
             return RolloutFleet(clients)
@@ -137,7 +138,10 @@ def execute(step: StepContext, config: Any, run: Callable[[Any, StageContext], S
         prompt=step.prompt,
         profile=step.profile,
         work=step.work,
-        client=step.client(),
+        client=step.client(step.server_urls),
+        clients_beside={
+            field: client for field, urls in step.urls_beside.items() if (client := step.client(urls)) is not None
+        },
         transfer_folder=step.transfer_folder,
         teacher_client=step.teacher_client(),
         stop_file=Path(os.environ[STOP_VARIABLE]) if STOP_VARIABLE in os.environ else None,

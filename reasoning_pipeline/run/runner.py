@@ -208,9 +208,9 @@ class Runner:
 
         for attempt in (1, 2):
             restart = attempt == 2 and (teacher is None or teacher.alive)
-            server, teacher = servers.ready(plan, step, waiting, restart=restart)
-            status = self._process.run(plan, step, work, log, server, teacher, servers.pool, prefix)
-            dead = [one for one in (server, teacher) if one is not None and not one.alive]
+            server, beside, teacher = servers.ready(plan, step, waiting, restart=restart)
+            status = self._process.run(plan, step, work, log, server, beside, teacher, servers.pool, prefix)
+            dead = [one for one in (server, *beside.values(), teacher) if one is not None and not one.alive]
             lost = status == ServerLost.exit_status or (bool(dead) and status != 0)
             if not lost:
                 break

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.recipe.stage import Evaluation
@@ -42,14 +43,19 @@ class Serving:
 
     def ready(
         self, plan: Plan, step: PlannedStep, waiting: Callable[[str], AbstractContextManager[None]], *, restart: bool
-    ) -> tuple[Servers | None, Servers | None]:
-        """(what the step generates with, its teacher's), each None where the step needs none; both answer.
+    ) -> tuple[Servers | None, dict[str, Servers], Servers | None]:
+        """(what the step generates with, further fields' servers, its teacher's); None or nothing where the step needs
+        none; all answer.
 
         Args:
             waiting: Shown what is waited for.
             restart: Whether the first is started anew.
+
+        Raises:
+            RecipeError: The profile keeps fewer servers than the step's models need.
         """
         server: Servers | None = None
+        beside: dict[str, Servers] = {}
         teacher: Servers | None = None
         generator = _generator_folder(plan, step)
         advisor = input_folder(plan, step, "teacher") if asks_a_server(step.config, self.profile) else None
@@ -57,11 +63,16 @@ class Serving:
             self.teachers.prestart(advisor)
         if self.pool is not None and generator is not None:
             with waiting("waiting for the rollout server"):
+                for field in step.config.generators_beside:
+                    beside[field] = self.pool.ready(input_folder(plan, step, field))
                 server = self.pool.restart(generator) if restart else self.pool.ready(generator)
+            if not all(one.alive for one in beside.values()):
+                most = self.profile.server.max_servers
+                raise RecipeError(step.name, [f"its models need more servers than server.max_servers: {most}"])
         if advisor is not None and self.teachers is not None:
             with waiting("waiting for the teacher's server"):
                 teacher = self.teachers.ready(advisor)
-        return server, teacher
+        return server, beside, teacher
 
 
 @contextmanager
