@@ -77,7 +77,7 @@ def _does(step: PlannedStep) -> str:
 def print_estimates(estimates: list[StepEstimate], profile: HardwareProfile) -> None:
     """What each step that would run takes; the evaluations in one row."""
     evaluations = [estimate for estimate in estimates if estimate.evaluation]
-    blank = [estimate for estimate in estimates if not (estimate.disk or estimate.tokens_written)]
+    blank = [one for one in estimates if not (one.disk or one.tokens_written or one.tokens_trained)]
     rows = [_row(estimate) for estimate in estimates if estimate not in evaluations and estimate not in blank]
     rows += [_row(_sum(evaluations))] if evaluations else []
     if rows:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.estimates.fitting import compared, server_of_step, trainer_problems, training_task
 from reasoning_pipeline.estimates.layout import Layout, layout_of
-from reasoning_pipeline.estimates.memory import ServerMemory, trainer_parts
+from reasoning_pipeline.estimates.memory import ServerMemory, TrainingTask, trainer_parts
 from reasoning_pipeline.estimates.tasks import Task, task_of, work_of
 from reasoning_pipeline.estimates.work import forward_flops, training_flops
 from reasoning_pipeline.hardware.profile import HardwareProfile
@@ -135,7 +135,7 @@ def _estimate(
         flops=flops,
         hours=_hours(task, flops, mean, prompt, server, profile, layout),
         disk=_disk(step, task, written),
-        disk_while_running=RESUME_POINTS * 12 * task.policy.parameters if work.trains else 0,
+        disk_while_running=RESUME_POINTS * 12 * _saved(task, training),
         problems=tuple(problems),
     )
 
@@ -176,3 +176,10 @@ def _disk(step: PlannedStep, task: Task, written: float) -> int:
     if kind == "checkpoint":
         return 4 * task.policy.parameters  # published in the trainer's float32
     return int(written * (BYTES_PER_ROLLOUT_TOKEN if kind == "rollouts" else BYTES_PER_SAMPLE_TOKEN))
+
+
+def _saved(task: Task, training: TrainingTask | None) -> int:
+    """Parameters in a resume point, each with its two moments: of a step that trains adapters theirs alone."""
+    if training is None:
+        return 0
+    return task.policy.parameters if training.lora_parameters is None else training.lora_parameters

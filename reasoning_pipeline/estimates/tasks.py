@@ -22,8 +22,10 @@ class Task:
 def task_of(plan: Plan, step: PlannedStep) -> Task | None:
     """None for a step of which its config says nothing, or whose model is not known here."""
     work = work_of(plan, step)
-    policy = shape_of_input(plan, step, work.policy) if work is not None else None
-    if work is None or policy is None:
+    if work is None or work.policy not in {entry.field for entry in step.inputs}:
+        return None  # it only says how many rows there will be, for the steps behind it
+    policy = shape_of_input(plan, step, work.policy)
+    if policy is None:
         return None
     teacher = shape_of_input(plan, step, work.teacher) if work.teacher is not None else None
     return Task(work=work, policy=policy, teacher=teacher)

@@ -50,6 +50,7 @@ MADE_FOR = {
     "node_8x141gb": "qwen3_1.7b_from_14b",
     "two_nodes": "qwen3_1.7b_math",
     "llama_70b": "llama3_8b_from_70b",
+    "two_gpus_80gb": "qwen3_8b_user_logs",
 }
 
 
