@@ -11,8 +11,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from reasoning_pipeline.statistics.scores import estimate
 
@@ -69,9 +69,6 @@ class WinRate:
     high: float | None
     """95 % over the held-out logs; Wilson's interval where nearly all or none are won."""
     logs: int
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def win_rate(wins: Sequence[float | None]) -> WinRate:

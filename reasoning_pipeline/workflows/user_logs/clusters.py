@@ -58,6 +58,25 @@ def centroids(queries_ND: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
     return np.stack([unit[labels_N == cluster].mean(axis=0) for cluster in range(int(labels_N.max()) + 1)])
 
 
+def as_before(found_CD: np.ndarray, before_CD: np.ndarray) -> list[int] | None:
+    """For each cluster that was found, which of the earlier ones it is: all together move least (the assignment
+    problem). None where their number has changed, so that nothing can be kept.
+
+    Raises DataError for centroids of another embedder.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if found_CD.shape[1] != before_CD.shape[1]:
+        raise DataError(
+            f"the embedder gives {found_CD.shape[1]} numbers, the earlier system's centroids have {before_CD.shape[1]}",
+            remedy="continue with the embedder that it was made with",
+        )
+    if len(found_CD) != len(before_CD):
+        return None
+    moved_CC = np.linalg.norm(found_CD[:, None] - before_CD[None], axis=-1)
+    return [int(cluster) for cluster in linear_sum_assignment(moved_CC)[1]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Route:
     """Example: Route(cluster=2, distance=0.61); no cluster where the nearest is further than `unseen_distance`."""

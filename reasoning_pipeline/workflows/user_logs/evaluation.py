@@ -15,6 +15,7 @@ from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.statistics.scores import estimate
+from reasoning_pipeline.workflows.user_logs.roles import Judge
 from reasoning_pipeline.workflows.user_logs.scoring import SUITE, score
 from reasoning_pipeline.workflows.user_logs.system import System
 
@@ -34,20 +35,31 @@ class Evaluated:
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["problem", "mean"])
-        table.writerows([row["problem_id"], row["score"]] for row in self.rows)
+        table.writerows([row["problem_id"], row["score"]] for row in self.rows if row["score"] is not None)
         write_text(folder / "problems.csv", text.getvalue())
 
 
-def evaluate_queries(system: System, speaker: Speaker, queries: list[dict[str, Any]], seed: int) -> Evaluated:
-    """Every query once; shares of 1."""
+def evaluate_queries(
+    system: System, speaker: Speaker, queries: list[dict[str, Any]], seed: int, referee: Judge | None = None
+) -> Evaluated:
+    """Every query once; shares of 1.
+
+    Args:
+        referee: A model that scores answers from 1 to 10 without having seen a rule; programs where there is none.
+    """
     languages = [row.get("language", "en") for row in queries]
-    answers = system.answer([row["query"] for row in queries], languages, speaker, seed)
+    answers = system.answer([row["query"] for row in queries], languages, speaker, system.decoding(seed))
+    if referee is None:
+        scores: list[float | None] = [score(row, answer.text) for row, answer in zip(queries, answers, strict=True)]
+    else:
+        asked = zip(queries, answers, languages, strict=True)
+        judged = referee([(row["query"], (), answer.text, language) for row, answer, language in asked])
+        scores = [None if found is None else (found - 1) / 9 for found in judged]
     rows = []
-    for row, answer in zip(queries, answers, strict=True):
-        found = score(row, answer.text)
+    for row, answer, found in zip(queries, answers, scores, strict=True):
         rows.append(
             {
-                "status": "correct" if found == 1 else "wrong",
+                "status": "unscored" if found is None else "correct" if found == 1 else "wrong",
                 "problem_id": row["id"],
                 "sample": 0,
                 "score": found,
@@ -56,10 +68,11 @@ def evaluate_queries(system: System, speaker: Speaker, queries: list[dict[str, A
                 **answer.metadata(),
             }
         )
-    total = estimate([[row["score"]] for row in rows])
+    scored = [row for row in rows if row["score"] is not None]
+    total = estimate([[row["score"]] for row in scored])
     if total is None:
-        raise DataError("no query to answer", remedy="give a file with at least one")
-    kinds = sorted({row["kind"] for row in rows if row["kind"]})
+        raise DataError(f"of {len(rows)} answers none could be scored", remedy="give queries, and a judge that scores")
+    kinds = sorted({row["kind"] for row in scored if row["kind"]})
     paths = Counter(row["path"] for row in rows)
     figures = {
         "suites": {
@@ -68,14 +81,15 @@ def evaluate_queries(system: System, speaker: Speaker, queries: list[dict[str, A
                 "se_problems_fixed": total.se_fixed,
                 "se_problems_drawn": total.se_drawn,
                 "interval": [total.low, total.high],
-                "problems": len(rows),
+                "problems": len(scored),
                 "samples": 1,
             }
         },
         "paths": {path: count / len(rows) for path, count in sorted(paths.items())},
         "generations_a_query": mean(row["generations"] for row in rows),
-        "by_kind": {kind: mean(row["score"] for row in rows if row["kind"] == kind) for kind in kinds},
-        "scored_by": "programs that know each user's wish",
+        "by_kind": {kind: mean(row["score"] for row in scored if row["kind"] == kind) for kind in kinds},
+        "unscored": len(rows) - len(scored),
+        "scored_by": "programs that know each user's wish" if referee is None else "a model that saw no rule",
         "tokens_generated": speaker.tokens,
     }
     return Evaluated(rows=rows, figures=figures)

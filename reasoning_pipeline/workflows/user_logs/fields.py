@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from reasoning_pipeline.recipe.fields import Lora, Optimization
+from reasoning_pipeline.recipe.stage import Input, ModelRef, StageConfig
 from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.workflows.user_logs.choice import GAP
 
 
 class AdapterTraining(Optimization):
@@ -30,6 +34,23 @@ class AdapterTraining(Optimization):
     """Which logs of a cluster are held out."""
     least_logs: int = Field(10, ge=3)
     """A cluster with fewer gets no adapter: nothing could be said about it."""
+
+
+class OfClusters(StageConfig):
+    """What the three stages read that make and choose modules."""
+
+    policy: ModelRef
+    """The base model: what answers, what adapters are for."""
+    rules: Annotated[str, Input("rules")]
+    """Logs with their rules."""
+    clusters: Annotated[str, Input("clusters")]
+    """Which log is in which cluster."""
+    gap: Annotated[str | None, Input("cognitive_gap")] = None
+    """The cognitive gap of each cluster; without it every gap counts as low. A high one starts no expert."""
+    before: Annotated[str | None, Input("system")] = None
+    """A published system that the clusters continue: its modules stay where they are not clearly beaten (online.py)."""
+    gap_threshold: float = Field(GAP, ge=0, le=1)
+    """A gap above it is high."""
 
 
 class Writing(AdapterTraining):

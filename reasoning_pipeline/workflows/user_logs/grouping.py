@@ -17,6 +17,8 @@ class Grouping:
     labels: dict[str, int]
     embedder: str | None
     embedding: dict[str, Any]
+    continues: str | None = None
+    """The system whose centroids these are, where they were kept."""
 
     @property
     def count(self) -> int:
@@ -29,7 +31,8 @@ class Grouping:
     @classmethod
     def load(cls, folder: Path) -> Grouping:
         values = json.loads((folder / CLUSTERS_FILE).read_text(encoding="utf-8"))
-        return cls(labels=values["labels"], embedder=values["embedder"], embedding=values["embedding"])
+        known = {name: values.get(name) for name in ("labels", "embedder", "embedding", "continues")}
+        return cls(**known)
 
 
 def load_gaps(folder: Path | None) -> dict[int, float]:

@@ -11,6 +11,8 @@ from reasoning_pipeline.recipe.model import MAIN, STEP, World
 from reasoning_pipeline.recipe.sections import Section
 from reasoning_pipeline.recipe.stage import StageConfig
 from reasoning_pipeline.recipe.workflows import stage_module
+from reasoning_pipeline.workflows.user_logs.logs import HubLogs
+from reasoning_pipeline.workflows.user_logs.players import Judging
 
 
 class ScoreSystems(BaseModel):
@@ -20,6 +22,12 @@ class ScoreSystems(BaseModel):
 
     file: str | None = None
     """JSONL of queries with checks; the small world's own where none is given."""
+    hub: HubLogs | None = None
+    """Queries of the hub, which a judge scores."""
+    judge: str | None = Field(None, pattern="^[^:]*/")
+    """The model that scores them, from outside of the recipe."""
+    judging: Judging = Judging()
+    """How it is asked."""
     count: int = Field(300, ge=1)
     """How many."""
     seed: int = 0

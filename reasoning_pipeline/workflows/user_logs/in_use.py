@@ -23,10 +23,10 @@ class Answering(Use):
 
     def evaluate(self, model: ResolvedModel, out: Path, *, profile: HardwareProfile, seed: int) -> str:
         from reasoning_pipeline.workflows.user_logs.evaluation import evaluate_queries
-        from reasoning_pipeline.workflows.user_logs.opening import open_system
+        from reasoning_pipeline.workflows.user_logs.opening import opened_system
 
-        system, speaker = open_system(model.folder, profile, model.prompt)
-        found = evaluate_queries(system, speaker, suite_queries(None, 300), seed)
+        with opened_system(model.folder, profile, model.prompt) as (system, speaker):
+            found = evaluate_queries(system, speaker, suite_queries(None, 300), seed)
         found.save(out)
         score, paths = found.figures["suites"][SUITE], found.figures["paths"]
         low, high = score["interval"]
@@ -39,7 +39,7 @@ class Answering(Use):
     def serve(self, model: ResolvedModel, *, profile: HardwareProfile, host: str, port: int | None, key: str) -> None:
         from reasoning_pipeline.workflows.user_logs.serving import serve
 
-        serve(model.folder, profile, model.prompt, host=host, port=port or 0, key=key)
+        serve(model.folder, profile, model.prompt, host=host, port=port, key=key)
 
 
 CONTRIBUTES = (Answering(),)

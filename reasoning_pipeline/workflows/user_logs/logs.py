@@ -1,27 +1,33 @@
 """Logs of a system in use, from the forms in which they are kept to one checked record each.
 
-Every line of a file is one session, in one of three forms:
+Every row is one session, in one of these forms:
 
     {"id", "query": TEXT or messages, "answer": TEXT, "feedback": [TEXT, …], "language", "source"}
-    {"id", "messages": [{"role", "content"}, …]}                          as chat APIs log them
+    {"id", "messages": [{"role", "content"}, …]}                                  as chat APIs take them
+    {"id", "request": {"messages": […]}, "response": {"choices": [{"message": …}]}}   and log them
     {"conversation_hash", "language", "conversation": [{"role", "content"}, …]}   as WildChat has them
+    {"dataset_name", "test_idx", "lang", "dialog": "[{'role', 'content'}, …]"}    as MemoryBench has them, on the hub
 
-Of the last two the query is what stands before the first answer, and every later turn of the user is feedback. What a
-file says is not trusted: turns are bounded in number and length, and a session that cannot be used is set aside with
-its reason, never repaired.
+Of all but the first the query is what stands before the first answer, and every later turn of the user is feedback.
+What a row says is not trusted: turns are bounded in number and length, and a session that cannot be used is set aside
+with its reason, never repaired.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from reasoning_pipeline.base.jsonl import lines, read_rows
+from reasoning_pipeline.data.rows import hub_rows
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.workflows.user_logs.redaction import Redactor
 
@@ -66,6 +72,10 @@ class Log:
         return cls(**{**row, "query": tuple(row["query"]), "feedback": tuple(row["feedback"])})
 
 
+Placed = tuple[int | str, dict[str, Any]]
+"""Where a row stands, and the row."""
+
+
 class _Unusable(Exception):
     """Why a session is set aside."""
 
@@ -92,30 +102,52 @@ def load_logs(folder: Path) -> list[Log]:
     return [Log.from_row(row) for row in read_rows(folder / LOGS_FILE)]
 
 
-def read_sessions(path: Path, redact: Redactor, *, source: str = "") -> ReadLogs:
+class HubLogs(BaseModel):
+    """Sessions of a data set of the hub."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    """Of the data set."""
+    subsets: tuple[str, ...] = Field(min_length=1)
+    """Its configurations, read one after the other."""
+    split: str = "train"
+    """Of each."""
+    revision: str | None = None
+    """A commit, so that a later run reads the same rows; without it, what `main` is when the step runs."""
+
+    def rows(self) -> Iterator[Placed]:
+        """Raises DataError for what cannot be had."""
+        for subset in self.subsets:
+            for number, (_, row) in enumerate(hub_rows(self.id, subset, self.split, self.revision)):
+                yield f"{self.id}/{subset}[{number}]", row
+
+
+def read_sessions(rows: Iterable[Placed], redact: Redactor, *, source: str = "") -> ReadLogs:
     """Raises DataError where nothing can be used, or a line is no JSON object; a session that is merely of no use is
     set aside."""
     found: dict[str, Log] = {}
     aside: list[dict[str, Any]] = []
-    for number, row in _objects(path):
+    for place, row in rows:
         try:
             log = _log(row, redact, source)
             if log.id in found:
                 raise _Unusable("id stands twice")
         except _Unusable as reason:
-            aside.append({"line": number, "reason": str(reason)})
+            aside.append({"line": place, "reason": str(reason)})
             continue
         found[log.id] = log
     if not found:
         reasons = dict(Counter(entry["reason"] for entry in aside))
         raise DataError(
-            f"{path}: none of {len(aside)} sessions can be learned from: {reasons}",
+            f"none of {len(aside)} sessions can be learned from: {reasons}",
             remedy="a session needs a query, an answer, and what the user said next",
         )
     return ReadLogs(logs=list(found.values()), set_aside=aside)
 
 
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def file_sessions(path: Path) -> Iterator[Placed]:
+    """Line and object of each row of a JSONL file. Raises DataError for a line that is none."""
     with path.open("rb") as file:
         for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
             if len(line) > MAX_LINE_BYTES:
@@ -139,9 +171,11 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _log(row: dict[str, Any], redact: Redactor, source: str) -> Log:
-    turns = row.get("messages", row.get("conversation"))
+    turns = next((row[name] for name in ("messages", "conversation", "dialog") if name in row), None)
+    if isinstance(row.get("request"), dict):
+        turns = _logged(row["request"], row.get("response"))
     if turns is not None:
-        query, answer, feedback = _from_turns(turns)
+        query, answer, feedback = _from_turns(_literal(turns))
     else:
         query, answer, feedback = _from_fields(row)
     feedback = [said for said in feedback if said.strip()][:MAX_FEEDBACK]
@@ -151,9 +185,11 @@ def _log(row: dict[str, Any], redact: Redactor, source: str) -> Log:
         raise _Unusable("empty answer")
     if max(map(len, (answer, *feedback, *(turn["content"] for turn in query)))) > MAX_CHARACTERS:
         raise _Unusable(f"a turn of more than {MAX_CHARACTERS:,} characters")
-    language = str(row.get("language", "en")).lower()
+    language = str(row.get("language", row.get("lang", "en"))).lower()
     meta = row.get("meta", {})
     name = row.get("id", row.get("conversation_hash"))
+    if name is None and "test_idx" in row:
+        name = f"{row.get('dataset_name', source)}/{row['test_idx']}"
     if name is None:  # the same session has the same name, wherever it stands in a file
         name = hashlib.sha256(json.dumps([query, answer, feedback]).encode()).hexdigest()[:16]
     return Log(
@@ -162,7 +198,7 @@ def _log(row: dict[str, Any], redact: Redactor, source: str) -> Log:
         answer=redact(answer),
         feedback=tuple(redact(said) for said in feedback),
         language=LANGUAGES.get(language, LANGUAGES.get(language[:2], "en")),
-        source=str(row.get("source", source))[:200],
+        source=str(row.get("source", row.get("dataset_name", source)))[:200],
         meta=meta if isinstance(meta, dict) else {},
     )
 
@@ -181,6 +217,43 @@ def _from_fields(row: dict[str, Any]) -> tuple[list[dict[str, str]], str, list[s
     return messages, answer, feedback
 
 
+def _logged(request: dict[str, Any], response: Any) -> Any:
+    """The turns of a request, and the answer it got."""
+    messages = request.get("messages")
+    try:
+        return [*messages, response["choices"][0]["message"]] if isinstance(messages, list) else messages
+    except (KeyError, IndexError, TypeError):
+        return messages
+
+
+def _literal(turns: Any) -> Any:
+    """Turns that a data set keeps as text, as Python or JSON writes them."""
+    if not isinstance(turns, str):
+        return turns
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(turns)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return turns
+
+
+def text_of(content: Any) -> Any:
+    """A turn's content: its text, or the texts of its parts where all of them are texts."""
+    parts = content if isinstance(content, list) else []
+    texts = [part.get("text") if isinstance(part, dict) else None for part in parts]
+    return "\n".join(map(str, texts)) if texts and all(isinstance(text, str) for text in texts) else content
+
+
+def asked_in(turns: Any) -> str | None:
+    """The query that turns come to; None where they are none."""
+    try:
+        found = tuple(_turns(_literal(turns), "messages"))
+    except _Unusable:
+        return None
+    return Log(id="", query=found, answer="", feedback=()).question if found else None
+
+
 def _from_turns(raw: Any) -> tuple[list[dict[str, str]], str, list[str]]:
     turns = _turns(raw, "messages")
     first = next((at for at, turn in enumerate(turns) if turn["role"] == "assistant"), None)
@@ -197,9 +270,11 @@ def _turns(raw: Any, where: str) -> list[dict[str, str]]:
         raise _Unusable(f"{where} is no list of turns")
     if len(raw) > MAX_TURNS:
         raise _Unusable(f"more than {MAX_TURNS} turns")
+    found = []
     for turn in raw:
-        if not isinstance(turn, dict) or not isinstance(turn.get("content"), str):
+        if not isinstance(turn, dict) or not isinstance(text := text_of(turn.get("content")), str):
             raise _Unusable("a turn without text")
-        if turn.get("role") not in ("system", "user", "assistant"):
+        if turn.get("role") not in ("system", "developer", "user", "assistant"):
             raise _Unusable("a turn of nobody known")
-    return [{"role": turn["role"], "content": turn["content"]} for turn in raw]
+        found.append({"role": turn["role"], "content": text})
+    return found

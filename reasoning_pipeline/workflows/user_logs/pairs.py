@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from reasoning_pipeline.workflows.user_logs import prompts
 from reasoning_pipeline.workflows.user_logs.rule_sets import RuledLog
@@ -26,9 +25,6 @@ class Pair:
     rejected_score: float | None
     scores: tuple[float | None, ...]
     """Of every candidate; None where the judge gave no number."""
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def questions(ruled: RuledLog, styles: Sequence[str]) -> list[str]:

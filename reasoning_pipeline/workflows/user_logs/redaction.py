@@ -2,7 +2,7 @@
 
 A redactor is a function from text to text. `patterns` (the default) finds e-mail addresses, phone numbers, secret keys,
 card numbers and IP addresses by their form alone: it knows no names. `presidio` finds names and places as well, where
-presidio-analyzer and presidio-anonymizer are installed.
+presidio-analyzer and presidio-anonymizer are installed. Behind either may stand a function of one's own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 
+from reasoning_pipeline.custom.loading import load_file
 from reasoning_pipeline.errors import PipelineError
 
 Redactor = Callable[[str], str]
@@ -39,8 +41,19 @@ def by_patterns(text: str) -> str:
     return text
 
 
-def redactor(name: str) -> Redactor:
-    """Raises PipelineError where presidio is asked for and not installed."""
+def redactor(name: str, file: str | None = None) -> Redactor:
+    """The one that is named, and behind it `redact` of a file. Raises PipelineError where presidio is not installed, or
+    the file has no such function."""
+    named = _named(name)
+    if file is None:
+        return named
+    own = getattr(load_file(Path(file)), "redact", None)
+    if not callable(own):
+        raise PipelineError(f"redactor_file: {file} has no function `redact`", remedy="def redact(text: str) -> str")
+    return lambda text: str(own(named(text)))
+
+
+def _named(name: str) -> Redactor:
     if name == "none":
         return lambda text: text
     if name == "patterns":

@@ -9,52 +9,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from statistics import mean
-from typing import Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs import prompts, small_world
 from reasoning_pipeline.workflows.user_logs.gap import Coverage
 from reasoning_pipeline.workflows.user_logs.logs import Log
-from reasoning_pipeline.workflows.user_logs.rules import parse_score
+from reasoning_pipeline.workflows.user_logs.players import Embedding, Judging
+from reasoning_pipeline.workflows.user_logs.rules import RULES_SCHEMA, SCORE_SCHEMA, parse_score
 
-Player = Literal["model", "small_world"]
+if TYPE_CHECKING:
+    from reasoning_pipeline.run.context import StageContext
+
 Judge = Callable[[Sequence[tuple[str, Sequence[str], str, str]]], list[float | None]]
 """(query, rules, answer, language) -> mean score, 1 to 10; None where it gave no number."""
 Embedder = Callable[[Sequence[str]], np.ndarray]
 WORDS_DIMENSIONS = 256
-
-
-class Judging(BaseModel):
-    """How a judge is asked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    by: Player = "model"
-    """A model, or the small world's program in its place."""
-    samples: int = Field(3, ge=1)
-    """Scores of one answer, averaged. One is drawn greedily."""
-    max_tokens: int = Field(1024, ge=8)
-    """Of one text, or of one reply."""
-
-
-class Embedding(BaseModel):
-    """How texts become vectors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    by: Literal["model", "words"] = "model"
-    """`words` is a program: a random direction for each word, summed."""
-    pooling: Literal["last", "mean"] = "last"
-    """Which of the model's states stand for a text: that of its last token, or the mean."""
-    max_tokens: int = Field(8192, ge=8)
-    """Of one text, or of one reply."""
 
 
 def extract(speaker: Speaker | None, logs: Sequence[Log], decoding: Decoding) -> list[tuple[str, str]]:
@@ -62,7 +38,7 @@ def extract(speaker: Speaker | None, logs: Sequence[Log], decoding: Decoding) ->
     if speaker is None:
         return [(small_world.extract(log), small_world.guess(log)) for log in logs]
     shown = [prompts.rules_from_feedback(log) for log in logs] + [prompts.rules_from_query(log) for log in logs]
-    replies = [found[0] for found in speaker.ask(shown, decoding)]
+    replies = [found[0] for found in speaker.ask(shown, decoding, schema=RULES_SCHEMA)]
     return list(zip(replies[: len(logs)], replies[len(logs) :], strict=True))
 
 
@@ -74,10 +50,10 @@ def judge(speaker: Speaker | None, config: Judging, seed: int) -> Judge:
     def by_model(asked: Sequence[tuple[str, Sequence[str], str, str]]) -> list[float | None]:
         shown = [prompts.judge(*parts) for parts in asked]
         greedy = Decoding(temperature=0.0, max_tokens=config.max_tokens, seed=seed)
-        replies = speaker.ask(shown, greedy)
+        replies = speaker.ask(shown, greedy, schema=SCORE_SCHEMA)
         if config.samples > 1:
             drawn = Decoding(temperature=1.0, top_p=0.9, max_tokens=config.max_tokens, seed=seed)
-            more = speaker.ask(shown, drawn, n=config.samples - 1)
+            more = speaker.ask(shown, drawn, n=config.samples - 1, schema=SCORE_SCHEMA)
             replies = [first + others for first, others in zip(replies, more, strict=True)]
         scores = [[score for reply in group if (score := parse_score(reply)) is not None] for group in replies]
         return [mean(group) if group else None for group in scores]
@@ -85,19 +61,28 @@ def judge(speaker: Speaker | None, config: Judging, seed: int) -> Judge:
     return by_model
 
 
-def coverage(folder: Path | None, *, max_tokens: int, device: str, dtype: str) -> Coverage:
-    """A reranker that says yes or no, or the program."""
-    if folder is None:
+def coverage(context: StageContext, max_tokens: int) -> Coverage:
+    """The reranker in the field `scorer` that says yes or no, on a server or in this process; or the program."""
+    if "scorer" not in context.inputs:
         return lambda asked: [small_world.covers(rule, prior) for rule, prior in asked]
+    from reasoning_pipeline.data.config import PromptConfig
+    from reasoning_pipeline.data.prompts import PromptRenderer
+    from reasoning_pipeline.models.reading import probability_of_yes
+
+    folder = context.inputs["scorer"]
+    renderer = PromptRenderer.from_folder(folder, PromptConfig(system=prompts.COVERAGE_SYSTEM))
+    client: Any = context.sampler("scorer") if context.client is not None else None
 
     def by_model(asked: Sequence[tuple[str, Sequence[str]]]) -> list[float]:
-        from reasoning_pipeline.data.config import PromptConfig
-        from reasoning_pipeline.data.prompts import PromptRenderer
-        from reasoning_pipeline.models.reading import probability_of_yes
-
-        renderer = PromptRenderer.from_folder(folder, PromptConfig(system=prompts.COVERAGE_SYSTEM))
-        shown = [renderer.prompt(prompts.coverage(rule, prior)) for rule, prior in asked]
-        return probability_of_yes(folder, shown, max_tokens=max_tokens, device=device, dtype=dtype)
+        shown = [renderer.prompt_ids(prompts.coverage(rule, prior)) for rule, prior in asked]
+        return probability_of_yes(
+            folder,
+            shown,
+            max_tokens=max_tokens,
+            score=client and client.score,
+            device=context.profile.device,
+            dtype=context.profile.precision,
+        )
 
     return by_model
 
@@ -106,11 +91,9 @@ def embedder(folder: Path | None, config: Embedding, *, device: str, dtype: str)
     """Texts -> [N, D], rows of length 1."""
     if folder is None:
         return by_words
-    from reasoning_pipeline.models.reading import embed
+    from reasoning_pipeline.models.reading import TextEmbedder
 
-    return partial(
-        embed, folder, pooling=config.pooling, max_tokens=config.max_tokens, device=device, dtype=dtype
-    )  # fmt: skip
+    return TextEmbedder(folder, pooling=config.pooling, max_tokens=config.max_tokens, device=device, dtype=dtype)
 
 
 def by_words(texts: Sequence[str]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reasoning_pipeline.base.jsonl import read_rows
 from reasoning_pipeline.workflows.user_logs.logs import Log, load_logs
@@ -20,6 +21,9 @@ class RuledLog:
     """From the feedback."""
     prior: tuple[str, ...]
     """Guessed from the query alone."""
+
+    def as_row(self) -> dict[str, Any]:
+        return {"id": self.log.id, "rules": list(self.rules), "prior": list(self.prior)}
 
 
 def load_rules(folder: Path) -> list[RuledLog]:

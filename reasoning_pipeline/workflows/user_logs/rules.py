@@ -14,6 +14,18 @@ from typing import Any
 
 MAX_RULES, MAX_RULE_CHARACTERS = 5, 400
 MAX_REPLY_CHARACTERS = 20_000
+RULES_SCHEMA = json.dumps(
+    {"type": "array", "items": {"type": "string", "maxLength": MAX_RULE_CHARACTERS}, "maxItems": MAX_RULES}
+)
+SCORE_SCHEMA = json.dumps(
+    {
+        "type": "object",
+        "properties": {"reason": {"type": "string", "maxLength": 600}, "score": {"enum": list(range(1, 11))}},
+        "required": ["reason", "score"],
+        "additionalProperties": False,
+    }
+)
+"""What a server keeps a reply to, token by token. Replies are read with the same suspicion all the same."""
 _NUMBERED = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.):])\s*")
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
 

@@ -14,6 +14,7 @@ from typing import Any
 from reasoning_pipeline.base.jsonl import read_rows
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.workflows.user_logs import small_world
+from reasoning_pipeline.workflows.user_logs.logs import LANGUAGES, HubLogs, asked_in
 
 SUITE = "user_logs"
 _ENDS = re.compile(r"[.!?。！？]+(?=\s|$|[\"'”’」)])")
@@ -48,6 +49,20 @@ def read_queries(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
             said = f"unknown {unknown[0]!r}" if isinstance(checks, list) and checks else "none"
             raise DataError(f"{path} line {number}: checks: {said}", remedy=f"some of: {', '.join(CHECKS)}")
     return rows
+
+
+def hub_queries(hub: HubLogs, count: int) -> list[dict[str, Any]]:
+    """At most `count` queries of each subset, as MemoryBench has them: {"dataset_name", "test_idx", "lang",
+    "input_prompt"} or, in place of the last, "input_chat_messages". Nothing else of a row is read."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for place, row in hub.rows():
+        query = row.get("input_prompt") or asked_in(row.get("input_chat_messages"))
+        if not isinstance(query, str) or not query.strip():
+            raise DataError(f"{place}: no query", remedy="a row has input_prompt, or input_chat_messages")
+        kind, language = str(row.get("dataset_name")), LANGUAGES.get(str(row.get("lang")), "en")
+        if len(own := found.setdefault(kind, [])) < count:
+            own.append({"id": f"{kind}/{row.get('test_idx')}", "query": query, "language": language, "kind": kind})
+    return [row for own in found.values() for row in own]
 
 
 def suite_queries(file: str | None, count: int) -> list[dict[str, Any]]:

@@ -22,8 +22,10 @@ from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs import prompts
 from reasoning_pipeline.workflows.user_logs.choice import Path as Way
 from reasoning_pipeline.workflows.user_logs.clusters import Route, Router
+from reasoning_pipeline.workflows.user_logs.online import adapter_place
+from reasoning_pipeline.workflows.user_logs.players import Embedding
 from reasoning_pipeline.workflows.user_logs.retrieval import BM25, rules_of
-from reasoning_pipeline.workflows.user_logs.roles import Embedder, Embedding, embedder
+from reasoning_pipeline.workflows.user_logs.roles import Embedder, embedder
 from reasoning_pipeline.workflows.user_logs.rule_sets import RuledLog, load_rules
 from reasoning_pipeline.workflows.user_logs.rules import MAX_RULES
 
@@ -109,7 +111,7 @@ class System:
 
     def adapter(self, role: Literal["expert", "critic"], cluster: int | None) -> Path | None:
         """None where the cluster has none."""
-        path = self.folder / "adapters" / f"{role}-{cluster}"
+        path = adapter_place(self.folder, role, cluster)
         return path if path.is_dir() else None
 
     def route(self, queries: Sequence[str]) -> list[Route]:
@@ -130,11 +132,21 @@ class System:
             return "reflective" if self.adapter("critic", cluster) else "base"
         return "base"
 
-    def answer(self, queries: Sequence[str], languages: Sequence[str], speaker: Speaker, seed: int) -> list[Answer]:
-        """One answer to each query."""
-        decoding = Decoding(
+    def decoding(self, seed: int) -> Decoding:
+        """How it was decided to write."""
+        return Decoding(
             temperature=self.thresholds.temperature, max_tokens=self.thresholds.max_completion_tokens, seed=seed
         )
+
+    @property
+    def language(self) -> str:
+        """Of the prompts, for a query that does not say: what most logs were in."""
+        return str(self.values.get("language", "en"))
+
+    def answer(
+        self, queries: Sequence[str], languages: Sequence[str], speaker: Speaker, decoding: Decoding
+    ) -> list[Answer]:
+        """One answer to each query."""
         routes = self.route(queries)
         ways = [self.path(route) for route in routes]
         found: list[Answer | None] = [None] * len(queries)

@@ -8,46 +8,50 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.workflows.user_logs.choice import WIN_RATE, WinRate, best_epoch, decide, win_rate
+from reasoning_pipeline.workflows.user_logs.online import INCUMBENT, REPLACE
 
 EXPERTS_FILE, CRITICS_FILE = "experts.json", "critics.json"
+ROUNDING = 1e-9
 EpochRule = Literal["best", "last"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Expert:
+class Expert(BaseModel):
     """One cluster's adapter and what each of its epochs won.
 
     Example:
-        Expert(cluster=0, trained_on=48, wins={1: {"s-3": 1.0, "s-9": 0.5}}, selection=("s-3",), acceptance=("s-9",))
+        Expert(cluster=0, learned=("s-1",), wins={1: {"s-3": 1.0, "s-9": 0.5}}, selection=("s-3",), acceptance=("s-9",))
     """
 
+    model_config = ConfigDict(frozen=True)
+
     cluster: int
-    trained_on: int
+    learned: tuple[str, ...] | None = None
+    """Logs that it was trained on; None where an earlier version did not note them."""
     wins: dict[int, dict[str, float | None]]
-    """Epoch -> held-out log -> win."""
+    """Epoch -> held-out log -> win. Epoch 0 is the expert of an earlier system, where there is one."""
     selection: tuple[str, ...]
     """Held-out logs by which the epoch is chosen."""
     acceptance: tuple[str, ...]
     """Those by which it is accepted: others by default, since the best of eight looks better than it is."""
 
     def chosen(self, rule: EpochRule = "best") -> int | None:
-        return best_epoch({epoch: _of(found, self.selection) for epoch, found in self.wins.items()}, rule)
+        """An earlier system's expert stays unless it is beaten clearly."""
+        wins = {epoch: _of(found, self.selection) for epoch, found in self.wins.items()}
+        incumbent = win_rate(wins.pop(INCUMBENT, [])).rate
+        best = best_epoch(wins, rule)
+        rate = win_rate(wins[best]).rate if best is not None else None
+        if incumbent is not None and (rate is None or rate < incumbent + REPLACE - ROUNDING):
+            return INCUMBENT
+        return best
 
     def accepted(self, rule: EpochRule = "best") -> WinRate:
         """What the chosen epoch won on the acceptance split."""
         epoch = self.chosen(rule)
         return win_rate(_of(self.wins[epoch], self.acceptance) if epoch is not None else [])
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "cluster": self.cluster,
-            "trained_on": self.trained_on,
-            "selection": list(self.selection),
-            "acceptance": list(self.acceptance),
-            "wins": {str(epoch): found for epoch, found in self.wins.items()},
-        }
 
 
 def _of(wins: dict[str, float | None], names: Sequence[str]) -> list[float | None]:
@@ -55,24 +59,13 @@ def _of(wins: dict[str, float | None], names: Sequence[str]) -> list[float | Non
 
 
 def save_experts(folder: Path, experts: Sequence[Expert]) -> None:
-    write_json(folder / EXPERTS_FILE, [expert.as_json() for expert in experts])
+    write_json(folder / EXPERTS_FILE, [expert.model_dump(mode="json") for expert in experts])
 
 
 def load_experts(folder: Path | None) -> dict[int, Expert]:
     """By cluster; empty where none was trained."""
-    if folder is None:
-        return {}
-    rows = json.loads((folder / EXPERTS_FILE).read_text(encoding="utf-8"))
-    return {
-        row["cluster"]: Expert(
-            cluster=row["cluster"],
-            trained_on=row["trained_on"],
-            wins={int(epoch): found for epoch, found in row["wins"].items()},
-            selection=tuple(row["selection"]),
-            acceptance=tuple(row["acceptance"]),
-        )
-        for row in rows
-    }
+    found = [] if folder is None else TypeAdapter(list[Expert]).validate_json((folder / EXPERTS_FILE).read_bytes())
+    return {expert.cluster: expert for expert in found}
 
 
 def load_critics(folder: Path | None) -> dict[int, dict[str, Any]]:
@@ -95,9 +88,6 @@ class Decision:
     gap: float | None
     epoch: int | None
     accepted: WinRate
-
-    def as_json(self) -> dict[str, Any]:
-        return {**vars(self), "accepted": self.accepted.as_json()}
 
 
 def decisions(

@@ -65,7 +65,7 @@ def test_the_truth_table(gap: float | None, rate: float | None, path: str):
 
 def expert(acceptance: float) -> Expert:
     wins = {1: {"a": 1.0, "b": acceptance}, 2: {"a": 0.0, "b": 1.0}}
-    return Expert(cluster=0, trained_on=8, wins=wins, selection=("a",), acceptance=("b",))
+    return Expert(cluster=0, learned=("c",), wins=wins, selection=("a",), acceptance=("b",))
 
 
 def test_the_epoch_is_chosen_on_other_logs_than_it_is_accepted_on():

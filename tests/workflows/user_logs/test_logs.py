@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
+from functools import reduce
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from reasoning_pipeline.errors import DataError, PipelineError
-from reasoning_pipeline.workflows.user_logs.logs import MAX_CHARACTERS, ReadLogs, load_logs, read_sessions
+from reasoning_pipeline.workflows.user_logs.logs import (
+    MAX_CHARACTERS,
+    ReadLogs,
+    file_sessions,
+    load_logs,
+    read_sessions,
+)
 from reasoning_pipeline.workflows.user_logs.redaction import by_patterns, redactor
 
 Read = Callable[..., ReadLogs]
@@ -20,7 +30,7 @@ def read(tmp_path: Path) -> Read:
     def reading(*rows: object, redact: Callable[[str], str] = by_patterns) -> ReadLogs:
         path = tmp_path / "sessions.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        return read_sessions(path, redact)
+        return read_sessions(file_sessions(path), redact)
 
     return reading
 
@@ -29,7 +39,7 @@ def turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def test_three_forms_of_a_session_are_the_same_log(read: Read):
+def test_every_form_of_a_session_is_the_same_log(read: Read):
     turns = [
         turn("user", "a poem"),
         turn("assistant", "Rain."),
@@ -39,9 +49,13 @@ def test_three_forms_of_a_session_are_the_same_log(read: Read):
     found = read(
         {"id": "a", "query": "a poem", "answer": "Rain.", "feedback": ["longer"], "language": "English"},
         {"id": "b", "messages": turns},
-        {"conversation_hash": "c", "language": "English", "conversation": turns},
+        {"conversation_hash": "c", "language": "English", "conversation": turns, "toxic": False},
+        {"id": "d", "request": {"model": "m", "messages": turns[:3]}, "response": {"choices": [{"message": turns[3]}]}},
+        {"id": "e", "messages": [{**turns[0], "content": [{"type": "text", "text": "a poem"}]}, *turns[1:]]},
+        {"dataset_name": "Poems", "test_idx": 7, "lang": "en", "dialog": str(turns), "info": "{}"},
+        {"dataset_name": "Poems", "test_idx": 8, "lang": "en", "dialog": json.dumps(turns)},
     )
-    assert [log.id for log in found.logs] == ["a", "b", "c"]
+    assert [log.id for log in found.logs] == ["a", "b", "c", "d", "e", "Poems/7", "Poems/8"]
     assert {(log.question, log.answer, log.feedback, log.language) for log in found.logs} == {
         ("a poem", "Rain.", ("longer",), "en")
     }
@@ -65,17 +79,21 @@ def test_what_teaches_nothing_is_set_aside_and_counted(read: Read):
         {"messages": [turn("user", "q")]},
         {"messages": [turn("tool", "q")]},
         {"messages": "q"},
+        {"dialog": "__import__('os').getcwd()"},
+        {"request": {"messages": [turn("user", "q")]}, "response": {"choices": []}},
+        {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
         {"query": "q", "answer": "a" * (MAX_CHARACTERS + 1), "feedback": ["x"]},
     )
     assert len(found.logs) == 1
     assert found.counts() == {
         "a turn of more than 100,000 characters": 1,
         "a turn of nobody known": 1,
+        "a turn without text": 1,
         "answer is no text": 1,
         "empty answer": 1,
         "id stands twice": 1,
-        "messages is no list of turns": 1,
-        "no answer": 1,
+        "messages is no list of turns": 2,
+        "no answer": 2,
         "no feedback": 2,
     }
 
@@ -92,7 +110,7 @@ def test_a_line_that_is_no_object_is_named(tmp_path: Path, line: str, said: str)
     path = tmp_path / "logs.jsonl"
     path.write_text(line + "\n")
     with pytest.raises(DataError, match=said):
-        read_sessions(path, by_patterns)
+        read_sessions(file_sessions(path), by_patterns)
 
 
 def test_a_file_of_which_nothing_is_left_says_why(read: Read):
@@ -128,6 +146,34 @@ def test_what_is_written_holds_no_address(read: Read, tmp_path: Path):
 def test_a_redactor_that_is_not_installed_says_how_to_get_it():
     with pytest.raises(PipelineError, match=r"presidio is not installed"):
         redactor("presidio")
+
+
+def test_presidio_finds_names_and_patterns_the_rest(monkeypatch: pytest.MonkeyPatch):
+    class Analyzer:
+        def analyze(self, *, text: str, language: str) -> list[str]:
+            return ["Ann"] if "Ann" in text and language == "en" else []
+
+    class Anonymizer:
+        def anonymize(self, *, text: str, analyzer_results: list[str]) -> SimpleNamespace:
+            return SimpleNamespace(
+                text=reduce(lambda told, name: told.replace(name, "<PERSON>"), analyzer_results, text)
+            )
+
+    for name, entry in (("presidio_analyzer", "AnalyzerEngine"), ("presidio_anonymizer", "AnonymizerEngine")):
+        module = ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        setattr(module, entry, Analyzer if entry.startswith("Analyzer") else Anonymizer)
+        monkeypatch.setitem(sys.modules, name, module)
+    assert redactor("presidio")("Ann is at ann@example.org") == "<PERSON> is at [EMAIL]"
+
+
+def test_a_function_of_ones_own_stands_behind_the_one_that_is_named(tmp_path: Path):
+    file = tmp_path / "mine.py"
+    file.write_text("def redact(text):\n    return text.replace('Ann', '[NAME]')\n")
+    assert redactor("patterns", str(file))("Ann, ann@example.org") == "[NAME], [EMAIL]"
+    file.write_text("x = 1\n")
+    with pytest.raises(PipelineError, match="has no function `redact`"):
+        redactor("none", str(file))
 
 
 def test_masking_takes_no_time_on_text_made_to_be_slow():

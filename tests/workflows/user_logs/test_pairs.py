@@ -72,7 +72,7 @@ def test_wishes_are_checked_by_program(check: str, yes: str, no: str):
 @pytest.mark.parametrize(
     ("kind", "values", "said"),
     [
-        ("read_logs", {}, "give exactly one of `file` and `sessions`"),
+        ("read_logs", {}, "give exactly one of `file`, `hub` and `sessions`"),
         ("extract_rules", {"logs": "step:logs"}, "needs `extractor`"),
         ("cluster_logs", {"rules": "step:rules"}, "needs `embedder`"),
         ("measure_cognitive_gap", {"rules": "step:r", "clusters": "step:c"}, "needs `scorer`"),

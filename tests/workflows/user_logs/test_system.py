@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import DataError, IncompatibleModels, RegistryError
@@ -20,35 +17,19 @@ from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs.clusters import Router
 from reasoning_pipeline.workflows.user_logs.opening import open_system
 from reasoning_pipeline.workflows.user_logs.roles import by_words
-from reasoning_pipeline.workflows.user_logs.serving import answering, check, make_router
+from reasoning_pipeline.workflows.user_logs.serving import check
 from reasoning_pipeline.workflows.user_logs.system import System
+from tests.adapters import make_adapter
 
 NEAR, ADVISED, FAR = "1+1", "2*2", "7-7"
-KEY = "k" * 24
-
-
-def adapter(folder: Path, base: Path, seed: int) -> None:
-    """A low-rank adapter with large random matrices, in PEFT's files."""
-    config = json.loads((base / "config.json").read_text())
-    size, heads = config["hidden_size"], config["num_attention_heads"] * config["head_dim"]
-    draw = np.random.default_rng(seed)
-    tensors = {}
-    for layer in range(config["num_hidden_layers"]):
-        name = f"base_model.model.model.layers.{layer}.self_attn.q_proj.lora_"
-        tensors[f"{name}A.weight"] = draw.standard_normal((4, size)).astype(np.float32)
-        tensors[f"{name}B.weight"] = draw.standard_normal((heads, 4)).astype(np.float32)
-    folder.mkdir(parents=True)
-    save_file(tensors, folder / "adapter_model.safetensors")
-    values = {"peft_type": "LORA", "r": 4, "lora_alpha": 32, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM"}
-    (folder / "adapter_config.json").write_text(json.dumps({**values, "base_model_name_or_path": base.name}))
 
 
 @pytest.fixture
 def published(tmp_path: Path, tiny_model: Path) -> Path:
     """Cluster 0 is near NEAR and has an expert, cluster 1 near ADVISED with a critic; FAR is far from both."""
     folder = tmp_path / "choose_modules-1"
-    adapter(folder / "adapters/expert-0", tiny_model, 1)
-    adapter(folder / "adapters/critic-1", tiny_model, 2)
+    make_adapter(folder / "adapters/expert-0", tiny_model, 1)
+    make_adapter(folder / "adapters/critic-1", tiny_model, 2)
     Router(by_words([NEAR, ADVISED]), unseen_distance=1.2).save(folder)
     values = {
         "base": str(tiny_model),
@@ -68,7 +49,7 @@ def opened(published: Path) -> tuple[System, Speaker]:
 
 def ask(opened: tuple[System, Speaker], *queries: str):
     system, speaker = opened
-    return system.answer(queries, ["small"] * len(queries), speaker, 0)
+    return system.answer(queries, ["small"] * len(queries), speaker, system.decoding(0))
 
 
 def in_mode(system: System, mode: str) -> None:
@@ -148,48 +129,3 @@ def test_an_embedder_of_another_dimension_is_refused(opened, published: Path):
         check(system)
     with pytest.raises(RegistryError, match=r"no system\.json"):
         System.load(published / "adapters")
-
-
-@pytest.fixture
-def router(opened) -> Iterator[httpx.Client]:
-    server = make_router(answering(*opened), "uno", host="127.0.0.1", port=0, key=KEY)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    with httpx.Client(
-        base_url=f"http://127.0.0.1:{server.server_port}", headers={"Authorization": f"Bearer {KEY}"}, timeout=60
-    ) as client:
-        yield client
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_the_router_answers_as_openai_does_and_says_which_path(router: httpx.Client):
-    body = {"model": "uno", "messages": [{"role": "user", "content": ADVISED}], "language": "small"}
-    reply = router.post("/v1/chat/completions", json=body)
-    assert reply.status_code == 200
-    assert reply.json()["choices"][0]["message"]["role"] == "assistant"
-    routing = reply.json()["routing"]
-    assert (routing["path"], routing["generations"], routing["cluster"]) == ("reflective", 3, 1)
-    assert router.get("/v1/models").json()["data"][0]["id"] == "uno"
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (b"{", 400),
-        (b"[" * 50_000, 400),
-        (b"{}", 400),
-        (b'{"messages": ["hi"]}', 400),
-        (b'{"messages": [{"role": "user", "content": "hi"}], "stream": true}', 400),
-        (b" " * 1_000_001, 413),
-    ],
-)
-def test_a_request_that_is_none_is_refused_and_the_router_lives(router: httpx.Client, body: bytes, status: int):
-    assert router.post("/v1/chat/completions", content=body).status_code == status
-    assert router.get("/health").status_code == 200
-
-
-def test_without_the_key_nobody_is_answered(router: httpx.Client):
-    assert router.post("/v1/chat/completions", headers={"Authorization": "Bearer x"}, json={}).status_code == 401
-    assert router.get("/v1/models", headers={"Authorization": ""}).status_code == 401

@@ -11,17 +11,21 @@ Try it: python -m reasoning_pipeline run recipes/smoke/choose_modules.yaml
 from __future__ import annotations
 
 import shutil
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from reasoning_pipeline.base.files import write_json
-from reasoning_pipeline.recipe.stage import Input, ModelRef, StageConfig
-from reasoning_pipeline.workflows.user_logs.choice import GAP, WIN_RATE
+from reasoning_pipeline.recipe.stage import Input
+from reasoning_pipeline.workflows.user_logs.choice import WIN_RATE, WinRate
 from reasoning_pipeline.workflows.user_logs.clusters import CENTROIDS_FILE
+from reasoning_pipeline.workflows.user_logs.fields import OfClusters
 from reasoning_pipeline.workflows.user_logs.grouping import CLUSTERS_FILE, Grouping, load_gaps
-from reasoning_pipeline.workflows.user_logs.logs import LOGS_FILE
+from reasoning_pipeline.workflows.user_logs.logs import LOGS_FILE, load_logs
+from reasoning_pipeline.workflows.user_logs.online import Before, adapter_place, save_learned
 from reasoning_pipeline.workflows.user_logs.rule_sets import RULES_FILE
 from reasoning_pipeline.workflows.user_logs.system import MEMORY_FOLDER, SYSTEM_FILE, Thresholds
 from reasoning_pipeline.workflows.user_logs.validation import EpochRule, decisions, load_critics, load_experts
@@ -30,28 +34,18 @@ if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
-class Config(StageConfig):
+class Config(OfClusters):
     publishes: ClassVar[str] = "system"
     answers: ClassVar[bool] = True
     heavy: ClassVar[bool] = False
 
     stage: Literal["choose_modules"] = "choose_modules"
-    policy: ModelRef
-    """The base model: what answers, what adapters are for."""
-    rules: Annotated[str, Input("rules")]
-    """Logs with their rules."""
-    clusters: Annotated[str, Input("clusters")]
-    """Which log is in which cluster."""
     embedder: Annotated[str | None, Input("checkpoint")] = None
     """The model that the clusters were made with, where it was one."""
-    gap: Annotated[str | None, Input("cognitive_gap")] = None
-    """The cognitive gap of each cluster; without it every gap counts as low."""
     experts: Annotated[str | None, Input("experts")] = None
     """Experts with what their epochs won."""
     critics: Annotated[str | None, Input("critics")] = None
     """Critics."""
-    gap_threshold: float = Field(GAP, ge=0, le=1)
-    """A gap above it is high."""
     accept: float = Field(WIN_RATE, ge=0, le=1)
     """Strictly more wins than this."""
     epoch: EpochRule = "best"
@@ -69,6 +63,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     inputs = context.inputs
     grouping = Grouping.load(inputs["clusters"])
     experts, critics = load_experts(inputs.get("experts")), load_critics(inputs.get("critics"))
+    before = Before.of(inputs.get("before"), grouping)
     made = decisions(
         grouping.count,
         load_gaps(inputs.get("gap")),
@@ -83,11 +78,16 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     for decision in made:
         name = f"cluster-{decision.cluster}"
         if decision.epoch is not None and (decision.path == "primary" or everywhere):
-            _take(inputs["experts"] / name / f"epoch-{decision.epoch}", output / f"adapters/expert-{decision.cluster}")
+            taken = inputs["experts"] / name / f"epoch-{decision.epoch}"
+            _take(taken, adapter_place(output, "expert", decision.cluster))
         if decision.cluster in critics:
-            _take(inputs["critics"] / name, output / f"adapters/critic-{decision.cluster}")
+            _take(inputs["critics"] / name, adapter_place(output, "critic", decision.cluster))
     shutil.copyfile(inputs["clusters"] / CENTROIDS_FILE, output / CENTROIDS_FILE)
     shutil.copyfile(inputs["clusters"] / CLUSTERS_FILE, output / CLUSTERS_FILE)
+    learned = [expert.learned for expert in experts.values()] + [one.get("learned") for one in critics.values()]
+    if before is not None:
+        learned.append(tuple(before.learned))
+    save_learned(output, learned)
     if config.serving.mode in ("bm25", "embedding"):
         for name in (LOGS_FILE, RULES_FILE):
             _take(inputs["rules"] / name, output / MEMORY_FOLDER / name)
@@ -98,16 +98,21 @@ def run(config: Config, context: StageContext) -> StageOutcome:
             "embedder": grouping.embedder if (config.embedder or "step:").startswith("step:") else config.embedder,
             "embedding": grouping.embedding,
             "thresholds": config.serving.model_dump(),
-            "decisions": {str(decision.cluster): decision.as_json() for decision in made},
+            "language": Counter(log.language for log in load_logs(inputs["rules"])).most_common(1)[0][0],
+            "continues": before.folder.name if before is not None else None,
+            "decisions": {str(decision.cluster): asdict(decision) for decision in made},
         },
     )
+    if config.before is not None:
+        print(f"continues {before.folder.name}" if before else "another number of clusters: nothing was kept")
     for decision in made:
-        print(_said(decision.cluster, decision.path, decision.gap, decision.accepted.as_json()))
+        print(_said(decision.cluster, decision.path, decision.gap, decision.accepted))
     return StageOutcome(
         output,
         {
             "mode": config.serving.mode,
-            "decisions": {str(decision.cluster): decision.as_json() for decision in made},
+            "continues": before.folder.name if before is not None else None,
+            "decisions": {str(decision.cluster): asdict(decision) for decision in made},
             "experts": sum(decision.path == "primary" for decision in made),
             "critics": len(critics),
         },
@@ -122,8 +127,6 @@ def _take(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _said(cluster: int, path: str, gap: float | None, won: dict[str, float | None]) -> str:
-    rate = (
-        f"won {won['rate']:.2f} [{won['low']:.2f}, {won['high']:.2f}] of {won['logs']}" if won["logs"] else "no expert"
-    )
+def _said(cluster: int, path: str, gap: float | None, won: WinRate) -> str:
+    rate = f"won {won.rate:.2f} [{won.low:.2f}, {won.high:.2f}] of {won.logs}" if won.logs else "no expert"
     return f"cluster {cluster}: {path}; gap {'not measured' if gap is None else f'{gap:.2f}'}; {rate}"

@@ -17,6 +17,7 @@ from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.recipe.stage import Input, StageConfig
 from reasoning_pipeline.workflows.user_logs.clusters import (
     Router,
+    as_before,
     centroids,
     dual_features,
     height_of,
@@ -24,7 +25,8 @@ from reasoning_pipeline.workflows.user_logs.clusters import (
     ward_labels,
 )
 from reasoning_pipeline.workflows.user_logs.grouping import CLUSTERS_FILE
-from reasoning_pipeline.workflows.user_logs.roles import Embedding, embedder
+from reasoning_pipeline.workflows.user_logs.players import Embedding
+from reasoning_pipeline.workflows.user_logs.roles import embedder
 from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class Config(StageConfig):
     stage: Literal["cluster_logs"] = "cluster_logs"
     rules: Annotated[str, Input("rules")]
     """Logs with their rules."""
+    before: Annotated[str | None, Input("system")] = None
+    """A published system to continue: while the number of clusters stays, its centroids and their numbers do."""
     embedding: Embedding = Embedding()
     """How texts become vectors."""
     embedder: Annotated[str | None, Input("checkpoint")] = None
@@ -87,7 +91,16 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     else:
         labels = np.zeros(len(ruled), dtype=int)
     output = context.fresh_output()
-    Router(centroids(queries_ND, labels), unseen_distance=0.0).save(output)
+    found_CD = centroids(queries_ND, labels)
+    kept = None
+    if config.before is not None:
+        before_CD = Router.load(context.inputs["before"], unseen_distance=0.0).centroids
+        kept = as_before(found_CD, before_CD)
+        if kept is not None:
+            labels, found_CD = np.array([kept[label] for label in labels]), before_CD
+        now = f"{len(before_CD)} clusters are {len(found_CD)} now: all anew"
+        print(now if kept is None else "the earlier centroids are kept")
+    Router(found_CD, unseen_distance=0.0).save(output)
     rows = table([one.log.question for one in ruled], labels.tolist(), ["; ".join(one.rules) for one in ruled])
     write_json(
         output / CLUSTERS_FILE,
@@ -95,12 +108,14 @@ def run(config: Config, context: StageContext) -> StageOutcome:
             "embedder": folder.name if folder is not None else None,
             "embedding": config.embedding.model_dump(),
             "height": height,
+            "continues": context.inputs["before"].name if kept is not None else None,
             "labels": {one.log.id: int(label) for one, label in zip(ruled, labels, strict=True)},
             "table": rows,
         },
     )
     for row in rows:
         print("cluster {cluster}: {logs} logs ({share:.0%}); {query!r}; {rules!r}".format(**row))
-    if config.method == "ward" and rows[0]["logs"] > GIANT * len(ruled) and len(ruled) > 1:
-        print(f"note: one cluster holds {rows[0]['share']:.0%} of the logs; a lower ward_increment divides more")
+    largest = max(row["share"] for row in rows)
+    if config.method == "ward" and largest > GIANT and len(ruled) > 1:
+        print(f"note: one cluster holds {largest:.0%} of the logs; a lower ward_increment divides more")
     return StageOutcome(output, {"logs": len(ruled), "clusters": len(rows), "height": height, "table": rows})

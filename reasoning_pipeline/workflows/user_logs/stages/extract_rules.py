@@ -19,8 +19,9 @@ from reasoning_pipeline.recipe.stage import Input, StageConfig
 from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.workflows.user_logs.logs import ReadLogs, load_logs
-from reasoning_pipeline.workflows.user_logs.roles import Player, extract
-from reasoning_pipeline.workflows.user_logs.rule_sets import RULES_FILE
+from reasoning_pipeline.workflows.user_logs.players import Player
+from reasoning_pipeline.workflows.user_logs.roles import extract
+from reasoning_pipeline.workflows.user_logs.rule_sets import RULES_FILE, load_rules
 from reasoning_pipeline.workflows.user_logs.rules import parse_rules
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Config(StageConfig):
     stage: Literal["extract_rules"] = "extract_rules"
     logs: Annotated[str, Input("logs")]
     """Checked logs."""
+    before: Annotated[str | None, Input("rules")] = None
+    """Logs with rules of an earlier batch, kept as they are; a log that is among them is not read again."""
     by: Player = "model"
     """A model, or the small world's program in its place."""
     extractor: Annotated[str | None, Input("checkpoint")] = None
@@ -75,13 +78,15 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     from reasoning_pipeline.run.context import StageOutcome
     from reasoning_pipeline.run.speaking import Memory, speaker
 
-    logs = load_logs(context.inputs["logs"])
+    earlier = load_rules(context.inputs["before"]) if config.before is not None else []
+    known = {one.log.id for one in earlier}
+    logs = [log for log in load_logs(context.inputs["logs"]) if log.id not in known]
     model = None
     if config.by == "model":
         memory = Memory(context.work / "replies.jsonl")
         model = speaker(context, "extractor", max_prompt_tokens=config.max_prompt_tokens, memory=memory)
     decoding = Decoding(temperature=config.temperature, max_tokens=config.max_completion_tokens, seed=context.seed)
-    read = _Read()
+    read = _Read([one.as_row() for one in earlier])
     for log, (said, guessed) in zip(logs, extract(model, logs, decoding), strict=True):
         read.add(log.id, said, guessed, drop_empty=config.drop_empty)
     if not read.rows:
@@ -91,7 +96,8 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         )
     kept = {row["id"] for row in read.rows}
     output = context.fresh_output()
-    ReadLogs(logs=[log for log in logs if log.id in kept], set_aside=read.aside).save(output)
+    found = [*(one.log for one in earlier), *(log for log in logs if log.id in kept)]
+    ReadLogs(logs=found, set_aside=read.aside).save(output)
     (output / RULES_FILE).write_text(lines(read.rows), encoding="utf-8")
     return StageOutcome(
         output,
@@ -110,8 +116,8 @@ def run(config: Config, context: StageContext) -> StageOutcome:
 class _Read:
     """What came of the replies so far."""
 
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
+    def __init__(self, earlier: list[dict[str, Any]]) -> None:
+        self.rows = earlier
         self.aside: list[dict[str, object]] = []
         self.problems: Counter[str] = Counter()
         self.empty = 0

@@ -20,7 +20,8 @@ from reasoning_pipeline.workflows.user_logs import small_world
 from reasoning_pipeline.workflows.user_logs.choice import GAP
 from reasoning_pipeline.workflows.user_logs.gap import CALIBRATION, calibrate, cluster_gaps, log_gaps
 from reasoning_pipeline.workflows.user_logs.grouping import GAP_FILE, Grouping
-from reasoning_pipeline.workflows.user_logs.roles import Player, coverage
+from reasoning_pipeline.workflows.user_logs.players import Player
+from reasoning_pipeline.workflows.user_logs.roles import coverage
 from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
 
 if TYPE_CHECKING:
@@ -45,6 +46,13 @@ class Config(StageConfig):
     max_tokens: int = Field(8192, ge=64)
     """Of one text, or of one reply."""
 
+    @property
+    def generator(self) -> str | None:
+        return "scorer" if self.by == "model" and self.enabled else None
+
+    def lengths(self) -> tuple[int, int]:
+        return self.max_tokens, 1
+
     @model_validator(mode="after")
     def _somebody(self) -> Self:
         if (self.by == "model") != (self.scorer is not None):
@@ -62,12 +70,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         return StageOutcome(output, {"enabled": False})
     ruled = load_rules(context.inputs["rules"])
     labels = Grouping.load(context.inputs["clusters"]).labels
-    covered = coverage(
-        context.inputs.get("scorer"),
-        max_tokens=config.max_tokens,
-        device=context.profile.device,
-        dtype=context.profile.precision,
-    )
+    covered = coverage(context, config.max_tokens)
     calibration = calibrate(covered, small_world.CALIBRATION if config.by == "small_world" else CALIBRATION)
     gaps = log_gaps([one.rules for one in ruled], [one.prior for one in ruled], covered)
     found = cluster_gaps(gaps, [labels[one.log.id] for one in ruled])

@@ -43,7 +43,6 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes one session a line, as `read_logs` takes them."""
-    from reasoning_pipeline.rollouts.session import transformers_sampler
     from reasoning_pipeline.run.context import StageOutcome
     from reasoning_pipeline.run.speaking import speaker
 
@@ -56,8 +55,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
             injected=config.injected,
         )
     )
-    here = transformers_sampler(context.inputs["policy"], context.profile)
-    policy = speaker(context, "policy", max_prompt_tokens=128, sampler=here)
+    policy = speaker(context, "policy", max_prompt_tokens=128, memory=None)
     decoding = Decoding(temperature=0.1, max_tokens=small_world.ANSWER_TOKENS, seed=context.seed)
     answers = policy.answer([row["query"] for row in rows], decoding)
     output = context.fresh_output()

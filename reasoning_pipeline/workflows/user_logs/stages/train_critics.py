@@ -9,18 +9,19 @@ Try it: python -m reasoning_pipeline run recipes/smoke/train_critics.yaml
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from reasoning_pipeline.base.files import write_json
-from reasoning_pipeline.recipe.stage import Input, ModelRef, StageConfig
+from reasoning_pipeline.recipe.stage import Input
 from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.workflows.user_logs import prompts
-from reasoning_pipeline.workflows.user_logs.choice import GAP, WIN_RATE
-from reasoning_pipeline.workflows.user_logs.clusters import split
-from reasoning_pipeline.workflows.user_logs.fields import AdapterTraining
+from reasoning_pipeline.workflows.user_logs.choice import WIN_RATE
+from reasoning_pipeline.workflows.user_logs.fields import AdapterTraining, OfClusters
 from reasoning_pipeline.workflows.user_logs.grouping import Grouping, load_gaps
+from reasoning_pipeline.workflows.user_logs.online import INCUMBENT, Before, clearly_better, parted
 from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
 from reasoning_pipeline.workflows.user_logs.validation import CRITICS_FILE, decisions, load_experts
 
@@ -28,23 +29,13 @@ if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
-class Config(StageConfig, AdapterTraining):
+class Config(OfClusters, AdapterTraining):
     publishes: ClassVar[str] = "critics"
     heavy: ClassVar[bool] = False
 
     stage: Literal["train_critics"] = "train_critics"
-    policy: ModelRef
-    """The base model: what answers, what adapters are for."""
-    rules: Annotated[str, Input("rules")]
-    """Logs with their rules."""
-    clusters: Annotated[str, Input("clusters")]
-    """Which log is in which cluster."""
-    gap: Annotated[str | None, Input("cognitive_gap")] = None
-    """The cognitive gap of each cluster; without it every gap counts as low."""
     experts: Annotated[str | None, Input("experts")] = None
     """Experts with what their epochs won."""
-    gap_threshold: float = Field(GAP, ge=0, le=1)
-    """A gap above it is high."""
     accept: float = Field(WIN_RATE, ge=0, le=1)
     """An expert is accepted that won strictly more than this share."""
     max_length: int = Field(8_000, ge=16)
@@ -95,13 +86,16 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     metrics = context.start_metrics(total_steps=len(needed))
     found: dict[str, dict[str, Any]] = {}
     skipped: dict[str, str] = {}
+    before = Before.of(context.inputs.get("before"), grouping)
+    taken: dict[str, Path] = {}
     for done, cluster in enumerate(sorted(needed), start=1):
         context.stop_if_asked()
         members = grouping.members(cluster, ruled)
         if len(members) < config.least_logs:
             skipped[str(cluster)] = f"{len(members)} logs, fewer than {config.least_logs}"
             continue
-        train, held = split(members, config.split_seed, (config.train_share,))
+        learned = before.learned if before is not None else ()
+        train, held = parted(members, learned, config.split_seed, config.train_share)
         epochs = train_adapter(
             config,
             context,
@@ -115,11 +109,17 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         unseen = [asked[name] for name in held]
         losses = {epoch: judged.loss(unseen, adapter=adapter) for epoch, adapter in epochs.items()}
         best = min(losses, key=lambda epoch: losses[epoch])
+        incumbent = before.adapter("critic", cluster) if before is not None else None
+        if incumbent is not None:
+            losses[INCUMBENT] = judged.loss(unseen, adapter=incumbent)
+            if not clearly_better(losses[best], losses[INCUMBENT]):
+                best = INCUMBENT
+                taken[str(cluster)] = incumbent
         found[str(cluster)] = {
             "epoch": best,
             "losses": {str(epoch): round(loss, 6) for epoch, loss in losses.items()},
             "base_loss": round(judged.loss(unseen), 6),
-            "trained_on": len(train),
+            "learned": train,
             "held_out": len(held),
         }
         metrics.write(done, loss=losses[best])
@@ -128,9 +128,15 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     output = context.fresh_output()
     for cluster_name, entry in found.items():
         place = context.work / "adapters" / f"cluster-{cluster_name}" / f"epoch-{entry['epoch']}"
-        shutil.copytree(place, output / f"cluster-{cluster_name}")
+        shutil.copytree(taken.get(cluster_name, place), output / f"cluster-{cluster_name}")
     write_json(output / CRITICS_FILE, found)
     return StageOutcome(
         output,
-        {"jobs": len(found), "skipped": skipped, "critics": found, "seconds": round(metrics.seconds, 2)},
+        {
+            "jobs": len(found),
+            "skipped": skipped,
+            "kept": [int(cluster) for cluster in taken],
+            "critics": {name: {**entry, "learned": len(entry["learned"])} for name, entry in found.items()},
+            "seconds": round(metrics.seconds, 2),
+        },
     )

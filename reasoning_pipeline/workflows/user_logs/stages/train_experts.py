@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from reasoning_pipeline.base.jsonl import read_rows
-from reasoning_pipeline.recipe.stage import Input, ModelRef, StageConfig
+from reasoning_pipeline.recipe.stage import Input
 from reasoning_pipeline.recipe.work import Known, Work
-from reasoning_pipeline.workflows.user_logs.choice import GAP, win
+from reasoning_pipeline.workflows.user_logs.choice import win
 from reasoning_pipeline.workflows.user_logs.clusters import split
-from reasoning_pipeline.workflows.user_logs.fields import Writing
+from reasoning_pipeline.workflows.user_logs.fields import OfClusters, Writing
 from reasoning_pipeline.workflows.user_logs.grouping import Grouping, load_gaps
+from reasoning_pipeline.workflows.user_logs.online import INCUMBENT, Before, parted
 from reasoning_pipeline.workflows.user_logs.pairs import PAIRS_FILE
-from reasoning_pipeline.workflows.user_logs.roles import Judge, Judging, judge
+from reasoning_pipeline.workflows.user_logs.players import Judging
+from reasoning_pipeline.workflows.user_logs.roles import Judge, judge
 from reasoning_pipeline.workflows.user_logs.rule_sets import RuledLog, load_rules
 from reasoning_pipeline.workflows.user_logs.validation import Expert, save_experts
 
@@ -33,23 +35,13 @@ if TYPE_CHECKING:
     from reasoning_pipeline.run.speaking import Speaker
 
 
-class Config(StageConfig, Writing):
+class Config(OfClusters, Writing):
     publishes: ClassVar[str] = "experts"
     heavy: ClassVar[bool] = False
 
     stage: Literal["train_experts"] = "train_experts"
-    policy: ModelRef
-    """The base model: what answers, what adapters are for."""
-    rules: Annotated[str, Input("rules")]
-    """Logs with their rules."""
     pairs: Annotated[str, Input("pairs")]
     """Preference pairs of these logs."""
-    clusters: Annotated[str, Input("clusters")]
-    """Which log is in which cluster."""
-    gap: Annotated[str | None, Input("cognitive_gap")] = None
-    """Clusters above `gap_threshold` start no job; without it all may."""
-    gap_threshold: float = Field(GAP, ge=0, le=1)
-    """A gap above it is high."""
     judge: Annotated[str | None, Input("checkpoint")] = None
     """The model that compares, where `judging.by: model`; the policy where it is not given."""
     judging: Judging = Judging()
@@ -89,21 +81,20 @@ class Config(StageConfig, Writing):
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the adapter of every epoch, and experts.json with what each won."""
     from reasoning_pipeline.rollouts.adapted import AdaptedModel
-    from reasoning_pipeline.rollouts.session import transformers_sampler
     from reasoning_pipeline.run.context import StageOutcome
     from reasoning_pipeline.run.speaking import Memory, speaker
 
     ruled = {one.log.id: one for one in load_rules(context.inputs["rules"])}
     pairs = {row["id"]: row for row in read_rows(context.inputs["pairs"] / PAIRS_FILE)}
     grouping, gaps = Grouping.load(context.inputs["clusters"]), load_gaps(context.inputs.get("gap"))
+    before = Before.of(context.inputs.get("before"), grouping)
     memory = Memory(context.work / "replies.jsonl")
     limit = config.max_prompt_tokens
     adapted = AdaptedModel(context.inputs["policy"], dtype=context.profile.precision, device=context.profile.device)
     policy = speaker(context, "policy", max_prompt_tokens=limit, memory=memory, sampler=adapted)
     referee = policy if config.judging.by == "model" else None
     if referee is not None and config.judge is not None:
-        here = transformers_sampler(context.inputs["judge"], context.profile)
-        referee = speaker(context, "judge", max_prompt_tokens=limit, memory=memory, sampler=here)
+        referee = speaker(context, "judge", max_prompt_tokens=limit, memory=memory)
     compare = _Comparison(config, policy, judge(referee, config.judging, config.split_seed), ruled)
 
     metrics = context.start_metrics(total_steps=grouping.count)
@@ -116,8 +107,11 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         elif len(members) < config.least_logs:
             skipped[cluster] = f"{len(members)} pairs, fewer than {config.least_logs}"
         else:
-            train, held = split(members, config.split_seed, (config.train_share,))
+            learned = before.learned if before is not None else ()
+            train, held = parted(members, learned, config.split_seed, config.train_share)
             epochs = _train(config, context, policy, [pairs[name] for name in train], _place(context, cluster))
+            if before is not None and (incumbent := before.adapter("expert", cluster)) is not None:
+                epochs = {INCUMBENT: _taken(incumbent, _place(context, cluster)), **epochs}
             selection, acceptance = held, held
             if config.separate_acceptance and len(held) > 1:
                 selection, acceptance = split(held, config.split_seed, (0.5,))
@@ -125,7 +119,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
             experts.append(
                 Expert(
                     cluster=cluster,
-                    trained_on=len(train),
+                    learned=tuple(train),
                     wins=wins,
                     selection=tuple(selection),
                     acceptance=tuple(acceptance),
@@ -145,8 +139,9 @@ def run(config: Config, context: StageContext) -> StageOutcome:
             "jobs": len(experts),
             "skipped": {str(cluster): why for cluster, why in skipped.items()},
             "pairs": len(pairs),
-            "pairs_trained_on": sum(expert.trained_on for expert in experts),
+            "pairs_trained_on": sum(len(expert.learned or ()) for expert in experts),
             "saved_by_gap": saved / max(len(pairs), 1),
+            "kept": [expert.cluster for expert in experts if expert.chosen() == INCUMBENT],
             "judge": "a model" if referee is not None else "a program, in the place of a model",
             "seconds": round(metrics.seconds, 2),
         },
@@ -159,6 +154,14 @@ def _place(context: StageContext, cluster: int) -> Path:
 
 def _name(cluster: int, epoch: int) -> str:
     return f"cluster-{cluster}/epoch-{epoch}"
+
+
+def _taken(incumbent: Path, place: Path) -> Path:
+    """An earlier system's expert among the epochs, under the name of none."""
+    copy = place / f"epoch-{INCUMBENT}"
+    if not copy.is_dir():
+        shutil.copytree(incumbent, copy)
+    return copy
 
 
 def _train(

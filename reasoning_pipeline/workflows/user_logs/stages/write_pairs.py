@@ -8,17 +8,19 @@ Try it: python -m reasoning_pipeline run recipes/smoke/write_pairs.yaml
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from reasoning_pipeline.base.jsonl import lines
+from reasoning_pipeline.base.jsonl import lines, read_rows
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.recipe.stage import Input, ModelRef, StageConfig
 from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.workflows.user_logs.pairs import PAIRS_FILE, build, questions
-from reasoning_pipeline.workflows.user_logs.roles import Judging, judge
+from reasoning_pipeline.workflows.user_logs.players import Judging
+from reasoning_pipeline.workflows.user_logs.roles import judge
 from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class Config(StageConfig):
     """The base model: what answers, what adapters are for."""
     rules: Annotated[str, Input("rules")]
     """Logs with their rules."""
+    before: Annotated[str | None, Input("pairs")] = None
+    """Pairs of an earlier batch, kept as they are; their logs are not rewritten again."""
     judge: Annotated[str | None, Input("checkpoint")] = None
     """The model that judges, where `judging.by: model`; the policy where it is not given."""
     judging: Judging = Judging(samples=1)
@@ -54,6 +58,10 @@ class Config(StageConfig):
     max_completion_tokens: int = Field(2048, ge=1)
     """Of one answer."""
 
+    @property
+    def generators_beside(self) -> tuple[str, ...]:
+        return ("judge",) if self.judge is not None and self.judging.by == "model" else ()
+
     def work(self, known: Known) -> Work | None:
         rules = known.made_by("rules")
         if rules is None:
@@ -70,19 +78,15 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes pairs.jsonl."""
-    from reasoning_pipeline.rollouts.session import transformers_sampler
     from reasoning_pipeline.run.context import StageOutcome
     from reasoning_pipeline.run.speaking import Memory, speaker
 
-    ruled = load_rules(context.inputs["rules"])
+    earlier = read_rows(context.inputs["before"] / PAIRS_FILE) if config.before is not None else []
+    known = {row["id"] for row in earlier}
+    ruled = [one for one in load_rules(context.inputs["rules"]) if one.log.id not in known]
     memory = Memory(context.work / "replies.jsonl")
     limit = config.max_prompt_tokens
     policy = speaker(context, "policy", max_prompt_tokens=limit, memory=memory)
-    referee = policy if config.judging.by == "model" else None
-    if referee is not None and config.judge is not None:
-        here = transformers_sampler(context.inputs["judge"], context.profile)  # the server holds the policy
-        referee = speaker(context, "judge", max_prompt_tokens=limit, memory=memory, sampler=here)
-
     # All rewrites of all logs at once, then all judgements: a server is never idle in between.
     asked = [questions(one, config.styles) for one in ruled]
     decoding = Decoding(
@@ -90,6 +94,9 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     )
     replies = iter(policy.ask([text for texts in asked for text in texts], decoding, n=config.samples))
     rewrites = [[text for _ in texts for text in next(replies)] for texts in asked]
+    referee = policy if config.judging.by == "model" else None
+    if referee is not None and config.judge is not None:  # now: on a shared server it takes the policy's place
+        referee = speaker(context, "judge", max_prompt_tokens=limit, memory=memory)
     scored = judge(referee, config.judging, context.seed)
     flat = [
         (one.log.question, one.rules, text, one.log.language)
@@ -105,24 +112,35 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         [one[-1] for one in found],
         require_improvement=config.require_improvement,
     )
-    if not pairs:
+    if not pairs and not earlier:
         raise PipelineError(
             f"no pair could be made of {len(ruled)} logs: {dict(left)}",
             remedy="look at replies.jsonl in the work folder: does the policy follow the rules, does the judge see it?",
         )
     output = context.fresh_output()
-    (output / PAIRS_FILE).write_text(lines(pair.as_json() for pair in pairs), encoding="utf-8")
+    (output / PAIRS_FILE).write_text(lines([*earlier, *map(asdict, pairs)]), encoding="utf-8")
     judged = [score for one in found for score in one]
     return StageOutcome(
         output,
         {
             "logs": len(ruled),
-            "pairs": len(pairs),
+            "pairs": len(earlier) + len(pairs),
             "left_out": dict(sorted(left.items())),
-            "chosen_score": sum(pair.chosen_score for pair in pairs) / len(pairs),
-            "rejected_score": sum(pair.rejected_score or 0 for pair in pairs) / len(pairs),
+            "chosen_score": sum(pair.chosen_score for pair in pairs) / max(len(pairs), 1),
+            "rejected_score": sum(pair.rejected_score or 0 for pair in pairs) / max(len(pairs), 1),
+            "score_by_style": _by_style(config, [one[:-1] for one in found]),
             "judge": "a model" if referee is not None else "a program, in the place of a model",
-            "unscored": sum(score is None for score in judged) / len(judged),
+            "unscored": sum(score is None for score in judged) / max(len(judged), 1),
             "tokens_generated": policy.tokens,
         },
     )
+
+
+def _by_style(config: Config, scores: list[list[float | None]]) -> dict[str, float]:
+    """Mean score of the rewrites that each context led to."""
+    found: dict[str, float] = {}
+    for at, style in enumerate(sorted(config.styles)):  # as pairs.questions has them
+        own = [score for one in scores for score in one[at * config.samples : (at + 1) * config.samples]]
+        if known := [score for score in own if score is not None]:
+            found[style] = sum(known) / len(known)
+    return found
