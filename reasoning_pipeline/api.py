@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 from reasoning_pipeline.recipe.reading import load_recipe
 
 if TYPE_CHECKING:
+    from evals.compare import Comparison
     from evals.results import EvaluationResult
     from reasoning_pipeline.plan.graph import Plan
     from reasoning_pipeline.recipe.model import Recipe
     from reasoning_pipeline.registry.store import Artifact
 
-__all__ = ["evaluate", "find", "load_recipe", "metrics", "plan", "run", "verify"]
+__all__ = ["compare", "evaluate", "find", "load_recipe", "metrics", "plan", "run", "verify"]
 
 ROOT = Path("runs")
 """Where registry and runs live unless it is said otherwise, as on the command line."""
@@ -141,6 +142,16 @@ def evaluate(
         given += ["--samples", str(samples), "--out", str(folder), "--registry", str(root), *options]
         cli.main([*given, *(["--hardware", str(hardware)] if hardware is not None else [])])
         found.append(results.load(folder))
+    return found
+
+
+def compare(results: Sequence[EvaluationResult]) -> list[Comparison]:
+    """Each result against the first, suite by suite, paired by problem: means, interval, p.
+
+    Raises:
+        ComparisonError: They were not asked alike; it names every difference.
+    """
+    found: list[Comparison] = import_module("reasoning_pipeline.beside.evals.compare").compare_results(results)
     return found
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sysconfig
 import venv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.bench import PROJECT, RECIPE, write_files
+from tests.conftest import make_tiny_model
+from tests.docs.test_own import tiny_llama, written
+
+
+def tiny_qwen(folder: Path) -> None:
+    make_tiny_model(folder, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +149,34 @@ def test_a_recipe_that_ships_runs_by_its_name(installed: Path, tmp_path: Path) -
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[2/2] teacher_base.evaluate" in done.stdout
     assert (tmp_path / "runs" / "arithmetic" / "report.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make_model", [tiny_qwen, tiny_llama])
+def test_a_stranger_s_path_by_the_tutorial_s_text_alone(
+    installed: Path, tmp_path: Path, make_model: Callable[[Path], None]
+) -> None:
+    """docs/own_data.md as it is written: init, doctor, run, report, evals; then a reward that was changed."""
+    commands = [shlex.split(command) for command in written("own_data.md", tmp_path)]
+    assert [words[1] for words in commands] == ["init", "doctor", "run", "report", "tuned"]
+
+    def said(words: list[str]) -> str:
+        done = run(installed, tmp_path, *words)
+        assert done.returncode == 0, f"{words}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done.stdout
+
+    init, doctor, train, report, evals = commands
+    said(init)
+    make_model(tmp_path / "tutorial" / "model")
+    said(doctor)
+    said(train)
+    said(report)
+    assert "Held-out errands" in (tmp_path / "runs/mine/report.html").read_text(encoding="utf-8")
+    (record,) = (tmp_path / "runs/registry").glob("evaluate-*/record.json")
+    assert list(json.loads(record.read_text())["result"]["suites"]) == ["held_out"]
+    assert list((tmp_path / "runs/tracking/tensorboard").rglob("events.out.tfevents.*"))
+    assert said(evals).startswith("held_out  ")
+    assert "up to date" in said(train)
+    reward = tmp_path / "tutorial" / "my_rewards.py"
+    reward.write_text(reward.read_text().replace("0.1", "0.2"))
+    assert "my_rewards" in said(["reasoning-pipeline", "why", "tutorial/mine.yaml", "tuned"])

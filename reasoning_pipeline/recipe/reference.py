@@ -10,7 +10,7 @@ import inspect
 import textwrap
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -56,8 +56,16 @@ def keys(model: type[BaseModel], *, beneath: str = "") -> Iterator[Key]:
         if name == "stage" and field.default is not PydanticUndefined:
             continue  # the kind, under which the keys stand
         yield Key(f"{beneath}{name}", type_of(field), _default(field), meanings.get(name, ""))
+        told: set[tuple[str, str]] = set()
         for inner in _models(field.annotation):
-            yield from keys(inner, beneath=f"{beneath}{name}.")
+            kind = _kind(inner)
+            for key in keys(inner, beneath=f"{beneath}{name}."):
+                last = key.name.removeprefix(f"{beneath}{name}.")
+                if kind is None:
+                    yield key
+                elif last != "kind" and (last, key.type) not in told:  # several have it, and it means the same in each
+                    told.add((last, key.type))
+                    yield replace(key, meaning=f"`{kind}`: {key.meaning}" if last in _own(inner) else key.meaning)
 
 
 def _own(cls: type) -> dict[str, Any]:
@@ -108,13 +116,14 @@ def _type(annotation: Any) -> str:
     if origin is Literal:
         return " | ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in arguments)
     if origin in (Union, types.UnionType):
-        return " or ".join(_type(one) for one in arguments if one is not type(None))
+        several = all(_kind(one) for one in arguments)
+        return (" | " if several else " or ").join(_type(one) for one in arguments if one is not type(None))
     if origin in (tuple, list):
         return f"list of {_type(arguments[0])}" if arguments else "list"
     if origin is dict:
         return f"mapping of {_type(arguments[0])} to {_type(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "keys of its own"
+        return _kind(annotation) or "keys of its own"
     return _PLAIN.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
@@ -137,9 +146,19 @@ def _default(field: FieldInfo) -> str:
         return "those below"
     if value is None:
         return "none"
+    if isinstance(value, tuple) and value and all(_kind(type(one)) for one in value):
+        return ", ".join(str(_kind(type(one))) for one in value)
     if isinstance(value, bool):
         return str(value).lower()
     return str(list(value) if isinstance(value, tuple) else value) if value != "" else "empty"
+
+
+def _kind(model: Any) -> str | None:
+    """The word by which one of several models is chosen: the only value of its key `kind`. None for any other."""
+    if not (isinstance(model, type) and issubclass(model, BaseModel)) or "kind" not in model.model_fields:
+        return None
+    words = get_args(model.model_fields["kind"].annotation)
+    return str(words[0]) if len(words) == 1 else None
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -18,8 +18,14 @@ ENDINGS = (".yaml", ".yml")
 
 def recipe_names() -> list[str]:
     """As they are given on a command line: `arithmetic`, `smoke/pretrain`. What begins with `_` is only extended."""
-    found = (path.relative_to(RECIPES).with_suffix("") for path in RECIPES.rglob("*.yaml"))
-    return sorted((str(path) for path in found if not path.name.startswith("_")), key=lambda name: ("/" in name, name))
+    found = (path for path in RECIPES.rglob("*.yaml") if not path.name.startswith("_") and _has_steps(path))
+    names = (str(path.relative_to(RECIPES).with_suffix("")) for path in found)
+    return sorted(names, key=lambda name: ("/" in name, name))
+
+
+def _has_steps(path: Path) -> bool:
+    """Steps of its own or another recipe's; suites lie beside the recipes that name them."""
+    return any(line.startswith(("steps:", "extends:")) for line in path.read_text(encoding="utf-8").splitlines())
 
 
 def recipe_file(named: str | Path) -> Path:

@@ -17,7 +17,8 @@ from tests.bench import PROJECT
 
 MODEL = PROJECT / "runs" / "models" / "SmolLM2-135M-Instruct"
 PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
-OURS = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?python -m (reasoning_pipeline|evals|launch) (.*)$")
+PROGRAMS = "pipeline|evals|launch"
+OURS = re.compile(rf"^(?:[A-Z_]+=\S+ )*(?:(?:\.venv/bin/)?python -m (?:reasoning_)?|reasoning-)({PROGRAMS}) (.*)$")
 
 
 def commands() -> list[tuple[str, str, str]]:
@@ -38,7 +39,7 @@ def words_of(text: str) -> list[str]:
 @pytest.mark.parametrize(("page", "program", "text"), commands(), ids=lambda value: str(value)[:60])
 def test_a_command_in_the_docs_is_one_that_its_program_takes(page: str, program: str, text: str) -> None:
     words = words_of(text)
-    if program == "reasoning_pipeline":
+    if program == "pipeline":
         reasoning_pipeline.__main__._parser(words[0]).parse_args(words)
     elif program == "launch":
         launch.__main__._parser().parse_args(words)

@@ -53,29 +53,25 @@ def tiny_llama(folder: Path) -> None:
     ).save_pretrained(folder)  # fmt: skip
 
 
-@pytest.mark.slow
-def test_a_stranger_s_data_reward_suite_and_model(tmp_path: Path) -> None:
-    doctor, run, report, evals = written("own_data.md", tmp_path)
-    make_tiny_model(tmp_path / "model", seed=0)
-    shell(doctor, tmp_path)
-    shell(run, tmp_path)
-    shell(report, tmp_path)
-    page = (tmp_path / "runs/mine/report.html").read_text(encoding="utf-8")
-    assert "Held-out sums" in page or "held_out" in page
-    (record,) = (tmp_path / "runs/registry").glob("evaluate-*/record.json")
-    assert list(json.loads(record.read_text())["result"]["suites"]) == ["held_out"]
-    assert shell(evals, tmp_path).startswith("held_out  ")
-    assert "7 of 7" not in (again := shell(run, tmp_path)) and "up to date" in again
-    (tmp_path / "my_rewards.py").write_text((tmp_path / "my_rewards.py").read_text().replace("0.1", "0.2"))
-    assert "my_rewards" in shell("python -m reasoning_pipeline why mine.yaml tuned", tmp_path)
+def test_what_the_page_shows_of_the_tutorial_is_what_ships() -> None:
+    folder, page = PROJECT / "recipes" / "tutorial", (PROJECT / "docs" / "own_data.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```\w+ shipped=(\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in shown] == ["my_rewards.py", "held_out.yaml", "mine.yaml"]
+    assert all((folder / name).read_text() == text for name, text in shown)
+    rows = (folder / "errands.jsonl").read_text().splitlines()
+    assert "\n".join(rows[:2]) in page and f"are {len(rows)} word problems" in page
 
 
-@pytest.mark.slow
-def test_the_same_page_with_a_llama(tmp_path: Path) -> None:
-    _, run, _, _ = written("own_data.md", tmp_path)
-    tiny_llama(tmp_path / "model")
-    shell(run, tmp_path)
-    assert list((tmp_path / "runs/registry").glob("evaluate-*/record.json"))
+def test_the_tutorial_s_data_are_what_its_generator_makes(tmp_path: Path) -> None:
+    folder = PROJECT / "recipes" / "tutorial"
+    (tmp_path / "make_errands.py").write_text((folder / "make_errands.py").read_text())
+    assert subprocess.run([sys.executable, "make_errands.py"], cwd=tmp_path, check=False).returncode == 0
+    for name in ("errands.jsonl", "held_out.csv"):
+        assert (tmp_path / name).read_text() == (folder / name).read_text()
+    questions = {json.loads(row)["ask"] for row in (folder / "errands.jsonl").read_text().splitlines()}
+    assert not [
+        row for row in (folder / "held_out.csv").read_text().splitlines() if row.rpartition(",")[0] in questions
+    ]
 
 
 @pytest.mark.slow
@@ -83,3 +79,15 @@ def test_a_stage_beside_the_recipe_and_the_python_api(tmp_path: Path) -> None:
     assert not written("own_stage.md", tmp_path)
     make_tiny_model(tmp_path / "model", seed=0)
     assert shell("python drive.py", tmp_path).splitlines()[-1] == "True correct"
+
+
+@pytest.mark.slow
+def test_the_notebook_s_cells_run_one_after_the_other(tmp_path: Path) -> None:
+    notebook = json.loads((PROJECT / "docs/notebooks/first_run.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert not [cell for cell in notebook["cells"] if cell.get("outputs")], "outputs are not kept"
+    (tmp_path / "cells.py").write_text("\n".join(cells))
+    lines = shell("python cells.py", tmp_path).splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["teacher_base", "student_base", "teacher_rl"]
+    assert sum(line.startswith("{'step': ") for line in lines) == 2
+    assert lines[-1].startswith("arithmetic: ")
