@@ -39,7 +39,7 @@ class JobRequest(BaseModel):
     """Cores of a node; one task a node is started, and it is the parent of everything that runs there."""
     mem: str | None = None
     """Per node, in Slurm's notation; "0" is all of it."""
-    time_limit: str = Field("24:00:00", pattern=_DURATION)
+    time_limit: str = "24:00:00"
     """Of one run of the job. A step that needs longer saves, is queued again and goes on."""
     options: tuple[str, ...] = ()
     """Further `#SBATCH` options as they are, e.g. "--constraint=h100"."""
@@ -52,6 +52,13 @@ class JobRequest(BaseModel):
         if not dash and len(parts) < 3:
             parts = [0, *parts]
         return 24 * int(days or 0) + sum(part / 60**number for number, part in enumerate(parts))
+
+    @field_validator("time_limit")
+    @classmethod
+    def _is_a_duration(cls, limit: str) -> str:
+        if re.fullmatch(_DURATION, limit) is None:
+            raise ValueError("expected minutes, hours:minutes:seconds or days-hours, e.g. 90, 24:00:00 or 2-12")
+        return limit
 
     @field_validator("options")
     @classmethod
