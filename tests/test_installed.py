@@ -171,7 +171,7 @@ def test_a_stranger_s_path_by_the_tutorial_s_text_alone(
     said(doctor)
     said(train)
     said(report)
-    assert "Held-out errands" in (tmp_path / "runs/mine/report.html").read_text(encoding="utf-8")
+    assert "held_out" in (tmp_path / "runs/mine/report.html").read_text(encoding="utf-8")
     (record,) = (tmp_path / "runs/registry").glob("evaluate-*/record.json")
     assert list(json.loads(record.read_text())["result"]["suites"]) == ["held_out"]
     assert list((tmp_path / "runs/tracking/tensorboard").rglob("events.out.tfevents.*"))
