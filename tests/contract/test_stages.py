@@ -49,27 +49,38 @@ def test_its_smoke_recipe_plans_and_uses_it(kind: str, tmp_path: Path) -> None:
     assert not any(step.complete for step in plan.steps)
 
 
-def recipes_of_one_world(folder: Path) -> list[Path]:
-    """The smoke recipes that begin with one file as one recipe: each of them by itself would start a server."""
-    together: dict[Path, dict[str, Any]] = {}
+def agree(one: Any, other: Any) -> bool:
+    """Whether nothing that both say differs; what is said to people aside."""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return bool(one == other)
+    return all(agree(one[key], other[key]) for key in one.keys() & other.keys() - {"description", "expectation"})
+
+
+def recipes_together(folder: Path) -> list[Path]:
+    """The smoke recipes that begin with one file and agree as one recipe: each by itself would start a server."""
+    together: list[tuple[Path, dict[str, Any]]] = []
     for kind in KINDS:
         path = first = SMOKE / f"{kind}.yaml"
         while parent := read_yaml(first).get("extends"):
             first = SMOKE / parent
         values = read_with_parents(path)
-        if together.get(first) != values:  # a null that takes something out of an arm would be gone after a second time
-            together[first] = merged(together[first], values) if first in together else values
-    written = []
-    for first, values in together.items():
-        written.append(folder / f"all_of_{first.name}")
-        written[-1].write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-    return written
+        for number, (beginning, others) in enumerate(together):
+            if beginning == first and agree(others, values):
+                if others != values:  # a null that takes something out of an arm would be gone after a second time
+                    together[number] = (first, merged(others, values))
+                break
+        else:
+            together.append((first, values))
+    paths = [folder / f"{number}.yaml" for number in range(len(together))]
+    for path, (_, values) in zip(paths, together, strict=True):
+        path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    return paths
 
 
 @pytest.mark.slow
 def test_the_smoke_recipes_run_with_a_real_server(smoke_root: Path, tmp_path: Path) -> None:
     hardware = profile_with(tmp_path, warm_start=True)
-    for recipe in recipes_of_one_world(tmp_path):
+    for recipe in recipes_together(tmp_path):
         status, output = Run("run", recipe, "--root", smoke_root, "--hardware", hardware).finish()
         assert status == 0, output
 
