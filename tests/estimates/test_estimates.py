@@ -481,7 +481,7 @@ def test_large_recipes_plan_without_network_and_say_so(
     out = capsys.readouterr().out
     assert "data.dapo was not read: open-r1/DAPO-Math-17k-Processed is not in this machine's cache" in out
     assert f"→ python -m launch prefetch {path}" in out
-    assert "h one after the other on" in out
+    assert " one after the other on" in out
 
 
 def test_planning_with_an_estimate_stays_light(tmp_path: Path):
