@@ -12,7 +12,15 @@ from reasoning_pipeline.base.command_line import exit_status
 from reasoning_pipeline.base.text import console
 from reasoning_pipeline.beside import LAUNCH, PIPELINE
 from reasoning_pipeline.commands.completion import script
-from reasoning_pipeline.commands.options import add_arm_options, as_given, recipe_command, seed_list, seeds_of, store_of
+from reasoning_pipeline.commands.options import (
+    add_arm_options,
+    as_given,
+    naming_the_recipe,
+    recipe_command,
+    seed_list,
+    seeds_of,
+    store_of,
+)
 from reasoning_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -24,7 +32,12 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done; 1 refused or failed; 2 bad input; 99 (of `job`) to be queued again; 130 stopped."""
     arguments = _parser().parse_args(argv)
-    return exit_status(lambda: arguments.command(arguments), stopped=None)
+
+    def command() -> int:
+        with naming_the_recipe(arguments):
+            return int(arguments.command(arguments))
+
+    return exit_status(command, stopped=None)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -146,7 +146,9 @@ def _submit(
     try:
         number = queue.submit(path, dependency(job, numbers))
     except queue.QueueError as error:
-        before = f"; {len(numbers)} other steps are queued (`{LAUNCH} cancel` ends them)" if numbers else ""
+        before = (
+            f"; {len(numbers)} other steps are queued (`{LAUNCH} cancel {plan.named}` ends them)" if numbers else ""
+        )
         raise queue.QueueError(
             f"step {job.name}: {error.message}", remedy=f"mend the profile's slurm block and run again{before}"
         ) from error

@@ -10,6 +10,7 @@ from reasoning_pipeline import __version__
 from reasoning_pipeline.base.command_line import exit_status
 from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.commands import COMMANDS
+from reasoning_pipeline.commands.options import naming_the_recipe
 
 DESCRIPTION = "One recipe, four stages: sparse reward on the teacher, dense transfer to the student."
 
@@ -20,7 +21,12 @@ def main(argv: list[str] | None = None) -> int:
     asked = next((word for word in words if not word.startswith("-")), "")
     arguments = _parser(asked).parse_args(words)
     arguments.words = words  # for messages that say what to type again
-    return exit_status(lambda: arguments.command(arguments), stopped="stopped")
+
+    def command() -> int:
+        with naming_the_recipe(arguments):
+            return int(arguments.command(arguments))
+
+    return exit_status(command, stopped="stopped")
 
 
 def _parser(asked: str) -> argparse.ArgumentParser:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,6 +83,19 @@ def as_given(arguments: argparse.Namespace, *, arms: bool = False) -> str:
         seeds = arguments.seeds
         words += ["--seeds", seeds if isinstance(seeds, str) else ",".join(map(str, seeds))] if seeds else []
     return shlex.join(words)
+
+
+@contextmanager
+def naming_the_recipe(arguments: argparse.Namespace) -> Iterator[None]:
+    """Where a remedy says `prefetch RECIPE`, for it knows no recipe, the one that was given stands there."""
+    from reasoning_pipeline.errors import PipelineError
+
+    try:
+        yield
+    except PipelineError as error:
+        if error.remedy is not None and hasattr(arguments, "overrides"):
+            error.remedy = error.remedy.replace("prefetch RECIPE", f"prefetch {as_given(arguments)}")
+        raise
 
 
 def add_hardware_option(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,9 @@ import pytest
 
 from launch.__main__ import main as launch_main
 from reasoning_pipeline.__main__ import main
+from reasoning_pipeline.base.hub import AWAY
 from reasoning_pipeline.commands import COMMANDS
+from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.recipe.workflows import stage_kinds, stage_module
 from reasoning_pipeline.run.progress import describe, summary
 from tests.bench import Bench, command
@@ -235,6 +237,18 @@ def test_no_name_is_cut_where_the_output_is_narrow(
 def test_a_missing_recipe_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["plan", str(tmp_path / "gone.yaml")]) == 2
     assert capsys.readouterr().err == f"error: {tmp_path / 'gone.yaml'}: 1 problem\n  - no such recipe\n"
+
+
+def test_what_must_be_fetched_is_told_with_the_options_that_were_given(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    def unreachable(*arguments: object, **options: object) -> None:
+        raise DataError("the hub cannot be reached", remedy=AWAY)
+
+    monkeypatch.setattr("reasoning_pipeline.plan.planner.make_plan", unreachable)
+    recipe = bench.changed()
+    assert main(["labels", str(recipe), "--root", str(bench.root), "--set", "seed=3"]) == 2
+    assert f"`python -m launch prefetch {recipe} --root {bench.root} --set seed=3` on" in capsys.readouterr().err
 
 
 # --- one line of progress --------------------------------------------------------------------------------------------
