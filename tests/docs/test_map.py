@@ -121,5 +121,53 @@ def test_curves_of_unlimited_data_are_drawn_and_told(tmp_path: Path):
     assert "Worlds that do not saturate" in when_it_pays.page(tmp_path)[1]
 
 
+TINY = [
+    *(
+        f"steps.{model}.{key}"
+        for model in ("teacher_base", "student_base")
+        for key in ("clean_steps=20", "noisy_steps=0")
+    ),
+    *(
+        "steps.student_base.stop_accuracy=null",
+        "steps.teacher_rl.steps=2",
+        "steps.warmup.steps=2",
+        "steps.distill.steps=2",
+    ),
+    *(
+        "steps.polish.steps=2",
+        "steps.teacher_rollouts.rollouts_per_prompt=1",
+        "data.held_out.count=20",
+        "evaluate.limit=8",
+    ),
+    "evaluate.samples=1",
+]
+TINY_ARMS = {
+    map.RECIPE: ["seeds=[0]", "arms.direct.steps.grpo.steps=2"],
+    map.SEARCH: [
+        *("seeds=[100]", "arms.stage1_160.steps.teacher_rl.steps=3"),
+        *(f"arms.{name}.steps.grpo.steps=2" for name in map.recipe_of(ORDER[0], map.SEARCH).arms if "direct" in name),
+    ],
+}
+
+
+@pytest.mark.slow
+def test_a_cell_is_run_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    plain = map.recipe_of
+    monkeypatch.setattr(
+        map, "recipe_of", lambda cell, path, settings=(): plain(cell, path, [*TINY, *TINY_ARMS[path], *settings])
+    )
+    arguments = ["--root", str(tmp_path), "--cells", "near_l64_t1_s15", "--out", str(tmp_path / "map.csv")]
+    assert map.main(["run", *arguments]) == 0
+    workflow, direct = map.read_rows(tmp_path / "map.csv")
+    assert (workflow["arm"], direct["arm"]) == ("workflow", "direct")
+    # what the search chose is what was run, and told
+    assert workflow["setting"] in ("main", "stage1_160") and direct["setting"].startswith("direct_lr")
+    assert workflow["labels_spent"] == direct["labels_spent"] == "64" and float(workflow["teacher_size"]) > 1
+    assert float(workflow["gain"]) == pytest.approx(float(workflow["mean"]) - float(direct["mean"]))
+    assert float(workflow["cpu_minutes"]) > 0 and float(workflow["kl_before"]) > 0
+    capsys.readouterr()
+    assert map.main(["plan", *arguments]) == 0 and "near_l64_t1_s15          done" in capsys.readouterr().out
+
+
 def map_len(text: str) -> list[int]:
     return [len(line) for line in text.splitlines() if not line.startswith(("|", "Not run", "- "))]
