@@ -45,11 +45,9 @@ def register() -> None:
     # vLLM's engine is a grandchild of whoever started the server; a SIGKILL there would leave it running.
     leave_with_owner(last=_remove_transfer_folder)
     if _is_cpu_build():
-        import vllm._custom_ops as custom_ops
+        from reasoning_pipeline.rollouts.vllm.packing import keep_weights_beside_packs
 
-        # On CPUs vLLM packs linear weights for oneDNN and keeps multiplying with the old pack after an update:
-        # every route answers 200 and the weights are not in use. Without packing, a push takes effect.
-        custom_ops._supports_onednn = False
+        keep_weights_beside_packs()
         _spare_rows_without_adapter()
 
 

@@ -29,6 +29,7 @@ from vllm.distributed.weight_transfer.nccl_engine import (
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 from vllm.model_executor.model_loader.reload.layerwise import get_layerwise_info
 
+from reasoning_pipeline.rollouts.vllm.packing import pack_again
 from reasoning_pipeline.rollouts.vllm.plugin import SILENCE_VARIABLE, allowed_path
 from reasoning_pipeline.rollouts.weights.deadline import Watch
 from reasoning_pipeline.rollouts.weights.ipc_handles import handle_from_json
@@ -86,6 +87,7 @@ class ModelLoading:
         if self._reloading:
             self._reloading = False
             finalize_layerwise_reload(self.model, self.model_config)
+        pack_again(self.model)
 
     def _tensors(self, paths: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
         for path in paths:
