@@ -125,11 +125,9 @@ def test_continued_under_its_own_layout_it_publishes_the_same_weights(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("layout", "lora"), [("ddp", True), ("fsdp2", True), ("zero2", True), ("zero3", True), ("zero3", False)]
-)
-def test_what_is_published_does_not_depend_on_the_layout(layout: str, lora: bool, trainings: Trainings) -> None:
-    assert apart(trainings.whole(layout, lora=lora), trainings.whole("one", lora=lora)) < 1e-6
+@pytest.mark.parametrize("layout", ["ddp", "fsdp2", "zero2"])
+def test_the_adapters_that_are_published_do_not_depend_on_the_layout(layout: str, trainings: Trainings) -> None:
+    assert apart(trainings.whole(layout, lora=True), trainings.whole("one", lora=True)) < 1e-6
 
 
 @pytest.mark.slow
