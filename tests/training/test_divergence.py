@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from typing import Any
-
 import pytest
 import torch
 
@@ -62,28 +58,3 @@ def test_no_tensor_of_tokens_by_vocabulary_is_made(beta: float) -> None:
         loss, _, _ = _chunked_divergence_loss(student, teacher, student_head, teacher_head, torch.ones(1, tokens), beta)
         loss.backward()
     assert seen.largest < tokens * vocabulary / 2
-
-
-MEASURE = """
-import resource, sys, torch
-from trl.trainer.distillation_trainer import _chunked_divergence_loss
-torch.manual_seed(0)
-beta, tokens, vocabulary, width = float(sys.argv[1]), int(sys.argv[2]), 151_936, 64
-student = torch.randn(1, tokens, width, requires_grad=True)
-student_head = torch.randn(vocabulary, width, requires_grad=True)
-student_head.grad = torch.zeros_like(student_head)
-teacher, teacher_head = torch.randn(1, tokens, width), torch.randn(vocabulary, width)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-loss, _, _ = _chunked_divergence_loss(student, teacher, student_head, teacher_head, torch.ones(1, tokens), beta)
-loss.backward()
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
-"""
-
-
-@pytest.mark.parametrize("direction", ["forward", "reverse"])
-def test_at_the_vocabulary_of_qwen3_memory_is_that_of_tiles(direction: str, record_property: Any) -> None:
-    # 2,048 tokens by 151,936 words in float32 are 1,187 MiB, and both models' logits and their gradient would be three.
-    command = [sys.executable, "-c", MEASURE, str(BETA[direction]), "2048"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    record_property("mib", int(done.stdout))
-    assert int(done.stdout) < 1_000
