@@ -58,6 +58,10 @@ class Config(StageConfig):
     max_completion_tokens: int = Field(2048, ge=1)
     """Of one answer."""
 
+    def lengths(self) -> tuple[int, int]:
+        prompt, completion = super().lengths()
+        return prompt, max(completion, self.judging.max_tokens if self.judging.by == "model" else 0)
+
     @property
     def generators_beside(self) -> tuple[str, ...]:
         return ("judge",) if self.judge is not None and self.judging.by == "model" else ()
