@@ -69,11 +69,11 @@ def test_its_dialogues_become_logs_at_a_commit(world: World, hub: Hub) -> None:
     assert aside == {"line": "THUIR/MemoryBench/JuDGE[1]", "reason": "no feedback"}
 
 
-def test_a_set_that_is_not_there_is_named(world: World, hub: Hub) -> None:
+def test_a_set_that_is_not_there_ends_the_step(world: World, hub: Hub) -> None:
     hub.commit("datasets", "THUIR/MemoryBench", {"README.md": CARD + "---\n"})
     logs = {"id": "THUIR/MemoryBench", "subsets": ["Nothing"]}
     world.path.write_text(yaml.safe_dump({"name": "mine", "steps": {"logs": {"stage": "read_logs", "hub": logs}}}))
     done = world.call(
         "-m", "reasoning_pipeline", "run", world.path, "--root", world.root, "--hardware", "cpu_transformers"
     )
-    assert done.returncode != 0 and "Nothing" in done.stdout + done.stderr
+    assert done.returncode != 0 and "data set 'THUIR/MemoryBench' could not be loaded" in done.stderr
