@@ -1,7 +1,8 @@
 """`python -m benchmarks.against_trl`: one optimizer step of each stage here and in TRL, on the same rows.
 
     --methods grpo …     grpo, on_policy_distillation, forward_kl_warmup; all of them by default
-    --rows 32            in the step; groups of four for GRPO
+    --rows 8             in the step, one of them at the limit; groups of four for GRPO
+    --whole              32 rows, 3 % at the limit, three pairs: the comparison that targets are held against
     --equal              all rows of 256 tokens, instead of a long tail
     --pairs 1            ours and TRL's take turns this often; ratios are medians over pairs
     --threads 2          of PyTorch
@@ -31,19 +32,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.shared import PROJECT, random_model, where
+from benchmarks.shared import PROJECT, where
+from benchmarks.trl_sides import HIDDEN, VOCABULARY, make_trainer, models, rows
 
 METHODS = ("grpo", "on_policy_distillation", "forward_kl_warmup")
-VOCABULARY, HIDDEN, LAYERS = 32_768, 384, 10
-LIMIT, MEDIAN, SIGMA, AT_LIMIT = 1024, 128, 0.8, 0.03
-GROUP, ROWS_A_PASS, EQUAL = 4, 4, (32, 224)
 SHORT, LONG = 2048, 16_384
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--rows", type=int, default=32)
+    parser.add_argument("--rows", type=int, default=8)
+    parser.add_argument("--whole", action="store_true")
     parser.add_argument("--equal", action="store_true")
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
@@ -52,6 +52,8 @@ def main() -> int:
     parser.add_argument("--kl-memory", action="store_true")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.whole:
+        arguments.rows, arguments.pairs = 32, max(3, arguments.pairs)
     if arguments.child:
         method, side, folder = arguments.child
         report = kl_memory(int(side)) if method == "kl" else one_step(method, side, Path(folder), arguments)
@@ -113,37 +115,6 @@ def child(what: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
     return report
 
 
-def models(folder: Path) -> None:
-    import torch
-
-    if (folder / "teacher").is_dir():
-        return
-    for name in ("policy", "teacher"):
-        model = random_model(
-            folder / name, vocabulary=VOCABULARY, hidden=HIDDEN, layers=LAYERS, heads=6, kv_heads=3, head_dim=64,
-            max_position_embeddings=2 * LIMIT,
-        )  # fmt: skip
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator))
-    model.save_pretrained(folder / "teacher")
-
-
-def rows(count: int, equal: bool) -> list[tuple[list[int], list[int]]]:
-    """(prompt ids, completion ids); groups of GROUP share a prompt."""
-    import numpy as np
-
-    draw = np.random.default_rng(7)
-    lengths = np.minimum(draw.lognormal(np.log(MEDIAN), SIGMA, count), LIMIT).astype(int).clip(4)
-    lengths[draw.permutation(count)[: max(1, round(AT_LIMIT * count))]] = LIMIT
-    prompts = draw.lognormal(np.log(40), 0.4, count // GROUP).astype(int).clip(8, 64)
-    if equal:
-        prompts[:], lengths[:] = EQUAL
-    ids = [draw.integers(5, VOCABULARY, size).tolist() for size in prompts]
-    return [(ids[row // GROUP], draw.integers(5, VOCABULARY, lengths[row]).tolist()) for row in range(count)]
-
-
 # One step in this process
 
 
@@ -189,112 +160,6 @@ def one_step(method: str, side: str, folder: Path, arguments: argparse.Namespace
         "loss": clock["loss"],
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-
-
-def make_trainer(
-    method: str, side: str, folder: Path, given: list[tuple[list[int], list[int]]], arguments: argparse.Namespace
-) -> Any:
-    from datasets import Dataset
-
-    from reasoning_pipeline.models.loading import load_model, load_tokenizer
-    from reasoning_pipeline.training.passes import Limit
-    from reasoning_pipeline.training.trl_bridge.distillation import (
-        CachedRolloutsTrainer,
-        DistillationConfig,
-        OnPolicyTrainer,
-    )
-    from reasoning_pipeline.training.trl_bridge.policy import GRPOConfig, PolicyTrainer
-
-    ours = side == "ours"
-    count = len(given)
-    common: dict[str, Any] = {
-        "output_dir": str(folder / "work"), "max_steps": 1, "learning_rate": 1e-6, "save_strategy": "no",
-        "report_to": [],
-        "logging_steps": 1, "use_cpu": True, "bf16": False, "gradient_checkpointing": False, "disable_tqdm": True,
-        "per_device_train_batch_size": count if ours else ROWS_A_PASS,
-        "gradient_accumulation_steps": 1 if ours else count // ROWS_A_PASS,
-    }  # fmt: skip
-    options: dict[str, Any] = {
-        "model": load_model(folder / "policy"),
-        "processing_class": load_tokenizer(folder / "policy"),
-    }
-    if method == "grpo":
-        import trl
-
-        trainer: Any = (PolicyTrainer if ours else trl.GRPOTrainer)(
-            **options,
-            args=GRPOConfig(
-                **common, num_generations=GROUP, max_completion_length=LIMIT, beta=0.0, shuffle_dataset=False,
-                temperature=1.0, top_p=1.0, top_k=0, vllm_importance_sampling_correction=True,
-                vllm_importance_sampling_mode="token_truncate", vllm_importance_sampling_clip_max=2.0,
-            ),
-            train_dataset=Dataset.from_list([{"prompt": str(row)} for row in range(0, count, GROUP)]),
-            reward_funcs=first_token_is_even,
-        )  # fmt: skip
-    elif method == "on_policy_distillation":
-        import trl
-
-        trainer = (OnPolicyTrainer if ours else trl.DistillationTrainer)(
-            **options,
-            teacher_model=load_model(folder / "teacher"),
-            args=DistillationConfig(
-                **common, max_completion_length=LIMIT, beta=1.0, temperature=1.0, shuffle_dataset=False
-            ),
-            train_dataset=Dataset.from_list([{"prompt": str(row)} for row in range(count)]),
-        )
-        if ours:
-            trainer.overlap_every = None  # TRL has no such figure
-    elif ours:
-        trainer = CachedRolloutsTrainer(
-            **options,
-            teacher_model=load_model(folder / "teacher"),
-            args=DistillationConfig(**common, beta=0.0, temperature=1.0, shuffle_dataset=False),
-            train_dataset=Dataset.from_list(
-                [{"prompt": "", "prompt_ids": prompt, "completion_ids": completion} for prompt, completion in given]
-            ),
-        )
-        trainer.overlap_every = None
-    else:
-        from trl.experimental.gkd import GKDConfig, GKDTrainer
-
-        return GKDTrainer(
-            **options,
-            teacher_model=load_model(folder / "teacher"),
-            args=GKDConfig(**common, lmbda=0.0, beta=0.0, temperature=1.0, max_length=2 * LIMIT),
-            train_dataset=Dataset.from_list(
-                [
-                    {
-                        "prompt": "",
-                        "input_ids": prompt + completion,
-                        "completion_mask": [0] * len(prompt) + [1] * len(completion),
-                    }
-                    for prompt, completion in given
-                ]
-            ),
-        )
-    if ours:
-        trainer.limit = Limit(tokens=arguments.tokens)
-    if method != "forward_kl_warmup":
-        trainer.use_vllm, trainer.vllm_generation, trainer._last_loaded_step = True, Written(given), -1
-        trainer._tokenize_prompts = lambda prompts: ([given[int(prompt)][0] for prompt in prompts], None, {})
-    return trainer
-
-
-def first_token_is_even(completion_ids: list[list[int]], **_: Any) -> list[float]:
-    return [float(ids[0] % 2 == 0) for ids in completion_ids]
-
-
-class Written:
-    """Stands where TRL keeps its vLLM object: the rollouts are there."""
-
-    def __init__(self, given: list[tuple[list[int], list[int]]]) -> None:
-        self.given = given
-
-    def sync_weights(self) -> None: ...
-
-    def generate(self, prompts: list[list[int]], *_: Any, **__: Any) -> Any:
-        completions = [completion for _, completion in self.given]
-        return prompts, completions, [[[-10.4]] * len(ids) for ids in completions], None
 
 
 # Memory of the divergence

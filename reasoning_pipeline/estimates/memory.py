@@ -26,6 +26,9 @@ CPU_TILE_TOKENS, CPU_TILE_WORDS = 2048, 2048
 TORCH_TILES = 7
 """Without Triton, TRL computes the same tile in plain PyTorch: this many float32 copies of it exist at once."""
 
+CPU_DIVERGENCE_LOGITS = 2**22
+"""Of each model, that a divergence on CPUs makes at once (training/exact_divergence.py): 16 MiB in float32."""
+
 GATHERED_LAYERS = 2
 """FSDP2 holds the layer it computes and, prefetched, the next one."""
 
@@ -215,12 +218,23 @@ def _in_a_layer(task: TrainingTask, place: Placement) -> int:
 def _at_the_head(task: TrainingTask, place: Placement) -> int:
     """Tiles of logits, the gradient of the hidden states, and that of the head."""
     rows = task.micro_batch * task.tokens
+    beside = rows * 2 * 4 * task.policy.hidden + _head_gradient(task)
+    if task.loss == "divergence" and not place.gpu:
+        # Of both models in float32, and the student's again in low precision.
+        return (2 * 4 + place.precision_bytes) * min(
+            rows, tokens_at_once(task.policy.vocabulary)
+        ) * task.policy.vocabulary + beside
     tokens, words = (TILE_TOKENS, TILE_WORDS) if place.gpu else (CPU_TILE_TOKENS, CPU_TILE_WORDS)
     tile = min(rows, tokens) * min(task.policy.vocabulary, words)
     # The divergence keeps a float32 tile for each model and one in low precision; log-probabilities one.
     kept = 2 * 4 + place.precision_bytes if task.loss == "divergence" else place.precision_bytes
     passing = 0 if place.gpu else 4 * TORCH_TILES
-    return tile * (kept + passing) + rows * 2 * 4 * task.policy.hidden + _head_gradient(task)
+    return tile * (kept + passing) + beside
+
+
+def tokens_at_once(vocabulary: int) -> int:
+    """Whose divergence is made together on a CPU; not so few that reading the heads takes longer than the products."""
+    return max(32, CPU_DIVERGENCE_LOGITS // vocabulary)
 
 
 def _head_gradient(task: TrainingTask) -> int:

@@ -60,6 +60,8 @@ class TrainerEngine:
         self.measured: dict[str, float] = {}
         """Of the last batch: its staleness in optimizer steps, seconds it took to write, seconds training waited."""
         self._ahead: InBackground | None = None
+        self._lengths: dict[tuple[int, ...], float] = {}
+        """Prompt -> mean tokens of what was last written for it: what to expect of it in the next epoch."""
 
     def sync_weights(self) -> None:
         """Called by TRL after each optimizer step and before the first batch (so after a resume too).
@@ -126,7 +128,12 @@ class TrainerEngine:
         # as no group is cut in two).
         first = self.trainer.accelerator.process_index * len(prompts)
         requests = [
-            GenerationRequest(prompt_ids=ids, n=count, seed=_seed(self.decoding.seed, step, first + start))
+            GenerationRequest(
+                prompt_ids=ids,
+                n=count,
+                seed=_seed(self.decoding.seed, step, first + start),
+                expected_tokens=self._lengths.get(tuple(ids)),
+            )
             for start, count, ids in _runs(prompts)
         ]
 
@@ -135,6 +142,8 @@ class TrainerEngine:
                 self.on_group(requests[index].prompt_ids, group)
 
         groups = self.sampler.generate(requests, self.decoding, stop_ids=self.stop_ids, on_result=finished)
+        for request, group in zip(requests, groups, strict=True):
+            self._lengths[tuple(request.prompt_ids)] = sum(len(c.token_ids) for c in group) / len(group)
         completions = [completion for group in groups for completion in group]
         return WrittenBatch(step=step, prompts=prompts, completions=completions, seconds=time.monotonic() - started)
 

@@ -102,8 +102,9 @@ def test_a_dropped_server_is_not_asked_again() -> None:
 def test_work_is_spread_evenly_and_a_long_batch_goes_in_bounded_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = [Scripted("a"), Scripted("b")]
     RolloutFleet(servers).generate(REQUESTS, DECODING, stop_ids=[2])
+    # The last of the 39 are halved again and again, so that neither server is alone with them.
     sizes = [[sum(len(r["seeds"]) for r in body["requests"]) for body in server.bodies] for server in servers]
-    assert sum(map(sum, sizes)) == 39 and sizes[0][0] == 20 and max(map(len, sizes)) <= 2
+    assert sum(map(sum, sizes)) == 39 and sizes[0][0] == 20 and max(map(len, sizes)) <= 6
     monkeypatch.setattr(generation, "CHUNK_ROLLOUTS", 7)
     alone = Scripted("c")
     alone.generate(REQUESTS, DECODING, stop_ids=[2])
@@ -112,6 +113,44 @@ def test_work_is_spread_evenly_and_a_long_batch_goes_in_bounded_pieces(monkeypat
     short = Scripted("d")
     short.generate(REQUESTS, DECODING, stop_ids=[2])
     assert max(sum(len(r["prompt_ids"]) for r in body["requests"]) for body in short.bodies) == 2
+
+
+class Paced(Scripted):
+    """Writes `at_once` rollouts at the same time, each in `seconds`."""
+
+    def __init__(self, name: str, *, at_once: int, seconds: float) -> None:
+        super().__init__(name)
+        self.seconds, self.at_once, self.slots = seconds, at_once, threading.Semaphore(at_once)
+
+    def stream(self, path: str, body: dict[str, Any]) -> Any:
+        self.bodies.append(body)
+        return self._lines(body)
+
+    def _lines(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield {"version": "v", "at_once": self.at_once}
+        for line in Script(self, body):
+            if "index" not in line:
+                continue
+            with self.slots:
+                time.sleep(self.seconds)
+            yield line
+
+
+def test_a_slow_server_is_given_fewer() -> None:
+    """A server four times as fast ought to write four fifths: 48 of 60. Equal shares would be 30 each."""
+    slow, fast = Paced("slow", at_once=4, seconds=0.04), Paced("fast", at_once=4, seconds=0.01)
+    requests = [GenerationRequest(prompt_ids=[5], seed=i) for i in range(60)]
+    RolloutFleet([slow, fast]).generate(requests, DECODING, stop_ids=[2])
+    written = [sum(len(r["seeds"]) for body in server.bodies for r in body["requests"]) for server in (slow, fast)]
+    assert sum(written) == 60 and written[0] <= 22
+
+
+def test_what_is_expected_to_take_longest_is_begun_first() -> None:
+    expected: list[float | None] = [5, None, 50, 20, None]  # what is not known counts as the mean, 25
+    requests = [GenerationRequest(prompt_ids=[i], seed=i, expected_tokens=e) for i, e in enumerate(expected)]
+    server = Scripted("a")
+    server.generate(requests, DECODING, stop_ids=[2])
+    assert [r["prompt_ids"] for r in server.bodies[0]["requests"]] == [[2], [1], [4], [3], [0]]
 
 
 def test_servers_with_different_weights_are_not_mixed() -> None:

@@ -18,6 +18,8 @@ class GenerationRequest:
     prompt_ids: list[int]
     n: int = 1
     seed: int = 0
+    expected_tokens: float | None = None
+    """Of a completion, where something is known: what takes long is begun first. Changes nothing of what is drawn."""
     adapter: Path | None = None
     """The folder of a low-rank adapter over the weights that are held: for a server that was started with adapters, or
     for rollouts/adapted.py."""

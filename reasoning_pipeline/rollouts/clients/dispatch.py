@@ -1,9 +1,12 @@
 """Rollouts asked of one server or of several: spread, sent again where a server is lost, each counted once.
 
-What is to be written is cut into chunks of rollouts; each goes as one streaming request to the server with the fewest
-rollouts outstanding. A chunk's answer is read by a thread of its own and every event is handled by the calling thread,
-so `on_result` may judge a group while the sockets are being read. Of a lost server the finished rollouts are kept and
-the others are sent elsewhere with the same seeds; what its streams may still say is not listened to.
+What is to be written is cut into chunks of rollouts, longest expected first; each goes as one streaming request to the
+server with the least outstanding. Among several servers none is given more than it writes at once, and the next chunk
+when it has room: a slow one, or one whose rollouts turn out long, ends up with fewer.
+
+A chunk's answer is read by a thread of its own and every event is handled by the calling thread, so `on_result` may
+judge a group while the sockets are being read. Of a lost server the finished rollouts are kept and the others are sent
+elsewhere with the same seeds; what its streams may still say is not listened to.
 """
 
 from __future__ import annotations
@@ -25,6 +28,14 @@ CHUNK_TOKENS = 1_000_000
 """Prompt tokens of one request; as JSON a quarter of what the server accepts (vllm/guard.py)."""
 STREAMS_PER_SERVER = 2
 """While one chunk writes its longest rollouts the next one keeps the server's batch full."""
+STREAMS_IN_A_FLEET = 64
+"""Of each of several servers: chunks are small, and one stays open for its longest rollout."""
+CHUNKS_IN_A_FLEET = 48
+"""Most of a call's, for each server, so that streams suffice."""
+CHUNKS_AT_ONCE = 8
+"""A server's room for rollouts is filled in so many chunks: as much finer than equal shares is the division."""
+WRITES_AT_ONCE = 256
+"""Rollouts that a server has room for, until its first line says it."""
 
 
 class Stream(Protocol):
@@ -97,11 +108,12 @@ class Dispatch:
         self.found: list[dict[int, Completion]] = [{} for _ in requests]
         self._pending = deque(
             _Rollout(index, sample, seed)
-            for index, request in enumerate(requests)
-            for sample, seed in enumerate(sample_seeds(request))
+            for index in longest_first(requests)
+            for sample, seed in enumerate(sample_seeds(requests[index]))
         )
         self._left = len(self._pending)
-        self._share = min(CHUNK_ROLLOUTS, -(-self._left // max(1, len(asked.servers))))
+        self._at_once: dict[str, int] = {}
+        """url -> rollouts that the server writes at the same time."""
         self._chunks: list[_Chunk] = []
         self._events: queue.SimpleQueue[tuple[_Chunk, dict[str, Any] | BaseException | None]] = queue.SimpleQueue()
         self._versions: dict[str, str] = {}
@@ -138,10 +150,16 @@ class Dispatch:
                 if chunk.server in outstanding:
                     outstanding[chunk.server][0] += len(chunk.rollouts)
                     outstanding[chunk.server][1] += 1
-            free = [server for server, (_, streams) in outstanding.items() if streams < STREAMS_PER_SERVER]
+            streams = STREAMS_PER_SERVER if len(outstanding) == 1 else STREAMS_IN_A_FLEET
+            free = [
+                server
+                for server, (rollouts, open_) in outstanding.items()
+                if open_ < streams and (len(outstanding) == 1 or rollouts < self._room(server))
+            ]
             if not free:
                 return
-            chunk = self._take(min(free, key=lambda server: outstanding[server][0]))
+            server = min(free, key=lambda server: outstanding[server][0] / self._room(server))
+            chunk = self._take(server, self._size(server, len(outstanding)))
             body = {
                 "requests": [
                     _group(self.requests[index], [chunk.rollouts[index, sample].seed for sample in samples])
@@ -154,9 +172,20 @@ class Dispatch:
             # A daemon: where a silent server has not even begun to answer there is no socket to close.
             threading.Thread(target=self._read, args=(chunk, chunk.stream), name="rollouts", daemon=True).start()
 
-    def _take(self, server: Server) -> _Chunk:
+    def _room(self, server: Server) -> int:
+        return self._at_once.get(server.url, WRITES_AT_ONCE)
+
+    def _size(self, server: Server, servers: int) -> int:
+        """Rollouts of the next chunk for a server."""
+        if servers == 1:
+            return CHUNK_ROLLOUTS
+        enough = max(self._room(server) // CHUNKS_AT_ONCE, -(-self._left // (servers * CHUNKS_IN_A_FLEET)))
+        fair = -(-len(self._pending) // servers)  # the last ones are not one server's alone
+        return min(CHUNK_ROLLOUTS, max(1, enough), fair)
+
+    def _take(self, server: Server, size: int) -> _Chunk:
         chunk, tokens = _Chunk(server, {}), 0
-        while self._pending and len(chunk.rollouts) < self._share:
+        while self._pending and len(chunk.rollouts) < size:
             rollout = self._pending[0]
             if not chunk.indices or chunk.indices[-1] != rollout.index:
                 tokens += len(self.requests[rollout.index].prompt_ids)
@@ -184,6 +213,8 @@ class Dispatch:
             self._lost(chunk, refusal)
             return
         self._check_version(chunk.server.url, line["version"])
+        if "at_once" in line:
+            self._at_once[chunk.server.url] = max(1, line["at_once"])
         if "token_ids" not in line:  # a sign of life, the first line or the last
             return
         index = chunk.indices[line["index"]]
@@ -222,7 +253,6 @@ class Dispatch:
             if other.stream is not None:
                 other.stream.abort()
             self._pending.extendleft(reversed(other.rollouts.values()))
-        self._share = min(CHUNK_ROLLOUTS, -(-max(1, len(self._pending)) // max(1, len(self.asked.servers) - 1)))
         if chunk.server in self.asked.servers:
             self.asked.drop(chunk.server, error)
         else:
@@ -237,6 +267,22 @@ def _group(request: GenerationRequest, seeds: list[int]) -> dict[str, Any]:
     if request.schema is not None:
         group["schema"] = request.schema
     return group
+
+
+def longest_first(requests: Sequence[GenerationRequest]) -> list[int]:
+    """Indices, by the tokens expected of a completion; where nothing is expected, as much as of the others.
+
+    What begins last decides when all is written: it should be short (Graham, "Bounds on multiprocessing timing
+    anomalies", 1969).
+    """
+    known = [request.expected_tokens for request in requests if request.expected_tokens is not None]
+    usual = sum(known) / len(known) if known else 0.0
+
+    def expected(index: int) -> float:
+        tokens = requests[index].expected_tokens
+        return usual if tokens is None else tokens
+
+    return sorted(range(len(requests)), key=lambda index: -expected(index))
 
 
 def _refusal(url: str, reason: str, request: GenerationRequest) -> ServerError:

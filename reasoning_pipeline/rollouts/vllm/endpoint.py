@@ -7,7 +7,8 @@ own, and streams each rollout as it finishes, so that it can be judged while oth
     POST /v1/rollouts   {"requests": [{"prompt_ids": […], "seeds": […], "adapter"?: FOLDER, "schema"?: JSON}, …],
                          "sampling": {…}}
       -> one JSON line a rollout: {"index", "sample", "token_ids", "logprobs", "finish", "version"}, or {"error"} in
-         place of the last five; before the first, after the last and in every pause of 5 s: {"version", "running"}
+         place of the last five; before all of them {"version", "at_once"}, how many are written at the same time;
+         after the last and in every pause of 5 s {"version", "running"}
     POST /v1/score      {"sequences": [[…], …]}  ->  {"logprobs": [[…], …], "version"}
     POST /v1/teacher_scores   see scoring.py
     GET  /status        see status.py
@@ -77,7 +78,8 @@ class RolloutEndpoint:
         self.context = config.model_config.max_model_len
         self.vocabulary = config.model_config.get_vocab_size()
         # Enough that the engine's batch is always full, and no more: what waits here costs a few words of memory.
-        self.at_once = 2 * config.scheduler_config.max_num_seqs
+        self.sequences = config.scheduler_config.max_num_seqs
+        self.at_once = 2 * self.sequences
         self.slots = asyncio.Semaphore(self.at_once)
         self.figures = ServerStatus(engine_client, state.openai_serving_models.base_model_paths[0].name)
         self.figures.start()
@@ -114,7 +116,7 @@ class RolloutEndpoint:
 
     async def _lines(self, body: _Body, adapters: dict[str, LoRARequest]) -> AsyncIterator[bytes]:
         version = await self.engine.get_weight_version()
-        yield _line({"version": version})
+        yield _line({"version": version, "at_once": self.sequences})
         finished: asyncio.Queue[bytes] = asyncio.Queue()
         left = sum(len(group.seeds) for group in body.requests)
         asked = (

@@ -15,6 +15,7 @@ from trl.trainer.utils import maybe_gather_lm_head_ctx
 
 from reasoning_pipeline.training.companions import Companion
 from reasoning_pipeline.training.divergence import Direction
+from reasoning_pipeline.training.exact_divergence import exact_divergence
 from reasoning_pipeline.training.in_passes import Pass
 from reasoning_pipeline.training.packing import hidden_states
 from reasoning_pipeline.training.rows import Row, rows_of
@@ -25,6 +26,11 @@ from reasoning_pipeline.training.trl_bridge.trainer import Trained
 __all__ = ["BETA", "CachedRolloutsTrainer", "DistillationConfig", "Distils", "OnPolicyTrainer"]
 
 distillation_trainer._use_triton = lambda device: True  # as in trainer.py
+
+_of_trl: Any = distillation_trainer
+_of_trl.ChunkedDivergenceFunction = SimpleNamespace(
+    apply=exact_divergence(_of_trl.ChunkedDivergenceFunction.apply, maybe_gather_lm_head_ctx)
+)
 
 BETA: dict[Direction, float] = {"reverse": 1.0, "forward": 0.0}
 """TRL's `beta`: 1 is KL(student || teacher), 0 is KL(teacher || student), exact over the vocabulary, in tiles."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from transformers import TrainerCallback
-from trl.kernels import chunked_divergence, chunked_logprob
+from trl.kernels import chunked_logprob
 from trl.trainer import utils as trl_utils
 
 from reasoning_pipeline.estimates.memory import CPU_TILE_TOKENS, CPU_TILE_WORDS
@@ -85,12 +85,9 @@ class Trained(InPasses, Placed):
 
 @contextmanager
 def fitting_tiles(device: torch.device) -> Iterator[None]:
-    """On CPUs as few logits at a time as stay in a cache: 2.5 times as fast as TRL's size for a divergence over 32,768
-    words, in a thirty-second of its memory."""
+    """On CPUs as few logits at a time as stay in a cache."""
     places = [
-        (chunked_divergence, "TOKEN_CHUNK_SIZE", CPU_TILE_TOKENS),
         (chunked_logprob, "TOKEN_CHUNK_SIZE", CPU_TILE_TOKENS),
-        (chunked_divergence, "VOCAB_CHUNK_SIZE", CPU_TILE_WORDS),
         (trl_utils, "_CHUNKED_LOGPROB_CHUNK_SIZE", CPU_TILE_WORDS),
     ]
     before = [getattr(module, name) for module, name, _ in places]
