@@ -41,12 +41,15 @@ TITLES = {
     "verdicts_error": "verifier errors, share",
     "verdicts_reference_unparsed": "unusable references, share",
     "tokens_per_s": "tokens per second",
+    "trainer_idle": "trainer waits for rollouts, share of the time",
+    "server_idle": "server writes none, share of the time",
 }
 """What is drawn, in this order. Weight pushes have a table of their own."""
 
 SHARES = (
     *("reward", "greedy_accuracy", "top_k_overlap", "truncated", "clip_ratio"),
     *("verdicts_timeout", "verdicts_error", "verdicts_reference_unparsed"),
+    *("trainer_idle", "server_idle"),
 )
 EXACT = ("learning_rate", "greedy_accuracy")
 """Set, or measured now and then: a moving mean would only blur them."""

@@ -107,6 +107,14 @@ class TrainerEngine:
         logprobs = [[[value] for value in completion.logprobs] for completion in batch.completions]
         return prompts, [completion.token_ids for completion in batch.completions], logprobs, None
 
+    def idle_shares(self, seconds: float) -> dict[str, float]:
+        """Of an optimizer step of so many seconds: the trainer stands still while it waits for rollouts, the server
+        while it writes none. Empty where both are one."""
+        if self.push_weights is None or not self.measured or seconds <= 0:
+            return {}
+        trainer, server = self.measured["wait_seconds"] / seconds, 1 - self.measured["generation_seconds"] / seconds
+        return {"trainer_idle": min(1.0, trainer), "server_idle": max(0.0, server)}
+
     def save_ahead(self, folder: Path) -> None:
         """Keep the batch in flight with a resume point, so that a resumed step trains on the very same rollouts."""
         if self._ahead is not None and (batch := self._ahead.result_within(SAVE_WAIT_S)) is not None:

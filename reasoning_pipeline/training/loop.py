@@ -137,6 +137,7 @@ class _Reporter(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The trainer has loaded what it could: is that what the resume point holds?"""
+        self._last_time = time.monotonic()
         self.layout = replace(self.layout, parameters=optimizer_parameters(self.trainer))
         if self.before is not None:
             check_loaded(self.before, self.layout, optimizer_sums(self.trainer), state.global_step)
@@ -182,10 +183,11 @@ class _Reporter(TrainerCallback):
             values |= companion.measured(state.global_step)
         if (engine := _engine(self.trainer)) is not None:
             now = time.monotonic()
-            own_share = (engine.tokens_generated - self._last_tokens) / (now - self._last_time)
+            seconds = now - self._last_time
+            own_share = (engine.tokens_generated - self._last_tokens) / seconds
             values["tokens_per_s"] = own_share * self.trainer.accelerator.num_processes
             self._last_time, self._last_tokens = now, engine.tokens_generated
-            values |= engine.measured
+            values |= engine.measured | engine.idle_shares(seconds)
             if engine.push_weights is not None:
                 values["push_seconds"] = engine.push_weights.seconds
                 values["probe_error"] = engine.push_weights.difference

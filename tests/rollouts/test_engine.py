@@ -161,6 +161,33 @@ def test_weights_are_not_pushed_while_the_next_batch_is_written() -> None:
     assert engine.measured["wait_seconds"] > 0.1, "and the time training stood still is counted"
 
 
+def test_who_stands_still_is_a_share_of_the_step() -> None:
+    engine = served_engine(Server(), max_staleness=1)
+    assert engine.idle_shares(10.0) == {}, "before the first batch nothing is known"
+    engine.measured = {"generation_seconds": 6.0, "wait_seconds": 1.0}  # of 10 s: it wrote for 6, was waited for in 1
+    assert engine.idle_shares(10.0) == {"trainer_idle": pytest.approx(0.1), "server_idle": pytest.approx(0.4)}
+    engine.push_weights = None
+    assert engine.idle_shares(10.0) == {}, "trainer and sampler are one"
+
+
+def test_lengths_of_one_epoch_are_what_the_next_expects() -> None:
+    class Notes(Server):
+        def __init__(self) -> None:
+            super().__init__()
+            self.expected: list[float | None] = []
+
+        def generate(self, requests: Any, decoding: Decoding, **options: Any) -> Any:
+            self.expected += [request.expected_tokens for request in requests]
+            return super().generate(requests, decoding, **options)
+
+    server = Notes()
+    engine = served_engine(server, max_staleness=0)
+    take_step(engine, 0, [[1], [2]])
+    take_step(engine, 1, [[2], [3]])
+    written = len(server.generate([GenerationRequest(prompt_ids=[2])], engine.decoding, stop_ids=[])[0][0].token_ids)
+    assert server.expected[:4] == [None, None, written, None]
+
+
 def test_the_batch_in_flight_survives_in_a_resume_point(tmp_path: Path) -> None:
     engine = served_engine(Server(), max_staleness=1)
     take_step(engine, 0, [[0]])
