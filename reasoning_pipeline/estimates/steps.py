@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.estimates.fitting import compared, server_of_step, trainer_problems, training_task
+from reasoning_pipeline.estimates.hours import optimizer_step, seconds_around
 from reasoning_pipeline.estimates.layout import Layout, layout_of
+from reasoning_pipeline.estimates.lengths import Lengths
 from reasoning_pipeline.estimates.memory import ServerMemory, TrainingTask, trainer_parts
+from reasoning_pipeline.estimates.shapes import ModelShape
 from reasoning_pipeline.estimates.tasks import Task, task_of, work_of
 from reasoning_pipeline.estimates.work import forward_flops, training_flops
 from reasoning_pipeline.hardware.profile import HardwareProfile
@@ -63,7 +66,8 @@ def estimate_plan(plan: Plan, profile: HardwareProfile, mean_completion: int | N
         mean_completion: Tokens of a completion on average; a quarter of its limit where None.
     """
     layout = layout_of(profile)
-    return [_estimate(plan, step, profile, layout, mean_completion) for step in plan.steps]
+    served: set[ModelShape] = set()
+    return [_estimate(plan, step, profile, layout, mean_completion, served) for step in plan.steps]
 
 
 def what_cannot_fit(estimates: list[StepEstimate]) -> list[str]:
@@ -94,13 +98,19 @@ def seconds_per_optimizer_step(plan: Plan, step: PlannedStep, profile: HardwareP
     work = work_of(plan, step)
     if work is None or not work.trains or not work.steps:
         return None
-    hours = _estimate(plan, step, profile, layout_of(profile), work.completion_limit or None).hours
+    hours = _estimate(plan, step, profile, layout_of(profile), work.completion_limit or None, set()).hours
     return hours * 3600 / work.steps if hours is not None else None
 
 
 def _estimate(
-    plan: Plan, step: PlannedStep, profile: HardwareProfile, layout: Layout, mean_completion: int | None
+    plan: Plan,
+    step: PlannedStep,
+    profile: HardwareProfile,
+    layout: Layout,
+    mean_completion: int | None,
+    served: set[ModelShape],
 ) -> StepEstimate:
+    """`served`: models that a server was started for by steps before; this one's is added."""
     scores = isinstance(step.config, Evaluation)
     task = task_of(plan, step)
     if task is None:
@@ -108,6 +118,8 @@ def _estimate(
     work = task.work
     mean = float(min(mean_completion or work.completion_limit * ASSUMED_COMPLETION_SHARE, work.completion_limit))
     prompt = float(min(ASSUMED_PROMPT_TOKENS, work.prompt_limit))
+    lengths = Lengths(mean, float(work.completion_limit)) if mean else None
+    attended = lengths.attended(prompt) if lengths is not None else prompt
     rollouts = work.rows * work.steps
     problems: list[str] = []
     trainer: dict[str, int] = {}
@@ -120,10 +132,17 @@ def _estimate(
     server = server_of_step(task, layout, problems) if work.generates else None
     written = rollouts * mean if work.generates else 0.0
     trained = rollouts * (prompt + mean) if work.trains else 0.0
-    flops = _flops(task, trained, prompt + mean, profile) if work.trains else 0.0
+    flops = _flops(task, trained, attended, profile) if work.trains else 0.0
     if work.compares and task.teacher is not None:
         scored = rollouts * (prompt + mean)
-        flops = sum(forward_flops(shape, scored, prompt + mean) for shape in (task.policy, task.teacher))
+        flops = sum(forward_flops(shape, scored, attended) for shape in (task.policy, task.teacher))
+    hours = None
+    if lengths is not None and (one := optimizer_step(work, task.policy, flops, lengths, prompt, server, layout)):
+        starts = work.generates and task.policy not in served
+        times = work.steps if work.trains else 1
+        hours = (times * one.seconds + seconds_around(work, task.policy, starts_server=starts)) / 3600
+    if work.generates:
+        served.add(task.policy)
     return StepEstimate(
         step=step.name,
         evaluation=scores,
@@ -133,7 +152,7 @@ def _estimate(
         tokens_written=written,
         tokens_trained=trained,
         flops=flops,
-        hours=_hours(task, flops, mean, prompt, server, profile, layout),
+        hours=hours,
         disk=_disk(step, task, written),
         disk_while_running=RESUME_POINTS * 12 * _saved(task, training),
         problems=tuple(problems),
@@ -149,26 +168,6 @@ def _flops(task: Task, tokens: float, length: float, profile: HardwareProfile) -
     if task.teacher is not None:
         flops += forward_flops(task.teacher, tokens, length)
     return flops
-
-
-def _hours(
-    task: Task,
-    flops: float,
-    mean: float,
-    prompt: float,
-    server: ServerMemory | None,
-    profile: HardwareProfile,
-    layout: Layout,
-) -> float | None:
-    """None where the profile does not say how fast its devices are."""
-    work = task.work
-    if profile.peak_tflops is None or (work.generates and profile.memory_bandwidth_gbs is None):
-        return None
-    seconds = flops / (profile.processes * profile.peak_tflops * 1e12 * profile.utilisation)
-    if work.generates and server is not None and work.rows:
-        decoder = layout.decoder(task.policy, server)
-        seconds += work.steps * decoder.seconds(work.rows, mean, work.completion_limit, prompt)
-    return seconds / 3600
 
 
 def _disk(step: PlannedStep, task: Task, written: float) -> int:

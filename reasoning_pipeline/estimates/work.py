@@ -4,17 +4,20 @@ Operations are counted as usual: a multiplication and an addition for every para
 so 2N forward, 6N with the backward pass and 8N where checkpointing computes the forward pass twice (Kaplan et al.,
 arXiv 2001.08361, section 2.1; Narayanan et al., arXiv 2104.04473, appendix), and the attention's share on top.
 Decoding reads all weights, and the keys and values of every running rollout, for each token: it is bound by memory
-bandwidth (Pope et al., arXiv 2211.05102).
+bandwidth (Pope et al., arXiv 2211.05102), or, where little is to be read, by the time that a step takes at all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reasoning_pipeline.estimates.lengths import POINTS, Lengths
 from reasoning_pipeline.estimates.shapes import ModelShape
 
 DECODING_EFFICIENCY = 0.6
 """Share of the peak bandwidth that decoding reaches; between two scheduler steps the device also waits."""
+LATENCY_S_A_LAYER = 9e-5
+"""Shortest time of a decoding step, launches and scheduling: 2.5 ms with 28 layers. Assumed, not measured."""
 
 
 def forward_flops(shape: ModelShape, tokens: float, mean_length: float) -> float:
@@ -50,16 +53,27 @@ class Decoder:
     flops: float
     """Operations a second that one device reaches."""
 
-    def seconds(self, rollouts: int, mean_tokens: float, longest: int, prompt_tokens: float) -> float:
-        """Time for one batch. One of its rollouts is taken to run to the limit, alone at the end."""
+    def seconds(self, rollouts: int, lengths: Lengths, prompt_tokens: float) -> float:
+        """Time for one batch: a server is full until its last rollouts, which end one after the other."""
         here = -(-rollouts // self.replicas)
-        context = prompt_tokens + mean_tokens / 2
-        together = max(1, min(here, self.max_sequences, int(self.cache_tokens // (prompt_tokens + mean_tokens))))
+        fits = int(self.cache_tokens // (prompt_tokens + lengths.mean))
+        together = max(1, min(here, self.max_sequences, fits))
+        context = prompt_tokens + lengths.mean / 2
+        bulk = (here - together) * lengths.mean / together * self.step_seconds(together, context)
+        points = min(together, POINTS)
+        ends = [*lengths.of(points)[:-1], lengths.quantile(1 - 0.5 / rollouts)]  # the longest of all servers'
+        draining, written = 0.0, 0.0
+        for at, end in enumerate(ends):
+            alive = together * (points - at) / points
+            draining += (end - written) * self.step_seconds(alive, prompt_tokens + (written + end) / 2)
+            written = end
+        return bulk + draining
+
+    def step_seconds(self, alive: float, context: float) -> float:
+        """One token for each of the rollouts that a server is writing: reading, computing or the step itself."""
         bandwidth = self.bandwidth_gbs * 1e9 * DECODING_EFFICIENCY * self.tensor_parallel
         weights = self.shape.parameters * self.precision_bytes
         keys_values = self.shape.kv_bytes_per_token(self.precision_bytes) * context
-        reading = (weights + together * keys_values) / bandwidth
-        computing = together * 2 * self.shape.matrix_parameters / (self.flops * self.tensor_parallel)
-        bulk = here * mean_tokens / together * max(reading, computing)
-        tail = max(longest - mean_tokens, 0) * (weights + keys_values) / bandwidth
-        return bulk + tail
+        reading = (weights + alive * keys_values) / bandwidth
+        computing = alive * 2 * self.shape.matrix_parameters / (self.flops * self.tensor_parallel)
+        return max(reading, computing, LATENCY_S_A_LAYER * self.shape.layers)

@@ -38,6 +38,10 @@ class Work:
     reference: bool = False
     """Whether a frozen copy of the policy is held beside it."""
     generates: bool = False
+    ahead: bool = False
+    """Whether the next batch is written while the optimizer works on this one."""
+    save_every: int = 0
+    """Optimizer steps between resume points; 0 where none is written."""
     compares: bool = False
     """Whether policy and teacher, both frozen, score the rollouts side by side."""
     trains: bool = False
@@ -74,6 +78,7 @@ def work_on_rollouts(config: Any, known: Known, *, teacher: str | None) -> Work:
         completion_limit=written.completion_limit,
         teacher=teacher,
         trains=True,
+        save_every=config.save_every,
         batch="rollouts_per_step",
         lora=config.lora,
     )

@@ -1,13 +1,19 @@
-"""The table of docs/sizing.md against the estimates."""
+"""The tables of docs/sizing.md against the estimates."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchmarks.sizing import BEGIN, DOCUMENT, END, table
+from benchmarks.sizing import BEGIN, DOCUMENT, END, SCALING_BEGIN, SCALING_END, scaling_table, table
 
 
 @pytest.mark.slow  # five plans of large recipes
 def test_the_table_is_what_the_estimates_say() -> None:
     shown = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].strip()
     assert shown == table(), "python -m benchmarks.sizing --write"
+
+
+@pytest.mark.slow  # simulates a step of a hundred layouts
+def test_the_scaling_is_what_the_simulation_says() -> None:
+    shown = DOCUMENT.read_text(encoding="utf-8").partition(SCALING_BEGIN)[2].partition(SCALING_END)[0].strip()
+    assert shown == scaling_table(), "python -m benchmarks.sizing --write"

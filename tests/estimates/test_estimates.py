@@ -16,7 +16,9 @@ from reasoning_pipeline.commands.plan_details import parts_line
 from reasoning_pipeline.data.unread import SketchedPools
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.estimates.fitting import ENOUGH_TOKENS, PASS_MARGIN, sized_passes
+from reasoning_pipeline.estimates.hours import OptimizerStep, seconds_around
 from reasoning_pipeline.estimates.layout import GIB, sharding
+from reasoning_pipeline.estimates.lengths import Lengths
 from reasoning_pipeline.estimates.memory import (
     TILE_TOKENS,
     TILE_WORDS,
@@ -40,6 +42,7 @@ from reasoning_pipeline.plan.graph import Plan
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.fields import Lora
 from reasoning_pipeline.recipe.reading import load_recipe
+from reasoning_pipeline.recipe.work import Work
 from tests.bench import PROJECT, Bench, python
 
 RECIPES = PROJECT / "recipes"
@@ -296,13 +299,57 @@ def test_decoding_reads_the_weights_once_a_step():
         shape=shape, replicas=1, tensor_parallel=1, precision_bytes=2, cache_tokens=10**9, max_sequences=10**6,
         bandwidth_gbs=1000, flops=1e18,
     )  # fmt: skip
-    # One rollout of 100 tokens: the weights a hundred times, at 60 % of 1,000 GB/s; its keys and values are few.
-    assert decoder.seconds(1, 100, 100, 0) == pytest.approx(100 * 2 * shape.parameters / 6e11, rel=0.01)
-    many, serial = decoder.seconds(64, 100, 100, 0), 64 * decoder.seconds(1, 100, 100, 0)
-    assert many < serial / 20
-    tail = decoder.seconds(64, 100, 1000, 0) - many  # one of them runs on alone
-    assert tail == pytest.approx(900 * 2 * shape.parameters / 6e11, rel=0.01)
-    assert replace(decoder, replicas=4).seconds(64, 100, 100, 0) < many
+    # One rollout of 1,000 tokens: the weights a thousand times, at 60 % of 1,000 GB/s; its keys and values are few.
+    alike = Lengths(1000, 1000)
+    alone = decoder.seconds(1, alike, 0)
+    assert alone == pytest.approx(1000 * 2 * shape.parameters / 6e11, rel=0.05)
+    many = decoder.seconds(64, alike, 0)
+    assert many < 64 * alone / 20
+    tail = decoder.seconds(64, Lengths(1000, 8000), 0)  # the last of them runs to the limit
+    assert 7000 * 2 * shape.parameters / 6e11 < tail - alone < 8000 * 2 * shape.parameters / 6e11 * 1.5
+    assert replace(decoder, replicas=4).seconds(64, alike, 0) < many
+
+
+def test_a_decoding_step_is_bound_by_reading_computing_or_its_latency():
+    shape = known("Qwen/Qwen3-1.7B")
+    decoder = Decoder(
+        shape=shape, replicas=1, tensor_parallel=1, precision_bytes=2, cache_tokens=10**9, max_sequences=10**6,
+        bandwidth_gbs=1000, flops=1e14,
+    )  # fmt: skip
+    assert decoder.step_seconds(1, 0) == pytest.approx(2 * shape.parameters / 6e11)
+    assert decoder.step_seconds(10_000, 0) == pytest.approx(10_000 * 2 * shape.matrix_parameters / 1e14)
+    assert replace(decoder, bandwidth_gbs=10**6).step_seconds(1, 0) == pytest.approx(28 * 9e-5)
+
+
+@pytest.mark.parametrize(("mean", "limit"), [(4096, 16_384), (1500, 8192), (100, 16_384), (9000, 16_384)])
+def test_lengths_have_the_mean_asked_for_and_a_tail_at_the_limit(mean: float, limit: float):
+    lengths = Lengths(mean, limit)
+    drawn = lengths.of(20_000)
+    assert sum(drawn) / len(drawn) == pytest.approx(mean, rel=0.01)
+    assert drawn == sorted(drawn) and drawn[-1] == limit and drawn[len(drawn) // 2] < mean
+    assert sum(length == limit for length in drawn) / len(drawn) >= 0.9 * lengths.at_limit > 0
+    assert lengths.attended(0) > mean, "a token stands in a long row more often than in a short one"
+    assert set(Lengths(limit, limit).of(5)) == {limit}
+
+
+def test_rows_as_few_as_processes_leave_some_of_those_waiting():
+    lengths = Lengths(4096, 16_384)
+    assert lengths.imbalance(1024, 8, 200) < 0.001
+    assert lengths.imbalance(8, 8, 200) > 1
+
+
+def test_a_step_that_writes_ahead_takes_the_longer_of_the_two():
+    apart = OptimizerStep(generating=30, training=20, pushing=2)
+    assert (apart.seconds, replace(apart, ahead=True).seconds, apart.bound_by) == (52, 32, "generation")
+
+
+def test_starting_resume_points_and_publishing_are_in_a_steps_time():
+    shape = known("Qwen/Qwen3-1.7B")
+    work = Work(trains=True, steps=100, save_every=10)
+    alone = seconds_around(Work(), shape, starts_server=False)
+    # Ten resume points of 12 bytes a parameter and weights of 4, at a GB a second: 213 s
+    found = seconds_around(work, shape, starts_server=True) - alone
+    assert found == pytest.approx(120 + 124 * shape.parameters / 1e9)
 
 
 # Plans

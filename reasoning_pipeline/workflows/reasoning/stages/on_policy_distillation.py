@@ -57,7 +57,9 @@ class Config(UsesPrompts, Optimization, SamplingWhileTraining):
             completion_limit=self.max_completion_tokens,
             teacher="teacher",
             generates=True,
+            ahead=self.max_staleness > 0,
             trains=True,
+            save_every=self.save_every,
             batch="rollouts_per_step",
             lora=self.lora,
         )
