@@ -52,11 +52,17 @@ class Simulated:
 @dataclass(order=True)
 class _Server:
     at: float
+    """When its next rollout is complete."""
     number: int
     ends: list[float] = field(default_factory=list, compare=False)
     """Tokens after which each rollout is complete, counted from this server's beginning; a heap."""
     written: float = field(default=0.0, compare=False)
-    """Tokens of each rollout, from there on."""
+    """Tokens of each rollout, up to the last event."""
+
+    def look_ahead(self, prompt: float, step_seconds: StepSeconds) -> None:
+        """To the next event: until then as many are written as now."""
+        context = prompt + (self.written + self.ends[0]) / 2
+        self.at += (self.ends[0] - self.written) * step_seconds(len(self.ends), context)
 
 
 def generation_seconds(lengths: Sequence[float], prompt: float, machines: Machines) -> float:
@@ -67,19 +73,18 @@ def generation_seconds(lengths: Sequence[float], prompt: float, machines: Machin
         server = min(servers, key=lambda server: len(server.ends))
         heapq.heappush(server.ends, waiting.pop())
     queue = [server for server in servers if server.ends]
+    for server in queue:
+        server.look_ahead(prompt, machines.step_seconds)
     heapq.heapify(queue)
     last = 0.0
     while queue:
+        # One event: the shortest of a server's rollouts is complete, and its place is taken.
         server = heapq.heappop(queue)
-        # One event: the shortest of this server's rollouts is complete, and its place is taken.
-        end = heapq.heappop(server.ends)
-        context = prompt + (server.written + end) / 2
-        server.at += (end - server.written) * machines.step_seconds(len(server.ends) + 1, context)
-        server.written = end
-        last = max(last, server.at)
+        last, server.written = server.at, heapq.heappop(server.ends)
         if waiting:
             heapq.heappush(server.ends, server.written + waiting.pop())
         if server.ends:
+            server.look_ahead(prompt, machines.step_seconds)
             heapq.heappush(queue, server)
     return machines.begin_seconds + last
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_many_gpus_wait_for_the_longest_rollout_and_one_holds_no_large_teacher()
         "Qwen/Qwen3-1.7B", "Qwen/Qwen3-8B", "meta-llama/Llama-3.3-70B-Instruct",
     ))  # fmt: skip
     assert student is not None and teacher is not None and large is not None
-    options = {"rows": 64, "lengths": Lengths(2048, 16_384), "prompt": 200.0}
+    options: dict[str, Any] = {"rows": 512, "lengths": Lengths(2048, 16_384), "prompt": 200.0}
     assert best_split(student, large, 1, **options) is None
     few, many, more = (best_split(student, teacher, gpus, **options) for gpus in (1, 32, 64))
     assert few is not None and many is not None and more is not None
