@@ -94,17 +94,19 @@ def test_the_loss_of_the_last_server_is_the_callers_and_says_what_became_of_each
 def test_a_dropped_server_is_not_asked_again() -> None:
     lost, kept = Scripted("a", lines=0), Scripted("b")
     fleet = RolloutFleet([lost, kept])
-    for _ in range(2):
-        fleet.generate(REQUESTS, DECODING, stop_ids=[2])
-    assert len(lost.bodies) == 1 and fleet.servers == [kept]
+    fleet.generate(REQUESTS, DECODING, stop_ids=[2])
+    assert fleet.servers == [kept]
+    asked = len(lost.bodies)
+    fleet.generate(REQUESTS, DECODING, stop_ids=[2])
+    assert len(lost.bodies) == asked
 
 
 def test_work_is_spread_evenly_and_a_long_batch_goes_in_bounded_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     servers = [Scripted("a"), Scripted("b")]
     RolloutFleet(servers).generate(REQUESTS, DECODING, stop_ids=[2])
-    # The last of the 39 are halved again and again, so that neither server is alone with them.
+    # Eight to each before it has said what it has room for.
     sizes = [[sum(len(r["seeds"]) for r in body["requests"]) for body in server.bodies] for server in servers]
-    assert sum(map(sum, sizes)) == 39 and sizes[0][0] == 20 and max(map(len, sizes)) <= 6
+    assert sum(map(sum, sizes)) == 39 and sizes[0][0] == sizes[1][0] == 8 and max(map(len, sizes)) <= 6
     monkeypatch.setattr(generation, "CHUNK_ROLLOUTS", 7)
     alone = Scripted("c")
     alone.generate(REQUESTS, DECODING, stop_ids=[2])

@@ -34,8 +34,10 @@ CHUNKS_IN_A_FLEET = 48
 """Most of a call's, for each server, so that streams suffice."""
 CHUNKS_AT_ONCE = 8
 """A server's room for rollouts is filled in so many chunks: as much finer than equal shares is the division."""
-WRITES_AT_ONCE = 256
-"""Rollouts that a server has room for, until its first line says it."""
+ROOM_UNTOLD = 8
+"""Rollouts that one of several servers is given before its first line says how many it writes at once."""
+ROOM = 256
+"""Of a server that does not say it."""
 
 
 class Stream(Protocol):
@@ -173,14 +175,16 @@ class Dispatch:
             threading.Thread(target=self._read, args=(chunk, chunk.stream), name="rollouts", daemon=True).start()
 
     def _room(self, server: Server) -> int:
-        return self._at_once.get(server.url, WRITES_AT_ONCE)
+        return self._at_once.get(server.url, ROOM_UNTOLD)
 
     def _size(self, server: Server, servers: int) -> int:
         """Rollouts of the next chunk for a server."""
         if servers == 1:
             return CHUNK_ROLLOUTS
-        enough = max(self._room(server) // CHUNKS_AT_ONCE, -(-self._left // (servers * CHUNKS_IN_A_FLEET)))
         fair = -(-len(self._pending) // servers)  # the last ones are not one server's alone
+        if server.url not in self._at_once:
+            return min(ROOM_UNTOLD, fair)
+        enough = max(self._room(server) // CHUNKS_AT_ONCE, -(-self._left // (servers * CHUNKS_IN_A_FLEET)))
         return min(CHUNK_ROLLOUTS, max(1, enough), fair)
 
     def _take(self, server: Server, size: int) -> _Chunk:
@@ -213,8 +217,7 @@ class Dispatch:
             self._lost(chunk, refusal)
             return
         self._check_version(chunk.server.url, line["version"])
-        if "at_once" in line:
-            self._at_once[chunk.server.url] = max(1, line["at_once"])
+        self._at_once.setdefault(chunk.server.url, max(1, line.get("at_once", ROOM)))
         if "token_ids" not in line:  # a sign of life, the first line or the last
             return
         index = chunk.indices[line["index"]]
