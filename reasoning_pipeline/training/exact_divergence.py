@@ -166,13 +166,14 @@ class _Divergence(torch.autograd.Function):
         gathered: Gathered,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         dtypes = _precision(student.hidden_NH), _precision(teacher.hidden_NH)
+        head_learns = ctx.needs_input_grad[1]
 
         def found(weights_N: torch.Tensor | None) -> Found:
             heads = gathered(student.weight_VH, student.bias_V), gathered(teacher.weight_VH, teacher.bias_V)
             with torch.no_grad(), heads[0], heads[1], torch.autocast("cpu", enabled=False):
                 return divergence_and_gradient(
                     student, teacher, reverse=reverse, dtypes=dtypes, weights_N=weights_N,
-                    head_learns=ctx.needs_input_grad[1],
+                    head_learns=head_learns,
                 )  # fmt: skip
 
         first = found(torch.ones(len(hidden_NH), device=hidden_NH.device) if learns else None)
@@ -183,10 +184,11 @@ class _Divergence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, weights_N: torch.Tensor, _: Any) -> Any:
-        found, ctx.first = ctx.first, None
+        found, again = ctx.first, ctx.again
+        ctx.first = ctx.again = None  # what they hold goes with this pass
         weight = float(weights_N[0]) if len(weights_N) else 0.0
-        if found is None or bool((weights_N != weight).any()):  # no loss here weighs its tokens unequally
-            found, weight = ctx.again(weights_N), 1.0
+        if bool((weights_N != weight).any()):  # no loss here weighs its tokens unequally
+            found, weight = again(weights_N), 1.0
         gradients = zip((found.hidden_NH, found.weight_VH, found.bias_V), ctx.like, strict=True)
         return (*(None if g is None else g.mul_(weight).to(dtype) for g, dtype in gradients), *(None,) * 5)
 
