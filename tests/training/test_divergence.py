@@ -64,7 +64,8 @@ def test_no_tensor_of_tokens_by_vocabulary_is_made(beta: float) -> None:
 
 MEASURE = """
 import resource, sys, torch
-from trl.trainer.distillation_trainer import _chunked_divergence_loss
+from reasoning_pipeline.training.trl_bridge.distillation import distillation_trainer
+_chunked_divergence_loss = distillation_trainer._chunked_divergence_loss
 torch.manual_seed(0)
 beta, tokens, vocabulary, width = float(sys.argv[1]), int(sys.argv[2]), 151_936, 64
 student = torch.randn(1, tokens, width, requires_grad=True)
