@@ -82,7 +82,7 @@ def divergence_and_gradient(
         found.bias_V = None if student.bias_V is None else torch.zeros_like(student.bias_V, dtype=torch.float32)
     size = min(tokens_at_once(vocabulary), max(count, 1))
     # Memory that is asked for anew in each tile costs ten times what is computed in it.
-    of_student, of_teacher = torch.empty(2, size, vocabulary, device=student.hidden_NH.device)
+    of_student, of_teacher = (torch.empty(size, vocabulary, device=student.hidden_NH.device) for _ in range(2))
     scratch = torch.empty(min(size, IN_CACHE), vocabulary, device=student.hidden_NH.device)
     for start in range(0, count, size):
         tokens = slice(start, min(start + size, count))
