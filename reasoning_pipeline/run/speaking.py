@@ -119,7 +119,7 @@ class Speaker:
         if len(ids) > self.max_prompt_tokens:
             raise PipelineError(
                 f"a prompt of {len(ids):,} tokens (at most {self.max_prompt_tokens:,}): {question[:80]!r}…",
-                remedy="raise max_prompt_tokens, or leave the log out of the file",
+                remedy="raise max_prompt_tokens, or leave out the row that it was made of",
             )
         return ids
 

@@ -100,6 +100,12 @@ def prompt(one: Direction, histories: Histories, count: int, words: dict[str, st
     )
 
 
+def schema(count: int) -> str:
+    """What a server holds an answer to, token by token; a model in this process is held to nothing."""
+    title = {"type": "string", "minLength": 1, "maxLength": LONGEST_PROPOSAL}
+    return json.dumps({"type": "array", "items": title, "maxItems": count})
+
+
 def parsed(answer: str) -> list[str]:
     """Proposals in a model's answer: a JSON list wherever it stands, else lines that look like a list. Bounded, and
     never followed: whatever else a model writes is a title that no catalogue has."""

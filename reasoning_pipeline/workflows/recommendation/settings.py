@@ -35,14 +35,14 @@ class AsksWriter(StageConfig):
     def lengths(self) -> tuple[int, int]:
         return (self.max_prompt_tokens, self.max_completion_tokens) if self.writer else (0, 0)
 
-    def writers_answers(self, context: StageContext, prompts: Sequence[str]) -> list[str]:
+    def writers_answers(self, context: StageContext, prompts: Sequence[str], schema: str | None = None) -> list[str]:
         """One a prompt. Equal prompts are asked once, and what a killed attempt left on the disk is not asked again."""
         from reasoning_pipeline.run.speaking import Memory, speaker
 
         memory = Memory(context.work / "replies.jsonl")
         model = speaker(context, "writer", max_prompt_tokens=self.max_prompt_tokens, memory=memory)
         decoding = Decoding(temperature=self.temperature, max_tokens=self.max_completion_tokens, seed=context.seed)
-        return model.answer(prompts, decoding)
+        return [replies[0] for replies in model.ask(prompts, decoding, schema=schema)]
 
 
 class Alignment(BaseModel):

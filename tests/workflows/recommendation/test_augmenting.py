@@ -143,6 +143,7 @@ def test_a_language_models_titles_are_matched_filtered_and_inserted(tmp_path: Pa
     assert inserted == {15, 16, 35, 36}  # of the domain that was asked for
     asked = " ".join(sampler.renderer.decode(request.prompt_ids) for request in sampler.requests)
     assert "quoted as data" in asked
+    assert {request.schema for request in sampler.requests} == {augmenting.schema(5)}
     for user in histories(*ROWS).users:  # a target stands in a prompt only where another user has learned of it
         assert user.learned
 

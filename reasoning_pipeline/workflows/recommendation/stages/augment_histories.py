@@ -106,7 +106,8 @@ def written(
         PipelineError: Next to nothing that it wrote names an item of the catalogue.
     """
     prompts = [augmenting.prompt(one, histories, config.proposals, config.domains) for one in asked]
-    texts = [augmenting.parsed(answer) for answer in config.writers_answers(context, prompts)]
+    schema = augmenting.schema(config.proposals)
+    texts = [augmenting.parsed(answer) for answer in config.writers_answers(context, prompts, schema)]
     catalogue = augmenting.Catalogue(histories, config.least_match)
     answers: list[list[tuple[int, str]]] = []
     for one, proposed in zip(asked, texts, strict=True):
