@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.map import declared, world_of
+from benchmarks.map_cells import declared, world_of
 from benchmarks.shared import PROJECT, note_source, where
 from reasoning_pipeline.data.arithmetic import ArithmeticWorld, corpus
 

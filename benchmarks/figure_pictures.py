@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.figure_tables import FIGURES
-from benchmarks.map import declared
+from benchmarks.map_cells import declared
 
 SAME_POINTS = 0.05
 """Positions nearer than this, in points of 1/72 inch, are the same."""

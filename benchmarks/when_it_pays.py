@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.figure_tables import FIGURES, shown
-from benchmarks.map import declared, name_of, ordered
+from benchmarks.map_cells import declared, name_of, ordered
 from reasoning_pipeline.base.text import counted
 from reasoning_pipeline.statistics.regression import LEAST_ROWS, Fitted
 from reasoning_pipeline.workflows.reasoning.advice import FEW_CELLS

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import figure_pictures, map, when_it_pays
+from benchmarks.map_cells import RECIPE, SEARCH, declared, name_of, ordered, recipe_of
 from reasoning_pipeline.data.suites.spec import suite_spec
 from reasoning_pipeline.errors import DataError, Stopped
 from reasoning_pipeline.plan.planner import make_plan
@@ -17,12 +18,12 @@ from reasoning_pipeline.recipe.model import MAIN
 from reasoning_pipeline.registry.record import distinct_labels
 from tests.workflows.reasoning.map_rows import write_map
 
-DECLARED = map.declared()
-ORDER = map.ordered(DECLARED)
+DECLARED = declared()
+ORDER = ordered(DECLARED)
 
 
 def test_every_cell_once_and_the_first_ones_far_apart():
-    names = [map.name_of(cell) for cell in ORDER]
+    names = [name_of(cell) for cell in ORDER]
     assert len(names) == len(set(names)) == 2 * 3 * 3 * 4
     assert ORDER[0] == DECLARED.first
     # after the first, the sixteen corners come before anything between them
@@ -31,9 +32,9 @@ def test_every_cell_once_and_the_first_ones_far_apart():
     assert sum(corners) == 16 and sum(islice(corners, 18)) >= 15
 
 
-@pytest.mark.parametrize("cell", ORDER[:2], ids=map.name_of)
+@pytest.mark.parametrize("cell", ORDER[:2], ids=name_of)
 def test_a_cell_is_what_its_levels_say(cell: dict[str, str], tmp_path: Path):
-    recipe = map.recipe_of(cell, map.RECIPE, ["steps.teacher_rl.steps=7", "arms.direct.steps.grpo.learning_rate=5e-4"])
+    recipe = recipe_of(cell, RECIPE, ["steps.teacher_rl.steps=7", "arms.direct.steps.grpo.learning_rate=5e-4"])
     assert recipe.steps["teacher_rl"].steps == 7  # type: ignore[attr-defined]
     assert recipe.arms["direct"].steps["grpo"].learning_rate == 5e-4  # type: ignore[attr-defined]
     plan = make_plan(recipe, tmp_path, recipe.seeds[:1])
@@ -53,7 +54,7 @@ def test_a_cell_is_what_its_levels_say(cell: dict[str, str], tmp_path: Path):
 
 
 def test_the_search_has_other_seeds_and_other_problems_and_enough_compute_for_the_baseline():
-    recipe, search = (map.recipe_of(ORDER[0], path) for path in (map.RECIPE, map.SEARCH))
+    recipe, search = (recipe_of(ORDER[0], path) for path in (RECIPE, SEARCH))
     assert not set(recipe.seeds) & set(search.seeds)
     assert search.sections["evaluate"].suites == ("map_near_validation",)
     assert search.data["problems"] == recipe.data["problems"]
@@ -142,17 +143,17 @@ TINY = [
     "evaluate.samples=1",
 ]
 TINY_ARMS = {
-    map.RECIPE: ["seeds=[0]", "arms.direct.steps.grpo.steps=2"],
-    map.SEARCH: [
+    RECIPE: ["seeds=[0]", "arms.direct.steps.grpo.steps=2"],
+    SEARCH: [
         *("seeds=[100]", "arms.stage1_160.steps.teacher_rl.steps=3"),
-        *(f"arms.{name}.steps.grpo.steps=2" for name in map.recipe_of(ORDER[0], map.SEARCH).arms if "direct" in name),
+        *(f"arms.{name}.steps.grpo.steps=2" for name in recipe_of(ORDER[0], SEARCH).arms if "direct" in name),
     ],
 }
 
 
 @pytest.mark.slow
 def test_a_cell_is_run_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    plain = map.recipe_of
+    plain = recipe_of
     monkeypatch.setattr(
         map, "recipe_of", lambda cell, path, settings=(): plain(cell, path, [*TINY, *TINY_ARMS[path], *settings])
     )
