@@ -118,17 +118,19 @@ def test_work_is_spread_evenly_and_a_long_batch_goes_in_bounded_pieces(monkeypat
 
 
 class Paced(Scripted):
-    """Writes `at_once` rollouts at the same time, each in `seconds`."""
+    """Writes `at_once` rollouts at the same time, each in `seconds`; its first line comes after `begins_after`."""
 
-    def __init__(self, name: str, *, at_once: int, seconds: float) -> None:
+    def __init__(self, name: str, *, at_once: int, seconds: float, begins_after: float = 0.0) -> None:
         super().__init__(name)
         self.seconds, self.at_once, self.slots = seconds, at_once, threading.Semaphore(at_once)
+        self.begins_after = begins_after
 
     def stream(self, path: str, body: dict[str, Any]) -> Any:
         self.bodies.append(body)
         return self._lines(body)
 
     def _lines(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        time.sleep(self.begins_after)
         yield {"version": "v", "at_once": self.at_once}
         for line in Script(self, body):
             if "index" not in line:
@@ -145,6 +147,13 @@ def test_a_slow_server_is_given_fewer() -> None:
     RolloutFleet([slow, fast]).generate(requests, DECODING, stop_ids=[2])
     written = [sum(len(r["seeds"]) for body in server.bodies for r in body["requests"]) for server in (slow, fast)]
     assert sum(written) == 60 and written[0] <= 22
+
+
+def test_who_says_its_room_first_does_not_take_what_another_could_write() -> None:
+    late = Paced("late", at_once=64, seconds=0.05, begins_after=0.05)
+    fleet = RolloutFleet([Paced("prompt", at_once=64, seconds=0.05), late])
+    fleet.generate(REQUESTS, DECODING, stop_ids=[2])
+    assert sum(len(r["seeds"]) for body in late.bodies for r in body["requests"]) > 12  # of 39; it had 8 of them
 
 
 def test_what_is_expected_to_take_longest_is_begun_first() -> None:

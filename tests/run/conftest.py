@@ -17,6 +17,9 @@ import yaml
 
 from reasoning_pipeline.base.yaml_files import merged, read_yaml
 from reasoning_pipeline.hardware.profile import PROFILES_FOLDER
+from reasoning_pipeline.plan.planner import make_plan
+from reasoning_pipeline.recipe.reading import load_recipe
+from reasoning_pipeline.registry.store import Artifact, Registry
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 900.0
@@ -41,7 +44,7 @@ class Run:
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **(environment or {})},
         )
-        self.tree = psutil.Process(self.process.pid)
+        self.tree, self.since = psutil.Process(self.process.pid), time.time()
         Run.started.append(self)
 
     def finish(self, timeout_s: float = PATIENCE_S) -> tuple[int, str]:
@@ -65,12 +68,12 @@ class Run:
         return found
 
     def wait_for_step(self, root: Path, stage: str, optimizer_step: int, timeout_s: float = PATIENCE_S) -> None:
-        """Until the step of this stage has taken that many optimizer steps."""
+        """Until the step of this stage has taken that many optimizer steps; others have run under this root before."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             for path in (root / "work").glob(f"{stage}-*/progress.json"):
                 try:
-                    if json.loads(path.read_text())["step"] >= optimizer_step:
+                    if path.stat().st_mtime > self.since and json.loads(path.read_text())["step"] >= optimizer_step:
                         return
                 except (OSError, KeyError, json.JSONDecodeError):
                     pass
@@ -78,6 +81,14 @@ class Run:
                 pytest.fail(f"the run ended before {stage} came to step {optimizer_step}:\n{self.finish()[1]}")
             time.sleep(0.05)
         pytest.fail(f"{stage} did not come to step {optimizer_step} in {timeout_s} s")
+
+
+def artifact_of(recipe: Path, step: str, root: Path) -> Artifact:
+    """What a step of a recipe published."""
+    (output,) = [one.output for one in make_plan(load_recipe(recipe), root).steps if one.name == step]
+    artifact = Registry(root).get(output)
+    assert artifact is not None
+    return artifact
 
 
 def profile_with(folder: Path, **changes: Any) -> Path:

@@ -9,7 +9,7 @@ import pytest
 
 from reasoning_pipeline.registry.store import Registry
 from tests.hardware.test_environment import OF_OTHERS
-from tests.run.conftest import SMOKE, Run
+from tests.run.conftest import SMOKE, Run, artifact_of
 
 RUN = ("run", SMOKE / "sparse_grpo.yaml", "--hardware", "cpu_transformers", "--root")
 
@@ -19,7 +19,7 @@ def test_weights_do_not_depend_on_what_the_shell_says_of_ranks_and_precision(smo
     # alone, RANK=1 published nothing, all of RANK, WORLD_SIZE and MASTER_* waited for ever, bf16 gave other weights,
     # ACCELERATE_USE_DEEPSPEED and PMI_SIZE ended in tracebacks
     assert Run(*RUN, smoke_root, "--until", "teacher_base").finish()[0] == 0
-    (base,) = [one for one in Registry(smoke_root).artifacts() if one.record.step == "teacher_base"]
+    base = artifact_of(SMOKE / "sparse_grpo.yaml", "teacher_base", smoke_root)
     for name in ("quiet", "loud"):
         shutil.copytree(base.folder, tmp_path / name / "registry" / base.name)
     runs = {

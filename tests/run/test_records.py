@@ -12,7 +12,7 @@ import pytest
 
 from reasoning_pipeline.registry.record import RECORD
 from reasoning_pipeline.registry.store import Registry
-from tests.run.conftest import SMOKE, Run
+from tests.run.conftest import SMOKE, Run, artifact_of
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def test_an_exported_checkpoint_is_loaded_by_transformers(smoke_root: Path, tmp_
     assert status == 0, output
     (found,) = Registry(tmp_path / "runs").artifacts()
     weights = found.record.files["model.safetensors"]
-    (source,) = (a for a in Registry(smoke_root).artifacts() if a.record.step == "teacher_base")
+    source = artifact_of(SMOKE / "pretrain.yaml", "teacher_base", smoke_root)
     assert weights == source.record.files["model.safetensors"]
 
 

@@ -68,6 +68,22 @@ class Sampler(Protocol):
         ...
 
 
+def longest_first(requests: Sequence[GenerationRequest]) -> list[int]:
+    """Indices, by the tokens expected of a completion; where nothing is expected, as much as of the others.
+
+    What begins last decides when all is written: it should be short (Graham, "Bounds on multiprocessing timing
+    anomalies", 1969).
+    """
+    known = [request.expected_tokens for request in requests if request.expected_tokens is not None]
+    usual = sum(known) / len(known) if known else 0.0
+
+    def expected(index: int) -> float:
+        tokens = requests[index].expected_tokens
+        return usual if tokens is None else tokens
+
+    return sorted(range(len(requests)), key=lambda index: -expected(index))
+
+
 def sample_seeds(request: GenerationRequest) -> list[int]:
     """One seed for each of a request's samples, far apart, so that neighbouring requests share none."""
     return [

@@ -21,7 +21,13 @@ from typing import Any, Protocol
 
 from reasoning_pipeline.errors import ServerError, ServerLost
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.rollouts.clients.completions import Completion, GenerationRequest, OnResult, sample_seeds
+from reasoning_pipeline.rollouts.clients.completions import (
+    Completion,
+    GenerationRequest,
+    OnResult,
+    longest_first,
+    sample_seeds,
+)
 
 CHUNK_ROLLOUTS = 1024
 CHUNK_TOKENS = 1_000_000
@@ -153,14 +159,15 @@ class Dispatch:
                     outstanding[chunk.server][0] += len(chunk.rollouts)
                     outstanding[chunk.server][1] += 1
             streams = STREAMS_PER_SERVER if len(outstanding) == 1 else STREAMS_IN_A_FLEET
+            most = {server: self._most(server, len(outstanding)) for server in outstanding}
             free = [
                 server
                 for server, (rollouts, open_) in outstanding.items()
-                if open_ < streams and (len(outstanding) == 1 or rollouts < self._room(server))
+                if open_ < streams and (len(outstanding) == 1 or rollouts < most[server])
             ]
             if not free:
                 return
-            server = min(free, key=lambda server: outstanding[server][0] / self._room(server))
+            server = min(free, key=lambda server: outstanding[server][0] / most[server])
             chunk = self._take(server, self._size(server, len(outstanding)))
             body = {
                 "requests": [
@@ -176,6 +183,12 @@ class Dispatch:
 
     def _room(self, server: Server) -> int:
         return self._at_once.get(server.url, ROOM_UNTOLD)
+
+    def _most(self, server: Server, servers: int) -> int:
+        """Rollouts that a server may have at once. Until all have said their room none gets more than an equal share of
+        what is left: of a few short ones, whoever answers first would write all."""
+        told = all(other.url in self._at_once for other in self.asked.servers)
+        return self._room(server) if told else min(self._room(server), -(-self._left // servers))
 
     def _size(self, server: Server, servers: int) -> int:
         """Rollouts of the next chunk for a server."""
@@ -270,22 +283,6 @@ def _group(request: GenerationRequest, seeds: list[int]) -> dict[str, Any]:
     if request.schema is not None:
         group["schema"] = request.schema
     return group
-
-
-def longest_first(requests: Sequence[GenerationRequest]) -> list[int]:
-    """Indices, by the tokens expected of a completion; where nothing is expected, as much as of the others.
-
-    What begins last decides when all is written: it should be short (Graham, "Bounds on multiprocessing timing
-    anomalies", 1969).
-    """
-    known = [request.expected_tokens for request in requests if request.expected_tokens is not None]
-    usual = sum(known) / len(known) if known else 0.0
-
-    def expected(index: int) -> float:
-        tokens = requests[index].expected_tokens
-        return usual if tokens is None else tokens
-
-    return sorted(range(len(requests)), key=lambda index: -expected(index))
 
 
 def _refusal(url: str, reason: str, request: GenerationRequest) -> ServerError:
