@@ -80,7 +80,7 @@ class Hub:
 
     def downloads(self, path: str) -> int:
         """How often a file's content was asked for."""
-        return sum(line.startswith("GET ") and line.split()[1].endswith(path) for line in self.asked)
+        return sum(line.startswith("GET ") and line.split()[1].endswith(f"/{path}") for line in self.asked)
 
 
 @contextmanager
