@@ -10,17 +10,13 @@ ten times, as plain PyTorch must; there they stay.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from reasoning_pipeline.estimates.memory import tokens_at_once
-
-Gathered = Callable[..., AbstractContextManager[Any]]
-"""Given a head's weight and bias, a context in which they are whole (ZeRO-3 shards them)."""
-
+from reasoning_pipeline.training.tiled_logits import Gathered, precision_of
 
 IN_CACHE = 8
 """Tokens whose logits are looked at together: 1 MiB in float32 of a vocabulary of 32,768."""
@@ -165,7 +161,7 @@ class _Divergence(torch.autograd.Function):
         learns: bool,
         gathered: Gathered,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        dtypes = _precision(student.hidden_NH), _precision(teacher.hidden_NH)
+        dtypes = precision_of(student.hidden_NH), precision_of(teacher.hidden_NH)
         head_learns = ctx.needs_input_grad[1]
 
         def found(weights_N: torch.Tensor | None) -> Found:
@@ -191,8 +187,3 @@ class _Divergence(torch.autograd.Function):
             found, weight = again(weights_N), 1.0
         gradients = zip((found.hidden_NH, found.weight_VH, found.bias_V), ctx.like, strict=True)
         return (*(None if g is None else g.mul_(weight).to(dtype) for g, dtype in gradients), *(None,) * 5)
-
-
-def _precision(hidden: torch.Tensor) -> torch.dtype:
-    device = hidden.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype

@@ -36,6 +36,12 @@ def logprobs_at(
     return logits_NK - normaliser_N.unsqueeze(-1), entropy_N
 
 
+def precision_of(hidden: torch.Tensor) -> torch.dtype:
+    """In which a head computes with these states: autocast's where it is on, else their own."""
+    device = hidden.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+
+
 @torch.no_grad()
 def top_k_overlap(
     student_NH: torch.Tensor,
@@ -83,8 +89,7 @@ class _LogitsAt(torch.autograd.Function):
         gathered: Gathered,
         tile_elements: int,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        device = hidden_NH.device.type
-        ctx.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_NH.dtype
+        ctx.dtype = precision_of(hidden_NH)
         ctx.scale, ctx.gathered, ctx.tile_elements = scale, gathered, tile_elements
         picked_NK = hidden_NH.new_empty(ids_NK.shape, dtype=torch.float32)
         normaliser_N, entropy_N = (hidden_NH.new_empty(len(hidden_NH), dtype=torch.float32) for _ in range(2))

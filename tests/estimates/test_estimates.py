@@ -293,12 +293,16 @@ def test_work_is_two_four_and_six_for_every_parameter_and_token():
     assert forward_flops(shape, 1, 1000) - forward_flops(shape, 1, 0) == 28 * 2048 * 4 * 1000 / 2
 
 
+def decoder_of(shape: Any, *, flops: float) -> Decoder:
+    return Decoder(
+        shape=shape, replicas=1, tensor_parallel=1, precision_bytes=2, cache_tokens=10**9, max_sequences=10**6,
+        bandwidth_gbs=1000, flops=flops,
+    )  # fmt: skip
+
+
 def test_decoding_reads_the_weights_once_a_step():
     shape = known("Qwen/Qwen3-1.7B")
-    decoder = Decoder(
-        shape=shape, replicas=1, tensor_parallel=1, precision_bytes=2, cache_tokens=10**9, max_sequences=10**6,
-        bandwidth_gbs=1000, flops=1e18,
-    )  # fmt: skip
+    decoder = decoder_of(shape, flops=1e18)
     # One rollout of 1,000 tokens: the weights a thousand times, at 60 % of 1,000 GB/s; its keys and values are few.
     alike = Lengths(1000, 1000)
     alone = decoder.seconds(1, alike, 0)
@@ -312,10 +316,7 @@ def test_decoding_reads_the_weights_once_a_step():
 
 def test_a_decoding_step_is_bound_by_reading_computing_or_its_latency():
     shape = known("Qwen/Qwen3-1.7B")
-    decoder = Decoder(
-        shape=shape, replicas=1, tensor_parallel=1, precision_bytes=2, cache_tokens=10**9, max_sequences=10**6,
-        bandwidth_gbs=1000, flops=1e14,
-    )  # fmt: skip
+    decoder = decoder_of(shape, flops=1e14)
     assert decoder.step_seconds(1, 0) == pytest.approx(2 * shape.parameters / 6e11)
     assert decoder.step_seconds(10_000, 0) == pytest.approx(10_000 * 2 * shape.matrix_parameters / 1e14)
     assert replace(decoder, bandwidth_gbs=10**6).step_seconds(1, 0) == pytest.approx(28 * 9e-5)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import socket
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from reasoning_pipeline.run.endpoint import listen
 from reasoning_pipeline.workflows.recommendation import profiling
 from reasoning_pipeline.workflows.recommendation.bundle import Bundle
 from reasoning_pipeline.workflows.recommendation.scoring import scorer_of
@@ -108,14 +108,9 @@ def _refused(status: int, message: str) -> JSONResponse:
 
 
 def serve(bundle: Bundle, name: str, *, host: str, port: int | None, key: str) -> None:
-    """Until interrupted. The port is taken before it is told, so that it is ours."""
-    import uvicorn
+    """Until interrupted."""
 
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind((host, port or 0))
-        url = f"http://{f'[{host}]' if ':' in host else host}:{taken.getsockname()[1]}"
+    def ready(url: str) -> None:
         print(f"{name} answers at {url}/recommend; Ctrl-C stops it", flush=True)
-        config = uvicorn.Config(application(Recommender(bundle, name), key), log_level="warning")
-        uvicorn.Server(config).run(sockets=[taken])
+
+    listen(application(Recommender(bundle, name), key), host=host, port=port, ready=ready)
