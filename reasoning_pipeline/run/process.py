@@ -33,7 +33,7 @@ from reasoning_pipeline.run.context import STOP_VARIABLE
 from reasoning_pipeline.run.program import PROBLEMS_FILE, TEACHER_KEY_VARIABLE, StepContext
 from reasoning_pipeline.run.progress import Progress
 from reasoning_pipeline.run.stopping import grace_s, stopped
-from reasoning_pipeline.run.warm_start import WarmProcess
+from reasoning_pipeline.run.warm_start import WarmProcess, prepare
 
 POLL_SECONDS = 0.2
 
@@ -63,6 +63,11 @@ class StepProcess:
     """Set to have every running step save a resume point and leave: Ctrl-C reaches only the main thread."""
     killing: threading.Event = field(default_factory=threading.Event)
     """Set to have a step that is stopping end now, saved or not: Ctrl-C for the second time."""
+
+    def begin(self) -> None:
+        """Called in the main thread, before any step runs."""
+        if self.profile.warm_start:
+            prepare(own_environment(os.environ) | self.profile.environment)
 
     def run(
         self,
@@ -111,18 +116,23 @@ class StepProcess:
                         # The step notices by itself when it next asks; one that never asks would wait for its timeout.
                         self._ended_or_killed(process, grace_s=20.0)
         except KeyboardInterrupt:
-            asked, grace = time.monotonic(), grace_s(plan, step, self.profile, work)
+            asked = time.monotonic()
+            if not launched(step, self.profile):  # a launcher would hurry its workers; the file reaches them
+                process.terminate()
+            stop.touch()
+            grace = grace_s(plan, step, self.profile, work)
             text = f"{prefix} {step.name}: stopping; its optimizer step may end and a resume point be saved"
             with self.progress.waiting(f"{text}, for up to {clock(grace)}; Ctrl-C again kills it"):
-                stop.touch()
-                if not launched(step, self.profile):  # a launcher would hurry its workers; the file reaches them
-                    process.terminate()
                 ended = self._ended_or_killed(process, grace)
             how = "stopped" if ended else f"killed after {time.monotonic() - asked:.0f} s, before it had stopped"
             told = stopped(plan, step, work, how, self._how_to_continue())
             if self.stopping.is_set():  # beside others: what ends the run is told by the runner
                 self.progress.console.print(f"{prefix} {told.message}", highlight=False, soft_wrap=True)
             raise told from None
+        finally:
+            if process.poll() is None:  # whatever went wrong here: nothing goes on that nobody watches
+                kill_with_children(process.pid)
+                process.wait()
         if status == Stopped.exit_status or (status != 0 and stop.exists()):  # behind a launcher every failure is 1
             raise stopped(plan, step, work, "stopped", self._how_to_continue())
         if status == 0:

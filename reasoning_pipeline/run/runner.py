@@ -14,7 +14,7 @@ from rich.console import Console
 
 from reasoning_pipeline.base.locks import held_elsewhere, run_lock, step_lock
 from reasoning_pipeline.beside import PIPELINE
-from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed
+from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed, Stopped
 from reasoning_pipeline.estimates.steps import check_fit
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.plan import judging
@@ -125,6 +125,7 @@ class Runner:
         """Run each step once what it reads is complete, as many at a time as the profile says; the plan afterwards."""
         left, running = list(todo), dict[Future[None], PlannedStep]()
         self.progress.begin([step.config.stage for step in todo])
+        self._process.begin()
         with step_executor(self.profile.parallel_steps) as executor:
             try:
                 while left or running:
@@ -143,6 +144,9 @@ class Runner:
                     left = [step for step in left if not plan.step(step.name).complete]  # equal steps are done once
             except BaseException:
                 self._process.stopping.set()  # what runs beside saves a resume point and leaves
+                for future in wait(running).done:
+                    if (error := future.exception()) is not None and not isinstance(error, Stopped):
+                        self.console.print(f"{running[future].name}: {error!r}", highlight=False, markup=False)
                 raise
         return plan
 

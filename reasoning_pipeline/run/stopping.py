@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from reasoning_pipeline.errors import PipelineError, Stopped
+from reasoning_pipeline.errors import Stopped
 from reasoning_pipeline.estimates.steps import seconds_per_optimizer_step
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
@@ -46,9 +46,10 @@ def terminable(killing: threading.Event) -> Iterator[None]:
 def grace_s(plan: Plan, step: PlannedStep, profile: HardwareProfile, work: Path) -> float:
     """Seconds from asking a step to stop until it is killed: the optimizer step under way may end, which may take half
     as long again as the longest lately (as estimated, before one was measured), and then it has the profile's time."""
-    longest = longest_optimizer_step(work)
-    if longest is None:
-        with suppress(PipelineError):  # an estimate is no reason not to stop
+    longest = None
+    with suppress(Exception):  # an estimate is no reason not to stop
+        longest = longest_optimizer_step(work)
+        if longest is None:
             longest = seconds_per_optimizer_step(plan, step, profile)
     return profile.stop_grace_s + 1.5 * (longest or 0.0)
 

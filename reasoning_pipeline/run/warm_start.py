@@ -28,19 +28,23 @@ IMPORTED = (
 """Modules whose import is most of a short step's time."""
 
 
+def prepare(environment: Mapping[str, str]) -> None:
+    """Start the fork server with this environment: libraries read the number of threads when they are loaded. To be
+    called before there are threads, which would meanwhile read this environment as their own process's."""
+    get_context("forkserver").set_forkserver_preload(list(IMPORTED))
+    with _environment(environment):
+        forkserver.ensure_running()
+
+
 class WarmProcess:
-    """A forked step, with what the runner uses of subprocess.Popen.
+    """A forked step, with what the runner uses of subprocess.Popen. `prepare` has been called.
 
     Args:
         program: A module with a `main([CONTEXT])`.
     """
 
     def __init__(self, program: str, context: Path, environment: Mapping[str, str], log: Path) -> None:
-        workers = get_context("forkserver")
-        workers.set_forkserver_preload(list(IMPORTED))
-        with _environment(environment):  # libraries read the number of threads when they are loaded
-            forkserver.ensure_running()
-        self._process: BaseProcess = workers.Process(
+        self._process: BaseProcess = get_context("forkserver").Process(
             target=_child, args=(program, str(context), dict(environment), str(log)), daemon=False
         )
         self._process.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import time
@@ -13,7 +14,7 @@ import pytest
 from reasoning_pipeline.plan.graph import Plan
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
-from tests.run.conftest import PATIENCE_S, SMOKE, Run, left_over
+from tests.run.conftest import PATIENCE_S, PROJECT, SMOKE, Run, left_over
 
 PROFILE = "cpu_side_by_side"
 
@@ -103,6 +104,24 @@ def test_one_that_fails_stops_the_other_with_a_resume_point(recipe: Path, tmp_pa
     assert status == 1 and "step student_base failed (killed by SIGKILL)" in output, output
     points = list((root / "work").glob("pretrain-*/checkpoints/checkpoint-*"))
     assert points, "the step beside it left no resume point"
+
+
+@pytest.mark.slow
+def test_a_fault_while_stopping_is_told_and_leaves_nothing_at_work(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import reasoning_pipeline.run.process as process\n"
+        "def grace_s(*_): raise LookupError('no grace')\n"
+        "process.grace_s = grace_s\n"
+    )
+    root, before = tmp_path / "runs", set(psutil.pids())
+    slow = ["--set", "steps.teacher_base.clean_steps=100000", "--set", "steps.student_base.clean_steps=100000"]
+    path = os.pathsep.join([str(tmp_path), str(PROJECT)])
+    running = Run("run", recipe, *slow, "--hardware", PROFILE, "--root", root, environment={"PYTHONPATH": path})
+    running.wait_for_step(root, "pretrain", 10)
+    running.process.send_signal(signal.SIGINT)
+    status, output = running.finish(120)
+    assert status == 130 and "LookupError('no grace')" in output, output
+    assert left_over(before) == []
 
 
 @pytest.mark.slow
