@@ -34,9 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from reasoning_pipeline.base.ownership import alive
+from reasoning_pipeline.base.ownership import alive, started
 from reasoning_pipeline.errors import PipelineError
 
 LOCK = "running.json"
@@ -119,7 +117,7 @@ def _myself() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "started": psutil.Process().create_time(),
+        "started": started(os.getpid()),
         "processes": _process_space(),
         "token": uuid.uuid4().hex,
     }

@@ -1,7 +1,8 @@
 """Processes that leave when whoever started them is gone, however it went; and how they are ended, with all of theirs.
 
 Signals cannot be relied on: an owner killed by SIGKILL sends none. Each child watches its owner's process id and start
-time (ids are reused) from a thread.
+time (ids are reused) from a thread. The time is counted from boot: were it the wall clock's, a clock that is set would
+make every owner seem to be another process.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import psutil
 
 OWNER_VARIABLE = "REASONING_PIPELINE_OWNER"
-"""Environment variable `pid:create_time:host` of the owner."""
+"""Environment variable `pid:started:host` of the owner."""
 
 CHECK_SECONDS = 2.0
 
@@ -26,7 +28,7 @@ _watching_in: int | None = None
 
 def owner_environment() -> dict[str, str]:
     """What to add to a child's environment so that it leaves with this process."""
-    return {OWNER_VARIABLE: f"{os.getpid()}:{psutil.Process().create_time()}:{socket.gethostname()}"}
+    return {OWNER_VARIABLE: f"{os.getpid()}:{started(os.getpid())}:{socket.gethostname()}"}
 
 
 def leave_with_owner(grace_s: Callable[[], float] = lambda: 0.0, last: Callable[[], object] | None = None) -> None:
@@ -45,11 +47,24 @@ def leave_with_owner(grace_s: Callable[[], float] = lambda: 0.0, last: Callable[
     ).start()
 
 
+def started(pid: int) -> float:
+    """When this process started, in seconds since boot; since 1970 where there is no /proc. Raises NoSuchProcess."""
+    if not Path("/proc/self/stat").exists():
+        return psutil.Process(pid).create_time()
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        raise psutil.NoSuchProcess(pid) from None
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")  # the 22nd of proc(5), two stand before the name's end
+
+
 def alive(pid: int, created: float) -> bool:
     """Whether the process with this id is still the one that started then."""
     try:
         process = psutil.Process(pid)
-        return abs(process.create_time() - created) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+        of_1970 = created > 1e9  # as locks and registers of earlier versions have it; no machine is up for 30 years
+        now = process.create_time() if of_1970 else started(pid)
+        return abs(now - created) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

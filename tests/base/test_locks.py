@@ -19,7 +19,7 @@ import pytest
 
 from reasoning_pipeline.base import locks as module
 from reasoning_pipeline.base.locks import LOCK, run_lock, step_lock
-from reasoning_pipeline.base.ownership import alive
+from reasoning_pipeline.base.ownership import alive, started
 from reasoning_pipeline.errors import PipelineError
 
 HOLD = """
@@ -71,9 +71,9 @@ def hold(folder: Path, **fields: object) -> None:
 
 
 def test_a_process_id_used_again_is_not_the_old_holder(tmp_path: Path):
-    hold(tmp_path, started=1_000_000_000.0)  # this very process id, but started in 2001
+    hold(tmp_path, started=1_100_000_000.0)  # this very process id, but started in 2004
     with run_lock(tmp_path):
-        assert holder_of(tmp_path)["started"] > 1_000_000_000.0
+        assert holder_of(tmp_path)["started"] == started(os.getpid())
 
 
 def test_a_holder_on_another_machine_cannot_be_judged_dead(tmp_path: Path):
@@ -243,15 +243,20 @@ def test_a_step_that_another_run_makes_is_waited_for(tmp_path: Path, monkeypatch
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_alive_means_this_very_process():
+def test_alive_means_this_very_process(monkeypatch: pytest.MonkeyPatch):
     me = psutil.Process()
-    assert alive(me.pid, me.create_time())
+    assert alive(me.pid, me.create_time()), "as an earlier version wrote it"
     assert not alive(me.pid, me.create_time() - 10)
+    mine = started(me.pid)
+    assert alive(me.pid, mine) and not alive(me.pid, mine - 10)
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: 1e9)  # the wall clock was set
+    assert alive(me.pid, mine)
+    monkeypatch.undo()
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    started = psutil.Process(other.pid).create_time()
-    assert alive(other.pid, started)
+    began = started(other.pid)
+    assert alive(other.pid, began)
     other.kill()
     os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the table of processes
-    assert not alive(other.pid, started)
+    assert not alive(other.pid, began)
     other.wait()
-    assert not alive(other.pid, started)
+    assert not alive(other.pid, began)

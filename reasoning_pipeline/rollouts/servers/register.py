@@ -11,9 +11,7 @@ import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
-
-from reasoning_pipeline.base.ownership import alive
+from reasoning_pipeline.base.ownership import alive, started
 
 FOLDER = "servers"
 
@@ -23,7 +21,7 @@ class ServerFile:
     """One running server.
 
     Example:
-        ServerFile(host="node3", pid=4711, started=1763740800.0, url="http://127.0.0.1:40123",
+        ServerFile(host="node3", pid=4711, started=86400.17, url="http://127.0.0.1:40123",
                    model="sparse_grpo-3f2a9c1b7d04e6f8", owner=4700, log="runs/arithmetic/logs/server-1.log")
     """
 
@@ -31,6 +29,7 @@ class ServerFile:
     """On another machine than this one nobody can say whether it runs still."""
     pid: int
     started: float
+    """Seconds since boot (base/ownership.py)."""
     """Of the process, in seconds since the epoch; tells it from a later one with the same id."""
     url: str
     model: str
@@ -46,7 +45,7 @@ def write(folder: Path, pid: int, *, url: str, model: str, log: Path) -> None:
     entry = ServerFile(
         host=socket.gethostname(),
         pid=pid,
-        started=psutil.Process(pid).create_time(),
+        started=started(pid),
         url=url,
         model=model,
         owner=os.getpid(),
