@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from reasoning_pipeline import __version__
+from reasoning_pipeline.base.command_line import Parser
 from reasoning_pipeline.base.text import percent
 from reasoning_pipeline.beside import EVALS
 from reasoning_pipeline.errors import DataError, ServerLost, Stopped
@@ -244,7 +245,7 @@ def _number(kind: type, least: float, most: float = math.inf, *, above: bool = F
 
 def _parser() -> argparse.ArgumentParser:
     commands = "\n".join(f"  {name:8} {about}" for name, about in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=EVALS,
         description="Score checkpoints on benchmarks. Killed and started again, it continues; same seed, same samples.",
         epilog=f"other commands ({EVALS} COMMAND --help):\n{commands}",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from reasoning_pipeline.base.command_line import Parser
 from reasoning_pipeline.beside import EVALS
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.statistics import pairs
@@ -140,9 +141,7 @@ def _list(names: Any) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    import argparse
-
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"{EVALS} compare",
         description="Compare evaluations problem by problem; the first is the reference.",
     )

@@ -36,6 +36,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from reasoning_pipeline.base.command_line import Parser
 from reasoning_pipeline.records import Verdict
 from reasoning_pipeline.verifier import shared_verifier
 
@@ -144,9 +145,7 @@ def _write(out: TextIO | None, record: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Exit status 1 when a row could not be graded, 2 when there is no such file, else 0."""
-    parser = argparse.ArgumentParser(
-        prog="evals grade", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="evals grade", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", help="JSONL file, or - for standard input")
     parser.add_argument("--out", help="where verdicts go (default: standard output)")
     parser.add_argument("--profile", choices=["strict", "lenient", "both"], default="lenient")

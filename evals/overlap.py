@@ -11,16 +11,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from reasoning_pipeline.base.command_line import Parser
 from reasoning_pipeline.beside import EVALS
 from reasoning_pipeline.data.overlap import NGRAM, Overlap, find_overlaps
 
 
 def main(argv: Sequence[str]) -> int:
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog=f"{EVALS} overlap", description="List training problems that a benchmark holds too."
-    )
+    parser = Parser(prog=f"{EVALS} overlap", description="List training problems that a benchmark holds too.")
     parser.add_argument("train", type=Path, help="JSONL of training problems")
     parser.add_argument("suites", nargs="+", metavar="SUITE", help="suite names or JSONL files")
     parser.add_argument("--data", action="append", default=[], metavar="[SUITE=]FILE", help="local copy of a suite")

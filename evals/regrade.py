@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from reasoning_pipeline.base.command_line import Parser
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.beside import EVALS
 from reasoning_pipeline.data.suites.loading import Suite
@@ -150,9 +151,7 @@ def _write_summary(folder: Path, settings: dict, samples: Sequence[Sample]) -> N
 
 
 def main(argv: Sequence[str]) -> int:
-    import argparse
-
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"{EVALS} regrade", description="Grade the stored answers of a run again and show what changes."
     )
     parser.add_argument("run", type=Path, metavar="RUN", help=f"folder written by `{EVALS} --out`")

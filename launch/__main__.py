@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reasoning_pipeline import __version__
-from reasoning_pipeline.base.command_line import exit_status
+from reasoning_pipeline.base.command_line import Parser, exit_status
 from reasoning_pipeline.base.text import console
 from reasoning_pipeline.beside import LAUNCH, PIPELINE
 from reasoning_pipeline.commands.completion import script
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=LAUNCH, description=__doc__)
+    parser = Parser(prog=LAUNCH, description=__doc__)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     slurm = recipe_command(commands, "slurm", _slurm, "submit what is neither complete nor queued, one job a step")

@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 
 from reasoning_pipeline import __version__
-from reasoning_pipeline.base.command_line import exit_status
+from reasoning_pipeline.base.command_line import Parser, exit_status
 from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.commands import COMMANDS
 from reasoning_pipeline.commands.options import naming_the_recipe
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser(asked: str) -> argparse.ArgumentParser:
     """With a line for every command, and the arguments of the one that is asked for."""
-    parser = argparse.ArgumentParser(prog=PIPELINE, description=DESCRIPTION)
+    parser = Parser(prog=PIPELINE, description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     file = COMMANDS[asked].file if asked in COMMANDS else None

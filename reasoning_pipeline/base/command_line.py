@@ -1,12 +1,38 @@
-"""How a program of ours ends: the exit status that its command line leaves with, and what it says last."""
+"""How a program of ours reads its command line and how it ends: the exit status, and what it says last."""
 
 from __future__ import annotations
 
+import argparse
+import difflib
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 from reasoning_pipeline.base.signals import answer_interrupts
 from reasoning_pipeline.errors import PipelineError, as_storage_error
+
+UNKNOWN = re.compile(r"invalid choice: '([^']*)'|unrecognized arguments: (-[^\s=]+)")
+"""What argparse says of a word that it does not know."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, which also names the command, choice or option that comes closest to an unknown one."""
+
+    def error(self, message: str) -> NoReturn:
+        if found := UNKNOWN.search(message):
+            close = difflib.get_close_matches(found[1] or found[2], set(_words(self)), n=1)
+            message += f"; did you mean {close[0]!r}?" if close else ""
+        super().error(message)
+
+
+def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:
+        yield from action.option_strings
+        yield from map(str, action.choices or ())
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _words(command)
 
 
 def exit_status(command: Callable[[], int], *, stopped: str | None) -> int:
