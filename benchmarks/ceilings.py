@@ -74,29 +74,29 @@ def learn(world: ArithmeticWorld, size: int, seconds: float) -> Iterator[dict[st
     with tempfile.TemporaryDirectory() as folder:
         save_character_tokenizer(Path(folder), world)
         renderer = PromptRenderer.from_folder(Path(folder), PromptConfig())
-    torch.manual_seed(SEED)
-    shape = Architecture(hidden_size=size, layers=2, heads=max(1, size // 16), head_dim=16)
-    model = small_model(shape, renderer, vocabulary=112, inner=3)
-    end, pad = renderer.tokenizer.token_to_id(END), renderer.tokenizer.token_to_id(PAD)
+        torch.manual_seed(SEED)
+        shape = Architecture(hidden_size=size, layers=2, heads=max(1, size // 16), head_dim=16)
+        model = small_model(shape, renderer, vocabulary=112, inner=3)
+        end, pad = renderer.tokenizer.token_to_id(END), renderer.tokenizer.token_to_id(PAD)
 
-    def rows() -> Iterator[tuple[list[int], list[int]]]:
-        for question, text in corpus(SEED, noisy=False, world=world):
-            answer = renderer.tokenizer.encode(text, add_special_tokens=False).ids
-            yield renderer.prompt_ids(question), [*answer, end]
+        def rows() -> Iterator[tuple[list[int], list[int]]]:
+            for question, text in corpus(SEED, noisy=False, world=world):
+                answer = renderer.tokenizer.encode(text, add_special_tokens=False).ids
+                yield renderer.prompt_ids(question), [*answer, end]
 
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-    source, began, step, told = batches(rows(), BATCH, pad=pad, skip=0), time.process_time(), 0, 0
-    while True:
-        share = (time.process_time() - began) / seconds
-        if share >= told / POINTS:
-            told += 1
-            accuracy = greedy_accuracy(model, renderer, world)
-            yield {"parameters": model.num_parameters(), "step": step, "accuracy": round(accuracy, 4)}
-        if share >= 1:
-            return
-        rate = PEAK * min(1.0, (step + 1) / LINEAR_WARMUP_STEPS) * max(0.05, min(1.0, (1 - share) / 0.4))
-        update(model, optimizer, next(source), rate)
-        step += 1
+        optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+        source, began, step, told = batches(rows(), BATCH, pad=pad, skip=0), time.process_time(), 0, 0
+        while True:
+            share = (time.process_time() - began) / seconds
+            if share >= told / POINTS:
+                told += 1
+                accuracy = greedy_accuracy(model, renderer, world)
+                yield {"parameters": model.num_parameters(), "step": step, "accuracy": round(accuracy, 4)}
+            if share >= 1:
+                return
+            rate = PEAK * min(1.0, (step + 1) / LINEAR_WARMUP_STEPS) * max(0.05, min(1.0, (1 - share) / 0.4))
+            update(model, optimizer, next(source), rate)
+            step += 1
 
 
 if __name__ == "__main__":

@@ -21,15 +21,22 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if found := UNKNOWN.search(message):
-            close = difflib.get_close_matches(found[1] or found[2], set(_words(self)), n=1)
-            message += f"; did you mean {close[0]!r}?" if close else ""
+            message += _hint(self, found[1] or found[2])
         super().error(message)
 
 
-def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
+def _hint(parser: argparse.ArgumentParser, word: str) -> str:
+    words = dict(_words(parser))
+    if word in words:
+        return f"; {word} is of {words[word]}"
+    close = difflib.get_close_matches(word, words, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _words(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
+    """(command, choice or option, the program or command whose it is)."""
     for action in parser._actions:
-        yield from action.option_strings
-        yield from map(str, action.choices or ())
+        yield from ((word, parser.prog) for word in (*action.option_strings, *map(str, action.choices or ())))
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
                 yield from _words(command)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import figure_pictures, map, when_it_pays
+from benchmarks import ceilings, figure_pictures, map, when_it_pays
 from benchmarks.map_cells import RECIPE, SEARCH, declared, name_of, ordered, recipe_of
+from reasoning_pipeline.data.arithmetic import ArithmeticWorld
 from reasoning_pipeline.data.suites.spec import suite_spec
 from reasoning_pipeline.errors import DataError, Stopped
 from reasoning_pipeline.plan.planner import make_plan
@@ -105,6 +106,12 @@ def test_the_page_is_written_from_as_many_cells_as_there_are(cells: int, tmp_pat
     assert ("known before any training" in text) == (cells >= 4) and max(map_len(text)) <= 400
     drawn = dict(figure_pictures.pictures(tmp_path))
     assert "<svg" in drawn[figures / "map.svg"]
+
+
+def test_a_curve_begins_at_an_untrained_model_and_ends_with_its_time():
+    first, *_, last = list(ceilings.learn(ArithmeticWorld(written_every=2), 32, seconds=0.2))
+    assert first["step"] == 0 and last["step"] > 0 and first["parameters"] == last["parameters"] > 10_000
+    assert 0 <= last["accuracy"] <= 1
 
 
 def test_curves_of_unlimited_data_are_drawn_and_told(tmp_path: Path):
