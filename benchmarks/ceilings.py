@@ -1,10 +1,10 @@
 """What a model's size can learn of a world at all: supervised training on unlimited right solutions, no reward.
 
-    python -m benchmarks.ceilings                                            # the map's worlds and sizes, 20 minutes
-    python -m benchmarks.ceilings --seconds 30 --worlds '{"written_every": 2}' --sizes 32,64 --out ceilings.csv
+    python -m benchmarks.ceilings                                        # the map's worlds and sizes, 30 minutes
+    python -m benchmarks.ceilings --steps 300 --worlds '{"written_every": 2}' --sizes 32,64 --out ceilings.csv
 
 The map needs a world in which the student's size is what limits it: its curve ends below 85 %, a larger one's above.
-Greedy accuracy on 200 validation problems; each curve has as many seconds of one core. Writes
+Greedy accuracy on 200 validation problems; each curve has as many optimizer steps of 64 problems. Writes
 docs/figures/map_ceilings.csv, which figure_pictures.py draws.
 """
 
@@ -16,7 +16,6 @@ import json
 import shlex
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ BATCH, PEAK, POINTS, SEED = 64, 3e-3, 20, 1
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ceilings", description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=120, help="of processor time a curve (default: 120)")
+    parser.add_argument("--steps", type=int, default=3000, help="optimizer steps a curve (default: 3000)")
     parser.add_argument("--worlds", nargs="*", help="as JSON, instead of the map's")
     parser.add_argument("--sizes", type=lambda text: [int(size) for size in text.split(",")], default=list(SIZES))
     parser.add_argument("--out", type=Path, default=OUT)
@@ -46,7 +45,7 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     for name, world in worlds.items():
         for size in arguments.sizes:
-            curve = list(learn(world, size, arguments.seconds))
+            curve = list(learn(world, size, arguments.steps))
             rows += [{"world": name, "hidden_size": size, **point} for point in curve]
             last = curve[-1]
             told = f"{last['parameters']:,} parameters, {last['step']} steps, {last['accuracy']:.3f}"
@@ -59,9 +58,9 @@ def main() -> int:
     return 0
 
 
-def learn(world: ArithmeticWorld, size: int, seconds: float) -> Iterator[dict[str, Any]]:
+def learn(world: ArithmeticWorld, size: int, steps: int) -> Iterator[dict[str, Any]]:
     """Points of one curve: {"parameters": 30336, "step": 400, "accuracy": 0.31}. The rate is constant for six tenths of
-    the time and then falls to a twentieth, so that the end is a ceiling and no moment of noise."""
+    the steps and then falls to a twentieth, so that the end is a ceiling and no moment of noise."""
     import torch
 
     from reasoning_pipeline.data.config import PromptConfig
@@ -85,18 +84,14 @@ def learn(world: ArithmeticWorld, size: int, seconds: float) -> Iterator[dict[st
                 yield renderer.prompt_ids(question), [*answer, end]
 
         optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-        source, began, step, told = batches(rows(), BATCH, pad=pad, skip=0), time.process_time(), 0, 0
-        while True:
-            share = (time.process_time() - began) / seconds
-            if share >= told / POINTS:
-                told += 1
+        source = batches(rows(), BATCH, pad=pad, skip=0)
+        every = max(1, steps // POINTS)
+        for step in range(steps + 1):
+            if step % every == 0 or step == steps:
                 accuracy = greedy_accuracy(model, renderer, world)
                 yield {"parameters": model.num_parameters(), "step": step, "accuracy": round(accuracy, 4)}
-            if share >= 1:
-                return
-            rate = PEAK * min(1.0, (step + 1) / LINEAR_WARMUP_STEPS) * max(0.05, min(1.0, (1 - share) / 0.4))
+            rate = PEAK * min(1.0, (step + 1) / LINEAR_WARMUP_STEPS) * max(0.05, min(1.0, (1 - step / steps) / 0.4))
             update(model, optimizer, next(source), rate)
-            step += 1
 
 
 if __name__ == "__main__":
