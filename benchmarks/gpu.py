@@ -1,13 +1,20 @@
 """`python -m benchmarks.gpu`: what only a GPU can show, in under eight minutes: pushes, memory and speed of each stage.
 
-    --gpus 8         divide each step over so many GPUs (FSDP2)
-    --device cpu     the same in a reduced form, which shows that this script runs
-    --only NAME      one part alone (may be repeated): push-nccl, push-ipc, or a stage
+Type, in a clone of the project on the machine with the GPUs (an account or a model hub is not needed):
 
-Prints one table of pushes (seconds, and the number of the proof; a part that cannot run says why) and one of steps:
-peak memory of a device beside the estimate of `plan`, tokens a second, and the share of the devices' peak operations.
-Models are random Qwen3s, teacher and student of 1.7 billion parameters; NCCL takes two GPUs where there are two. Send
-the output with the `nvidia-smi` of the machine: no figure of it is known yet. Exit status 1 where a part failed.
+    make setup ACCELERATOR=cuda
+    (nvidia-smi; .venv/bin/python -m benchmarks.gpu) | tee gpu.txt            # one GPU
+    (nvidia-smi; .venv/bin/python -m benchmarks.gpu --gpus 8) | tee gpu.txt   # eight: FSDP2 divides each step over them
+
+    --size 0.6B      smaller models. By the estimates one GPU holds 35 GiB with 1.7B and 13 GiB with 0.6B, each of eight
+                     10 and 5; 1.7B wants 7 GB of disk in $TMPDIR
+    --only NAME      one part alone (may be repeated): push-nccl, push-ipc, or a stage
+    --device cpu     the same in a reduced form, which shows that this script runs
+
+Prints one table of pushes (seconds, and the number of the proof; a part that cannot run says why: NCCL takes two GPUs)
+and one of steps: peak memory of a device beside the estimate of `plan`, tokens a second, and the share of the devices'
+peak operations. Models are random Qwen3s, teacher and student of one size. Exit status 1 where a part failed; what that
+part said is in runs/gpu-NAME.log. No figure of this is known yet: gpu.txt and those logs are what is worth keeping.
 """
 
 from __future__ import annotations
@@ -32,7 +39,11 @@ from reasoning_pipeline.hardware.profile import HardwareProfile
 LIMIT_S = 480
 PUSHES = ("nccl", "ipc")
 STAGES = ("sparse_grpo", "forward_kl_warmup", "on_policy_distillation", "extra_rl")
-MODEL = {"vocabulary": 151936, "hidden": 2048, "layers": 28, "heads": 16, "kv_heads": 8, "head_dim": 128}
+PUSH_LIMIT_S = 150
+"""Of one push with its server's start, so that the steps have time left."""
+SIZES = {"1.7B": 2048, "0.6B": 1024}
+"""Parameters -> width of Qwen3."""
+MODEL = {"vocabulary": 151936, "layers": 28, "heads": 16, "kv_heads": 8, "head_dim": 128}
 SMALL = {"vocabulary": 112, "hidden": 64, "layers": 2, "heads": 2, "kv_heads": 1, "head_dim": 32}
 ROWS, PROMPT, COMPLETION = 8, 64, 960
 """Of a step, on each GPU."""
@@ -42,44 +53,81 @@ PEAK_TFLOPS = {"A100": 312, "H100": 989, "H200": 989, "B200": 2250, "L40S": 362,
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gpus", type=int, default=1)
-    parser.add_argument("--device", choices=("cuda", "cpu"))
-    parser.add_argument("--only", action="append", choices=[*(f"push-{one}" for one in PUSHES), *STAGES])
+    parser.add_argument("--gpus", type=int, default=1, help="that divide each step (default 1)")
+    parser.add_argument("--size", choices=SIZES, default="1.7B", help="parameters of the models (default 1.7B)")
+    parser.add_argument("--device", choices=("cuda", "cpu"), help="default: cuda where the driver shows a GPU")
+    parts = [*(f"push-{one}" for one in PUSHES), *STAGES]
+    parser.add_argument("--only", action="append", choices=parts, metavar="NAME", help=", ".join(parts))
     parser.add_argument("--step", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
         print(json.dumps(step(json.loads(Path(arguments.step).read_text()))), flush=True)
         return 0
     device = arguments.device or ("cuda" if Path("/proc/driver/nvidia/gpus").exists() else "cpu")
-    wanted = arguments.only or [*(f"push-{one}" for one in PUSHES), *STAGES]
+    if device == "cuda" and (why := too_few(arguments.gpus)):
+        parser.error(why)
+    wanted = arguments.only or parts
     print(f"{where()}, {device}" + (": reduced, its figures say nothing" if device == "cpu" else ""), flush=True)
     started, failed = time.monotonic(), 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        random_model(folder / "model", **(MODEL if device == "cuda" else SMALL), max_position_embeddings=2048)
-        for line in chain(pushes(folder, device, wanted), steps(folder, device, arguments.gpus, wanted, started)):
+        shape = MODEL | {"hidden": SIZES[arguments.size]} if device == "cuda" else SMALL
+        random_model(folder / "model", **shape, max_position_embeddings=2048)
+        for line in chain(
+            pushes(folder, device, wanted, started), steps(folder, device, arguments.gpus, wanted, started)
+        ):
             print(line, flush=True)
             failed += "FAILED" in line
     print(f"{time.monotonic() - started:.0f} s in all")
     return int(failed > 0)
 
 
-def pushes(folder: Path, device: str, wanted: list[str]) -> Iterator[str]:
+def too_few(gpus: int) -> str:
+    """Why this machine cannot; empty where it has as many GPUs."""
+    import torch
+
+    if (found := torch.cuda.device_count()) >= gpus:
+        return ""
+    return (
+        f"--gpus {gpus}: PyTorch sees {found} GPUs. `nvidia-smi` must list as many, CUDA_VISIBLE_DEVICES must not hide "
+        "them, and PyTorch must be the one that `make setup ACCELERATOR=cuda` installs"
+    )
+
+
+def ended(name: str, command: list[str], seconds: float) -> tuple[str, str]:
+    """(what a part printed, why it failed); of a failed one all that it said is kept in runs/gpu-NAME.log."""
+    try:
+        done = subprocess.run(
+            command, cwd=PROJECT, env=own_environment(os.environ), capture_output=True, text=True,
+            timeout=max(seconds, 1), check=False,
+        )  # fmt: skip
+        if done.returncode == 0:
+            return done.stdout, ""
+        said, why = done.stdout + done.stderr, last_line(done.stderr)
+    except subprocess.TimeoutExpired as error:
+        texts = [part.decode() if isinstance(part, bytes) else part or "" for part in (error.stdout, error.stderr)]
+        said, why = "".join(texts), f"not within {seconds:.0f} s"
+    log = PROJECT / "runs" / f"gpu-{name}.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text(said, encoding="utf-8")
+    return said, f"{why} ({log.relative_to(PROJECT)})"
+
+
+def pushes(folder: Path, device: str, wanted: list[str], started: float) -> Iterator[str]:
     """One push over each of vLLM's transports, proved."""
-    yield "\n| push | seconds, second of two | proof |\n|---|---|---|"
+    yield "\n| push | seconds, third of three | proof |\n|---|---|---|"
     for transport in (one for one in PUSHES if f"push-{one}" in wanted):
         if why := cannot_push(transport, device):
             yield f"| {transport} | | left out: {why} |"
             continue
         command = [sys.executable, "-m", "benchmarks.push", "--sizes", "500M", "--pushes", "1", "--no-restart"]
         command += ["--hardware", str(profile_of_a_push(folder, transport)), "--transport", transport]
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
-        cells = done.stdout.strip().splitlines()[-1].split("|") if done.returncode == 0 else []
-        yield (
-            f"| {transport} | {cells[2].strip()} | {cells[8].strip()} nats |"
-            if cells
-            else f"| {transport} | | FAILED: {last_line(done.stderr)} |"
-        )
+        printed, why = ended(f"push-{transport}", command, min(PUSH_LIMIT_S, LIMIT_S - (time.monotonic() - started)))
+        if why:
+            yield f"| {transport} | | FAILED: {why} |"
+            continue
+        cells = printed.strip().splitlines()[-1].split("|")
+        yield f"| {transport} | {cells[2].strip()} | {cells[8].strip()} nats |"
 
 
 def profile_of_a_push(folder: Path, transport: str) -> Path:
@@ -118,22 +166,14 @@ def steps(folder: Path, device: str, gpus: int, wanted: list[str], started: floa
         gradient_checkpointing=True,
     )
     for stage in (one for one in STAGES if one in wanted):
-        left = LIMIT_S - (time.monotonic() - started)
         job = folder / f"{stage}.json"
         job.write_text(json.dumps({"stage": stage, "folder": str(folder), "profile": profile.model_dump(mode="json")}))
         program = ["-m", "benchmarks.gpu", "--step", str(job)]
         command = launch_command(profile, program) if gpus > 1 else [sys.executable, *program]
-        try:
-            done = subprocess.run(
-                command, cwd=PROJECT, env=own_environment(os.environ), capture_output=True, text=True,
-                timeout=max(left, 1), check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            yield f"| {stage} | FAILED: not within the {LIMIT_S} s of all parts | | | |"
-            continue
-        found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"stage"')]
-        if done.returncode or not found:
-            yield f"| {stage} | FAILED: {last_line(done.stderr)} | | | |"
+        printed, why = ended(stage, command, LIMIT_S - (time.monotonic() - started))
+        found = [json.loads(line) for line in printed.splitlines() if line.startswith('{"stage"')]
+        if why or not found:
+            yield f"| {stage} | FAILED: {why or 'it printed no result'} | | | |"
             continue
         one = found[0]
         share = f"{one['share']:.0%}" if one["share"] is not None else "peak not known"

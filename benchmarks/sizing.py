@@ -34,7 +34,9 @@ SHOWN = ("main", "direct")
 SIZED = {
     "qwen3_0.6b_quickstart.yaml": ("one_gpu_80gb",),
     "qwen3_1.7b_math.yaml": ("node_8x80gb", "node_8x141gb", "two_nodes"),
+    "qwen3_1.7b_from_14b.yaml": ("node_8x141gb",),
     "llama3_8b_from_70b.yaml": ("llama_70b",),
+    "qwen3_8b_user_logs.yaml": ("two_gpus_80gb",),
 }
 
 

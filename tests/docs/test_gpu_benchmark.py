@@ -4,8 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from benchmarks import gpu
+
+
+@pytest.mark.parametrize(
+    ("program", "seconds", "why"),
+    [
+        ("raise SystemExit('no such kernel')", 60, "no such kernel"),
+        ("import time; time.sleep(60)", 1, "not within 1 s"),
+    ],
+)
+def test_a_part_that_fails_or_hangs_says_why_and_keeps_what_it_said(
+    program: str, seconds: float, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "PROJECT", tmp_path)
+    command = [sys.executable, "-c", f"print('first words', flush=True)\n{program}"]
+    assert gpu.ended("part", command, seconds)[1] == f"{why} (runs/gpu-part.log)"
+    assert "first words" in (tmp_path / "runs" / "gpu-part.log").read_text()
 
 
 @pytest.mark.slow

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.sizing import BEGIN, DOCUMENT, END, SCALING_BEGIN, SCALING_END, scaling_table, table
+from benchmarks.sizing import BEGIN, DOCUMENT, END, SCALING_BEGIN, SCALING_END, SIZED, scaling_table, table
+from reasoning_pipeline.hardware.profile import PROFILES_FOLDER, load_profile
+
+
+def test_every_profile_with_gpus_that_ships_stands_in_it() -> None:
+    shipped = {path.stem for path in PROFILES_FOLDER.glob("*.yaml") if load_profile(path.stem).device == "cuda"}
+    assert shipped and shipped == {profile for profiles in SIZED.values() for profile in profiles}
 
 
 @pytest.mark.slow  # five plans of large recipes
