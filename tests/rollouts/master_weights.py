@@ -1,23 +1,21 @@
-"""Started by test_master_weights.py behind DeepSpeed in bfloat16: what is published is the optimizer's float32.
-
-Arguments: the model's folder, and `lora` where adapters are trained.
+"""Started by test_master_weights.py in two processes: what DeepSpeed's trainers in bfloat16 publish is the optimizer's
+float32. Argument: the model's folder.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import deepspeed
 import torch
-from accelerate import Accelerator
 from deepspeed.utils import safe_get_full_fp32_param
 from peft import LoraConfig, get_peft_model
 
 from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.rollouts.weights.gathering import whole_tensors
+from tests.rollouts.pushing_trainers import deepspeed_accelerator
 
 RANK, ALPHA = 4, 16
 
@@ -44,35 +42,39 @@ def merged(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return found
 
 
-accelerator = Accelerator(mixed_precision="bf16")
-sizes = {"train_micro_batch_size_per_gpu": 1, "train_batch_size": int(os.environ["WORLD_SIZE"])}
-accelerator.state.deepspeed_plugin.deepspeed_config.update(sizes)
-model: Any = load_model(Path(sys.argv[1]))
-adapted = sys.argv[2:] == ["lora"]
-if adapted:
-    torch.manual_seed(1)
-    model = get_peft_model(model, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["q_proj", "down_proj"]))
-trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-model, optimizer = accelerator.prepare(model, torch.optim.AdamW(trained, lr=1e-2 if adapted else 1e-5))
-ids = torch.arange(3, 40)[None]
-for _ in range(3):
-    accelerator.backward(model(input_ids=ids, labels=ids).loss)
-    optimizer.step()
-    optimizer.zero_grad()
-inner = accelerator.unwrap_model(model)
-masters = merged({name: whole(parameter) for name, parameter in inner.named_parameters()})
-published = {name: tensor.clone() for name, tensor in whole_tensors(inner, masters=True)}
-pushed = {name: tensor.float().clone() for name, tensor in whole_tensors(inner)}
-assert published.keys() == masters.keys() == pushed.keys()
-for name, tensor in published.items():
-    expected = masters[name].view_as(tensor)
-    if adapted and name.endswith(("q_proj.weight", "down_proj.weight")):
-        torch.testing.assert_close(tensor, expected, rtol=1e-6, atol=1e-6)
-        torch.testing.assert_close(pushed[name], expected, rtol=0.02, atol=0.02)  # of products of bfloat16
-    else:
-        assert torch.equal(tensor.float(), expected), name
-        assert torch.equal(tensor.bfloat16().float(), pushed[name]), name
-    assert adapted or tensor.dtype == torch.float32, name
-assert any(not torch.equal(published[name].float(), pushed[name]) for name in published)
-if accelerator.is_main_process:
-    print("published the master")
+def check(folder: Path, stage: int, *, lora: bool) -> None:
+    accelerator = deepspeed_accelerator(stage, mixed_precision="bf16")
+    model: Any = load_model(folder)
+    if lora:
+        torch.manual_seed(1)
+        model = get_peft_model(model, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["q_proj", "down_proj"]))
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model, optimizer = accelerator.prepare(model, torch.optim.AdamW(trained, lr=1e-2 if lora else 1e-5))
+    ids = torch.arange(3, 40)[None]
+    for _ in range(3):
+        accelerator.backward(model(input_ids=ids, labels=ids).loss)
+        optimizer.step()
+        optimizer.zero_grad()
+    inner = accelerator.unwrap_model(model)
+    masters = merged({name: whole(parameter) for name, parameter in inner.named_parameters()})
+    published = {name: tensor.clone() for name, tensor in whole_tensors(inner, masters=True)}
+    pushed = {name: tensor.float().clone() for name, tensor in whole_tensors(inner)}
+    assert published.keys() == masters.keys() == pushed.keys()
+    for name, tensor in published.items():
+        expected = masters[name].view_as(tensor)
+        if lora and name.endswith(("q_proj.weight", "down_proj.weight")):
+            torch.testing.assert_close(tensor, expected, rtol=1e-6, atol=1e-6)
+            torch.testing.assert_close(pushed[name], expected, rtol=0.02, atol=0.02)  # of products of bfloat16
+        else:
+            assert torch.equal(tensor.float(), expected), name
+            assert torch.equal(tensor.bfloat16().float(), pushed[name]), name
+        assert lora or tensor.dtype == torch.float32, name
+    assert any(not torch.equal(published[name].float(), pushed[name]) for name in published)
+    if accelerator.is_main_process:
+        print(f"the master's: ZeRO-{stage}{' LoRA' if lora else ''}", flush=True)
+
+
+if __name__ == "__main__":
+    for stage, lora in ((2, False), (2, True), (3, False), (3, True)):
+        check(Path(sys.argv[1]), stage, lora=lora)
+    torch.distributed.destroy_process_group()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from reasoning_pipeline.data import arithmetic
 from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.models.loading import load_model
 from reasoning_pipeline.recipe.workflows import stage_module
 from reasoning_pipeline.records import Verdict
 from reasoning_pipeline.run.context import StageContext, StageOutcome
@@ -47,7 +50,9 @@ class DigitVerifier:
         ]
 
 
-def run_stage(kind: str, work: Path, inputs: dict[str, Path], *, die_after: int | None = None) -> StageOutcome:
+def run_stage(
+    kind: str, work: Path, inputs: dict[str, Path], *, die_after: int | None = None, precision: Any = "float32"
+) -> StageOutcome:
     """Run a stage in this process; with `die_after` it dies when that many steps are done."""
     module = stage_module(kind)
     config = module.Config(seed=3, **STAGES[kind])
@@ -58,7 +63,7 @@ def run_stage(kind: str, work: Path, inputs: dict[str, Path], *, die_after: int 
         inputs=inputs,
         prompt=PromptConfig(),
         # Several passes for one optimizer step: a resume must not start in the middle of a generated batch.
-        profile=HardwareProfile(engine="transformers", micro_batch=4),
+        profile=HardwareProfile(engine="transformers", micro_batch=4, precision=precision),
         work=work,
     )
     if die_after is not None:
@@ -79,31 +84,64 @@ def run_stage(kind: str, work: Path, inputs: dict[str, Path], *, die_after: int 
 def test_a_killed_stage_ends_with_the_weights_of_an_uninterrupted_one(
     kind: str, tmp_path: Path, tiny_model: Path, other_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kill_and_resume(kind, tmp_path, {"policy": tiny_model, "teacher": other_model}, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sparse_grpo", "on_policy_distillation"])
+def test_from_a_start_in_bfloat16_what_is_kept_and_published_is_float32(
+    kind: str, tmp_path: Path, tiny_model: Path, other_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As most models on a hub are, trained in bfloat16: weights and moments hold what its eight bits cannot."""
+    starts = {"policy": tmp_path / "policy", "teacher": tmp_path / "teacher"}
+    for name, model in (("policy", tiny_model), ("teacher", other_model)):
+        shutil.copytree(model, starts[name])
+        load_model(model, dtype="bfloat16").save_pretrained(starts[name])
+        assert {tensor.dtype for tensor in weights(starts[name]).values()} == {torch.bfloat16}
+    published = kill_and_resume(kind, tmp_path, starts, monkeypatch, precision="bfloat16")
+    learned = weights(published)
+    assert {tensor.dtype for tensor in learned.values()} == {torch.float32}
+    assert json.loads((published / "config.json").read_text())["dtype"] == "float32"
+    assert all((tensor.bfloat16().float() != tensor).any() for tensor in learned.values()), "not a rounding"
+    (point,) = (tmp_path / "parts" / "checkpoints").glob("checkpoint-*")
+    assert {tensor.dtype for tensor in weights(point).values()} == {torch.float32}
+    moments = torch.load(point / "optimizer.pt")["state"].values()
+    held = [one[name] for one in moments for name in ("exp_avg", "exp_avg_sq")]
+    assert {tensor.dtype for tensor in held} == {torch.float32}
+    assert sum(tensor.nbytes for tensor in held) == 8 * sum(tensor.numel() for tensor in learned.values())
+
+
+def kill_and_resume(
+    kind: str, tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch, *, precision: str = "float32"
+) -> Path:
+    """Dead twice and uninterrupted are the same to the bit; the folder that is published."""
     for judge in ("rewards.judge", "workflows.reasoning.reward"):
         monkeypatch.setattr(f"reasoning_pipeline.{judge}.shared_verifier", lambda profile: DigitVerifier())
-    rollouts = write_rollouts(tmp_path / "rollouts", PromptRenderer.from_folder(tiny_model), 8)
-    inputs = {"policy": tiny_model, "teacher": other_model, "rollouts": rollouts}
-    whole = run_stage(kind, tmp_path / "whole", inputs)
+    rollouts = write_rollouts(tmp_path / "rollouts", PromptRenderer.from_folder(models["policy"]), 8)
+    inputs = {**models, "rollouts": rollouts}
+    whole = run_stage(kind, tmp_path / "whole", inputs, precision=precision)
 
     parts = tmp_path / "parts"
     for steps in (3, 1):  # first two steps and one lost one; then, from step 2 on, dead again before anything is saved
         with pytest.raises(Killed):
-            run_stage(kind, parts, inputs, die_after=steps)
+            run_stage(kind, parts, inputs, die_after=steps, precision=precision)
     points = [path.name for path in (parts / "checkpoints").glob("checkpoint-*")]
     assert points == ["checkpoint-2"], "one point, the newest"
-    resumed = run_stage(kind, parts, inputs)
+    resumed = run_stage(kind, parts, inputs, precision=precision)
 
     for name, tensor in weights(whole.folder).items():
         assert tensor.equal(weights(resumed.folder)[name]), name
     if kind != "pretrain":
         moved = max(
-            float((weights(tiny_model)[name] - tensor).abs().max()) for name, tensor in weights(whole.folder).items()
+            float((weights(models["policy"])[name] - tensor).abs().max())
+            for name, tensor in weights(whole.folder).items()
         )
         assert moved > 1e-3, "else equal weights would show nothing"
     assert [row["step"] for row in rows(parts)] == [1, 2, 3, 4, 5, 6], "no step stands twice in the metrics"
     for ours, theirs in zip(rows(parts), rows(tmp_path / "whole"), strict=True):
         assert comparable(ours) == comparable(theirs)
     assert comparable(resumed.result) == comparable(whole.result), "counts go on where the resume point stopped"
+    return resumed.folder
 
 
 @pytest.mark.slow
