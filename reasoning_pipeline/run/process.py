@@ -117,9 +117,9 @@ class StepProcess:
                         self._ended_or_killed(process, grace_s=20.0)
         except KeyboardInterrupt:
             asked = time.monotonic()
-            if not launched(step, self.profile):  # a launcher would hurry its workers; the file reaches them
+            written = _touched(stop)
+            if not written or not launched(step, self.profile):  # a launcher would hurry its workers; the file does not
                 process.terminate()
-            stop.touch()
             grace = grace_s(plan, step, self.profile, work)
             text = f"{prefix} {step.name}: stopping; its optimizer step may end and a resume point be saved"
             with self.progress.waiting(f"{text}, for up to {clock(grace)}; Ctrl-C again kills it"):
@@ -224,6 +224,15 @@ class StepProcess:
         if isinstance(named, list):
             return [self._whole(path) for path in named]
         return str(self.recipe.folder / Path(named).expanduser()) if named is not None else None
+
+
+def _touched(stop: Path) -> bool:
+    """Whether the file that asks a step to stop stands now; its folder may be gone, or the disk full."""
+    try:
+        stop.touch()
+    except OSError:
+        return False
+    return True
 
 
 def step_command(step: PlannedStep, profile: HardwareProfile, context: Path) -> list[str]:

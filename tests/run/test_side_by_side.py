@@ -14,6 +14,7 @@ import pytest
 from reasoning_pipeline.plan.graph import Plan
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
+from reasoning_pipeline.run.context import STOP_VARIABLE
 from tests.run.conftest import PATIENCE_S, PROJECT, SMOKE, Run, left_over
 
 PROFILE = "cpu_side_by_side"
@@ -90,7 +91,10 @@ def test_one_that_fails_stops_the_other_with_a_resume_point(recipe: Path, tmp_pa
     root = tmp_path / "runs"
     longer = ["--set", "steps.teacher_base.clean_steps=100000", "--set", "steps.teacher_base.save_every=100000"]
     longer += ["--set", "steps.student_base.clean_steps=50000"]
-    running = Run("run", recipe, *longer, "--hardware", PROFILE, "--root", root)
+    gone = {
+        STOP_VARIABLE: str(tmp_path / "gone" / "stop")
+    }  # of a job that was cleared away; the step is asked all the same
+    running = Run("run", recipe, *longer, "--hardware", PROFILE, "--root", root, environment=gone)
     running.wait_for_step(root, "pretrain", 20)
     contexts = (root / "work").glob("pretrain-*/context.json")
     victim = next(path.parent for path in contexts if ": 50000," in path.read_text(encoding="utf-8"))
