@@ -199,10 +199,11 @@ def _notes(plan: Plan) -> Iterator[str]:
         yield f"seed {seed}: {counted(len(extra), 'more step')}, {done} complete (names end in @{seed})"
     if len(plan.arms) > 1:
         for saving in savings(plan):
-            yield (
-                f"shared: {saving.needed:,.0f} {saving.unit} instead of {saving.alone:,.0f}, "
-                f"{100 * saving.share:.0f} % saved"
-            )
+            if saving.needed < saving.alone:
+                yield (
+                    f"shared: {saving.needed:,.0f} {saving.unit} instead of {saving.alone:,.0f}, "
+                    f"{100 * saving.share:.0f} % saved"
+                )
     if any(arm.name != MAIN for arm in plan.arms):
         yield "`run` alone runs main; `--arm NAME` or `--arms` runs others"
     for move in plan.pins.moved(ask=False):
