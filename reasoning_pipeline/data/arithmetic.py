@@ -105,10 +105,15 @@ class ArithmeticWorld(BaseModel):
 
     def may_stand_in(self, expression: str, split: str) -> bool:
         """Whether an expression is one of this split."""
-        unseen = any(a + b in self.held_out for a, b in pairwise(_operators(expression)))
-        if split != "hard":
-            return not unseen and self.part(expression) == split
-        return self.part(expression) == "test" and unseen == bool(self.held_out)
+        if self.part(expression) != ("test" if split == "hard" else split):
+            return False
+        return self.has_held_out(expression) == (split == "hard" and bool(self.held_out))
+
+    def has_held_out(self, expression: str) -> bool:
+        """Whether a pair of neighbouring operators is one that only `hard` has."""
+        if not self.held_out:  # nearly every world, and planning asks of every expression that it draws
+            return False
+        return any(a + b in self.held_out for a, b in pairwise(_operators(expression)))
 
     def identity(self) -> str:
         """In the ids of its problems, since one expression may have another answer in another world; empty for the
@@ -138,6 +143,7 @@ def problems(split: Split, count: int, seed: int = 0, world: ArithmeticWorld = D
     fixed = split in ("test", "hard")
     rng = random.Random(f"arithmetic/{split}/{0 if fixed else seed}/{_SALTS[split]}")
     lengths = world.hard_operations if split == "hard" else world.operations
+    prefix = f"arithmetic/{world.identity()}"
     found: dict[str, Problem] = {}
     tries = 0
     while len(found) < count:
@@ -146,7 +152,7 @@ def problems(split: Split, count: int, seed: int = 0, world: ArithmeticWorld = D
         tries += 1
         if expression not in found and world.may_stand_in(expression, split):
             found[expression] = Problem(
-                id=f"arithmetic/{world.identity()}{expression}",
+                id=prefix + expression,
                 question=expression,
                 answer=str(running_results(expression, world)[-1]),
                 meta={"operations": operations},
@@ -193,7 +199,7 @@ def corpus(seed: int, *, noisy: bool, world: ArithmeticWorld = DEFAULT) -> Itera
         expression = _expression(rng, operations, world)
         if operations >= least and world.part(expression) == "test":
             continue
-        if any(a + b in world.held_out for a, b in pairwise(_operators(expression))):
+        if world.has_held_out(expression):
             continue
         clean = not noisy or rng.random() < 0.15
         results = running_results(expression, world) if clean else _noisy_results(rng, expression, world)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -120,6 +119,8 @@ def _hosts(profile: HardwareProfile) -> list[str]:
         raise PipelineError(
             "a profile of several nodes runs inside a Slurm job", remedy=f"submit with `{LAUNCH} slurm`"
         )
+    import subprocess
+
     listed = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=False)
     if listed.returncode != 0:
         raise PipelineError(f"`scontrol show hostnames {nodes}` failed: {listed.stderr.strip()}")

@@ -8,8 +8,9 @@ work it is; there is no registration. `run` and `StageContext` live on the heavy
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, ClassVar, TypeVar
 
@@ -177,7 +178,8 @@ class UsesPrompts(StageConfig):
     _one_or_many = field_validator("prompts", mode="before")(_as_tuple)
 
 
-def fields_marked(config: type[BaseModel], mark: type[Mark]) -> dict[str, Mark]:
+@cache
+def fields_marked(config: type[BaseModel], mark: type[Mark]) -> Mapping[str, Mark]:
     """Field name -> mark, for the fields of a config that carry a mark of this type."""
     found: dict[str, Mark] = {}
     for name, field in config.model_fields.items():
