@@ -166,9 +166,10 @@ def one_step(method: str, side: str, folder: Path, arguments: argparse.Namespace
 
 
 def kl_memory(tokens: int) -> dict[str, float]:
-    """Bytes at its peak beyond hidden states, heads and their gradients."""
+    """Bytes at its peak beyond hidden states, heads and their gradients, in a pass."""
     import torch
 
+    from reasoning_pipeline.training.packing import keeping_rows_apart
     from reasoning_pipeline.training.trl_bridge.distillation import distillation_trainer
     from reasoning_pipeline.training.trl_bridge.trainer import fitting_tiles
 
@@ -177,7 +178,8 @@ def kl_memory(tokens: int) -> dict[str, float]:
     other, other_head = torch.randn(1, tokens, HIDDEN), torch.randn(VOCABULARY, HIDDEN)
     hidden.grad, head.grad = torch.ones_like(hidden), torch.ones_like(head)
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    with fitting_tiles(torch.device("cpu")):
+    hidden.grad = None  # a pass makes its hidden states anew: what the loss hands back is their gradient
+    with keeping_rows_apart(), fitting_tiles(torch.device("cpu")):
         loss, _, _ = distillation_trainer._chunked_divergence_loss(
             hidden, other, head, other_head, torch.ones(1, tokens), 1.0
         )

@@ -1,6 +1,7 @@
 """`python -m benchmarks.rollouts`: tokens/s of generation, our client against what else a user would pick.
 
-    --model small|toy   17 M parameters (default), or the 0.1 M of the tests, where everything but the model counts
+    --model NAME        small (17 M parameters, the default), large (110 M), or toy: the 0.1 M of the tests, where
+                        everything but the model counts
     --rollouts N        in each round (default 512)
     --tokens N          of each rollout (default 128)
     --concurrent N      sequences in the engine at a time (default 256)
@@ -37,6 +38,7 @@ from reasoning_pipeline.rollouts.servers.process import RolloutServer
 MODELS = {
     "toy": {"hidden": 64, "layers": 2, "vocabulary": 112},
     "small": {"hidden": 384, "layers": 8, "vocabulary": 8192},
+    "large": {"hidden": 768, "layers": 12, "vocabulary": 32_768},
 }
 BASELINE = "raw vLLM, offline"
 WITH_SERVER = ("our client", "TRL's VLLMClient", "/v1/completions over HTTP")

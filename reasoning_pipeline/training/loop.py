@@ -41,6 +41,8 @@ _TRL_NAMES = {
     "completions/clipped_ratio": "truncated",
     "sampler_mismatch": "sampler_mismatch",
     "importance_ratio": "importance_ratio",
+    "importance_log_ratio": "importance_log_ratio",
+    "importance_truncated": "importance_truncated",
     "frac_reward_zero_std": "frac_reward_zero_std",  # of rollouts; with `scale_advantages: batch` of whole batches
     "top_k_overlap": "top_k_overlap",
     "kl": "kl",  # GRPO with a kl_coefficient: to the start policy, TRL's estimate from the sampled tokens

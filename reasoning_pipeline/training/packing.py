@@ -121,6 +121,11 @@ def hidden_states(model: Any, packed: PackedRows, *, backbone: Any = None) -> to
     return at_N
 
 
+def in_passes() -> bool:
+    """Whether this thread is within `keeping_rows_apart`: its hidden states are those of completion tokens alone."""
+    return getattr(_thread, "in_passes", False)
+
+
 @contextmanager
 def keeping_rows_apart(*models: Any) -> Iterator[None]:
     """Within it, backward passes included, these models' attention stays within rows.
@@ -244,7 +249,7 @@ def _band(length: int, window: int, device: torch.device) -> torch.Tensor:
 
 def _mask(*given: Any, **options: Any) -> torch.Tensor | None:
     """None in passes, which know where rows begin; elsewhere what sdpa would be given."""
-    return None if getattr(_thread, "in_passes", False) else sdpa_mask(*given, **options)
+    return None if in_passes() else sdpa_mask(*given, **options)
 
 
 AttentionInterface.register(ROWS_APART, _attention_within_rows)

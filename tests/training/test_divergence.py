@@ -11,7 +11,7 @@ import torch
 
 from reasoning_pipeline.training import exact_divergence
 from reasoning_pipeline.training.trl_bridge.distillation import BETA
-from tests.training.largest_tensor import LargestTensor
+from tests.training.largest_tensor import LargestTensor, NewTensors
 
 pytestmark = pytest.mark.slow  # importing TRL takes seconds
 
@@ -64,6 +64,26 @@ def test_no_tensor_of_tokens_by_vocabulary_is_made(beta: float) -> None:
         loss.backward()
     assert seen.largest < tokens * vocabulary / 2
     assert seen.largest >= vocabulary  # the watch saw the tiles
+
+
+@pytest.mark.parametrize("beta", [BETA["forward"], BETA["reverse"]])
+def test_in_passes_no_hidden_states_are_copied(beta: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trl.trainer.distillation_trainer import _chunked_divergence_loss
+
+    from reasoning_pipeline.training.packing import keeping_rows_apart
+
+    tokens, vocabulary, width = 600, 7, 48  # so that nothing else has so many elements
+    monkeypatch.setattr(exact_divergence, "tokens_at_once", lambda _: 100)
+    student = torch.randn(1, tokens, width, requires_grad=True)
+    student_head, teacher_head = torch.randn(vocabulary, width), torch.randn(vocabulary, width)
+    teacher = torch.randn(1, tokens, width)
+    with NewTensors(tokens * width) as seen, keeping_rows_apart():
+        loss, _, counted = _chunked_divergence_loss(
+            student, teacher, student_head, teacher_head, torch.ones(1, tokens), beta
+        )
+        assert seen.found == 1, "the student's gradient, made here and kept"
+        loss.backward()
+    assert int(counted) == tokens and student.grad is not None
 
 
 MEASURE = """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,7 +113,7 @@ def test_stale_rollouts_are_weighted_by_what_the_policy_has_become(
             return [float(ids[0] % 2 == 0) for ids in completion_ids]
 
     monkeypatch.setattr(grpo, "VerifiedReward", FirstTokenIsEven)
-    differences, ratios = {}, {}
+    differences, ratios, sizes, truncated = {}, {}, {}, {}
     for max_staleness in (0, 1):
         folder = tmp_path / str(max_staleness)
         config, context = served(
@@ -122,11 +123,16 @@ def test_stale_rollouts_are_weighted_by_what_the_policy_has_become(
         rows = read_metrics(folder / "metrics.jsonl")
         differences[max_staleness] = [row["sampler_mismatch"] for row in rows]
         ratios[max_staleness] = [row["importance_ratio"] for row in rows]
+        sizes[max_staleness] = [row["importance_log_ratio"] for row in rows]
+        truncated[max_staleness] = [row["importance_truncated"] for row in rows]
     assert max(differences[0]) < 1e-4, "on-policy, the ratio is one"
     assert differences[1][0] < 1e-4
     assert min(differences[1][1:]) > 0.1, "another policy wrote these, and the correction sees by how much"
     assert ratios[0] == pytest.approx([1] * STEPS, abs=1e-4)
     assert min(abs(ratio - 1) for ratio in ratios[1][1:]) > 1e-3
+    assert max(sizes[0]) < 1e-5 and truncated[0] == [0] * STEPS
+    for size, largest, share in zip(sizes[1][1:], differences[1][1:], truncated[1][1:], strict=True):
+        assert 1e-3 < size < largest and (share == 0 or largest > math.log(2)), "cut at 2"
 
 
 def test_a_resumed_step_trains_on_the_rollouts_that_were_being_written(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +16,7 @@ from reasoning_pipeline.training.companions import Companion
 from reasoning_pipeline.training.divergence import Direction
 from reasoning_pipeline.training.exact_divergence import exact_divergence
 from reasoning_pipeline.training.in_passes import Pass
-from reasoning_pipeline.training.packing import hidden_states
+from reasoning_pipeline.training.packing import hidden_states, in_passes
 from reasoning_pipeline.training.rows import Row, rows_of
 from reasoning_pipeline.training.tiled_logits import top_k_overlap
 from reasoning_pipeline.training.trl_bridge.generating import RenderedPrompts
@@ -25,7 +24,8 @@ from reasoning_pipeline.training.trl_bridge.trainer import Trained
 
 __all__ = ["BETA", "CachedRolloutsTrainer", "DistillationConfig", "Distils", "OnPolicyTrainer"]
 
-distillation_trainer._use_triton = lambda device: True  # as in trainer.py
+# As in trainer.py. In passes all positions count, and to select them would copy both models' hidden states.
+distillation_trainer._use_triton = lambda device: not in_passes()
 
 _of_trl: Any = distillation_trainer
 _of_trl.ChunkedDivergenceFunction = SimpleNamespace(
@@ -78,20 +78,22 @@ class _TeacherIsHere(Distils):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         if not self._looks():
             return super()._compute_loss(unwrapped_student, inputs, num_items_in_batch)
-        with _watched_divergence(partial(self._look, inputs)):
+        with _watched_divergence(self._look):
             return super()._compute_loss(unwrapped_student, inputs, num_items_in_batch)
 
     def _looks(self) -> bool:
         step = self.state.global_step + 1
         return self.overlap_every is not None and (step % self.overlap_every == 0 or step in (1, self.state.max_steps))
 
-    def _look(self, inputs: dict[str, Any], *given: Any) -> None:
+    def _look(self, *given: Any) -> None:
         """`given`: what the divergence was asked of, hidden states [N, H] and heads of student and teacher first."""
         student_NH, student_head, student_bias, teacher_NH, teacher_head, teacher_bias = given[:6]
         overlap_N = top_k_overlap(
             student_NH, student_head, student_bias, teacher_NH, teacher_head, teacher_bias,
             top_k=self.overlap_top_k, gathered=maybe_gather_lm_head_ctx,
         )  # fmt: skip
+        if self._pass is not None and not self._pass.rows:  # only now: where heads are divided, all take part
+            overlap_N = overlap_N[:0]
         here = torch.stack([overlap_N.sum(), overlap_N.new_tensor(len(overlap_N))])
         self._overlap = here if self._overlap is None else self._overlap + here
 

@@ -35,7 +35,8 @@ class PolicyTrainer(RenderedPrompts, Trained, GRPOTrainer):
 
     companions: Sequence[Companion] = ()
     _compared: torch.Tensor
-    """With whoever wrote, in this optimizer step and process: sum of importance ratios, tokens, largest difference."""
+    """With whoever wrote, in this optimizer step and process: sums over tokens of importance ratios, of the size of
+    their logarithms before truncation, of those truncated, and of ones; the largest difference."""
 
     def _own_rows(self, inputs: list[dict[str, Any]]) -> tuple[list[Row], dict[str, Any]]:
         corrects, beta = self.vllm_importance_sampling_correction, self.beta
@@ -45,7 +46,7 @@ class PolicyTrainer(RenderedPrompts, Trained, GRPOTrainer):
         finally:
             self.vllm_importance_sampling_correction, self.beta = corrects, beta
         self._rows_in_batch = len(inputs) * self.accelerator.num_processes
-        self._compared = torch.zeros(3, device=self.accelerator.device)
+        self._compared = torch.zeros(5, device=self.accelerator.device)
         return rows_of(batch), {"num_items_in_batch": batch["num_items_in_batch"]}
 
     def _loss_inputs(self, part: Pass, like: Row) -> dict[str, Any]:
@@ -94,8 +95,10 @@ class PolicyTrainer(RenderedPrompts, Trained, GRPOTrainer):
             bounds = self.vllm_importance_sampling_clip_min, self.vllm_importance_sampling_clip_max
             inputs["importance_sampling_ratio"] = ratio_BT = gap_BT.exp().clamp(*bounds)
             if gap_BT.numel():
-                self._compared[:2] += torch.stack([(ratio_BT * mask_BT).sum(), mask_BT.sum()])
-                self._compared[2] = torch.maximum(self._compared[2], gap_BT.abs().max())
+                cut_BT = gap_BT.exp() != ratio_BT  # never where the mask is 0: the gap is 0 there
+                sums = (ratio_BT * mask_BT).sum(), gap_BT.abs().sum(), cut_BT.sum(), mask_BT.sum()
+                self._compared[:4] += torch.stack(sums)
+                self._compared[4] = torch.maximum(self._compared[4], gap_BT.abs().max())
         return logprobs_BT, entropies_BT, None
 
     def _logprobs(self, model: Any, part: Pass) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -123,7 +126,9 @@ class PolicyTrainer(RenderedPrompts, Trained, GRPOTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Collective."""
         if self.vllm_importance_sampling_correction and hasattr(self, "_compared"):
-            ratios, tokens, gaps = self.accelerator.gather(self._compared).view(-1, 3).T
-            mean = float(ratios.sum() / tokens.sum().clamp(min=1))
-            logs = logs | {"sampler_mismatch": float(gaps.max()), "importance_ratio": mean}
+            *sums, gaps = self.accelerator.gather(self._compared).view(-1, 5).T
+            ratio, size, cut, tokens = (float(each.sum()) for each in sums)
+            names = "importance_ratio", "importance_log_ratio", "importance_truncated"
+            logs = logs | {"sampler_mismatch": float(gaps.max())}
+            logs |= {name: each / max(tokens, 1) for name, each in zip(names, (ratio, size, cut), strict=True)}
         super().log(logs, start_time)

@@ -34,10 +34,11 @@ class _ScoredByTeacher(Distils):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         mask_N = inputs["completion_mask"][0].bool()
         hidden_NH = self._get_last_hidden_state(unwrapped_student)[0]
+        counted_NH = hidden_NH if inputs["teacher_scores"] else hidden_NH[:0]  # all or none: to select would copy
         head = unwrapped_student.get_output_embeddings()
         weight, bias = (p.full_tensor() if hasattr(p, "full_tensor") else p for p in (head.weight, head.bias))
         ids_NK, teacher_NK = self._teacher_words(inputs, mask_N)
-        student_NK, entropy_N = logprobs_at(hidden_NH[mask_N], weight, bias, ids_NK, gathered=maybe_gather_lm_head_ctx)
+        student_NK, entropy_N = logprobs_at(counted_NH, weight, bias, ids_NK, gathered=maybe_gather_lm_head_ctx)
         vocabulary = unwrapped_student.config.get_text_config().vocab_size  # a sharded head has no length of its own
         loss = loss_sum(
             student_NK, teacher_NK, top_k=self.teacher.top_k, vocabulary=vocabulary, direction=self.direction
