@@ -20,7 +20,7 @@ DESCRIPTION = "One recipe, four stages: sparse reward on the teacher, dense tran
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done; 1 a step failed; 2 bad input; 130 stopped."""
     # What imports make is there to stay; looking through it again and again took a twelfth of `plan`.
-    gc.set_threshold(100_000)
+    gc.set_threshold(300_000)
     words = sys.argv[1:] if argv is None else argv
     arguments = _parser(words).parse_args(words)
     arguments.words = words  # for messages that say what to type again

@@ -46,13 +46,14 @@ def outside_folders(plan: Plan, fields: tuple[str, ...] | None = None) -> list[P
     Args:
         fields: Only of those that a step reads by one of these names.
     """
-    entries = [
-        entry
+    models = {
+        entry.reference: entry
         for step in plan.steps
         for entry in step.inputs
         if entry.step is None and entry.artifact is None and (fields is None or entry.field in fields)
-    ]
-    return list(dict.fromkeys(folder for entry in entries if (folder := _folder_of(plan, entry)) is not None))
+    }
+    found = (_folder_of(plan, entry) for entry in models.values())
+    return list(dict.fromkeys(folder for folder in found if folder is not None))
 
 
 def _snapshot(reference: str) -> Path | None:

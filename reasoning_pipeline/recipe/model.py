@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ class Recipe(BaseModel):
             raise ValueError("a seed stands twice")
         return seeds
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """Where relative paths in it start."""
         return Path(self.path).resolve().parent

@@ -105,8 +105,9 @@ class SuiteSpec(BaseModel):
         return named_files(values)
 
 
-def suite_names() -> list[str]:
-    return sorted(path.stem for path in SUITES_FOLDER.glob("*.yaml"))
+@cache
+def suite_names() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in SUITES_FOLDER.glob("*.yaml")))
 
 
 def is_own_file(name: str) -> bool:
