@@ -40,7 +40,7 @@ def words_of(text: str) -> list[str]:
 def test_a_command_in_the_docs_is_one_that_its_program_takes(page: str, program: str, text: str) -> None:
     words = words_of(text)
     if program == "pipeline":
-        reasoning_pipeline.__main__._parser(words[0]).parse_args(words)
+        reasoning_pipeline.__main__._parser(words).parse_args(words)
     elif program == "launch":
         launch.__main__._parser().parse_args(words)
     elif words[0] not in evals.commands.COMMANDS:

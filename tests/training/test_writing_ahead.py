@@ -129,10 +129,10 @@ def test_stale_rollouts_are_weighted_by_what_the_policy_has_become(
     assert differences[1][0] < 1e-4
     assert min(differences[1][1:]) > 0.1, "another policy wrote these, and the correction sees by how much"
     assert ratios[0] == pytest.approx([1] * STEPS, abs=1e-4)
-    assert min(abs(ratio - 1) for ratio in ratios[1][1:]) > 1e-3
+    assert max(abs(ratio - 1) for ratio in ratios[1][1:]) > 1e-3, "a mean: of one step it may be one by chance"
     assert max(sizes[0]) < 1e-5 and truncated[0] == [0] * STEPS
     for size, largest, share in zip(sizes[1][1:], differences[1][1:], truncated[1][1:], strict=True):
-        assert 1e-3 < size < largest and (share == 0 or largest > math.log(2)), "cut at 2"
+        assert 0.01 < size < largest and (share == 0 or largest > math.log(2)), "cut at 2"
 
 
 def test_a_resumed_step_trains_on_the_rollouts_that_were_being_written(
