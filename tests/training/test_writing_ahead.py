@@ -5,7 +5,6 @@ A stand-in for the server holds a copy of the policy that only a push changes, a
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import threading
@@ -42,7 +41,10 @@ class CopiedPolicy:
         from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
 
         assert not self.writing.locked(), "weights changed while rollouts were being written"
-        self._sampler = TransformersSampler(copy.deepcopy(model), pad_id=0, version=version)
+        # Not a deep copy: the trainer's `forward` is a closure, and the copy's would go on reading the trainer's weights.
+        written_by = type(model)(model.config).eval()
+        written_by.load_state_dict(model.state_dict())
+        self._sampler = TransformersSampler(written_by, pad_id=0, version=version)
         self.version = version
         self.pushed.append(version)
 
