@@ -41,7 +41,7 @@ class CopiedPolicy:
         from reasoning_pipeline.rollouts.transformers_sampler import TransformersSampler
 
         assert not self.writing.locked(), "weights changed while rollouts were being written"
-        # Not a deep copy: the trainer's `forward` is a closure, and the copy's would go on reading the trainer's weights.
+        # Not a deep copy: the `forward` that a trainer puts in is a closure over the trainer's own weights.
         written_by = type(model)(model.config).eval()
         written_by.load_state_dict(model.state_dict())
         self._sampler = TransformersSampler(written_by, pad_id=0, version=version)
