@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.figure_tables import FIGURES, shown
@@ -18,6 +19,9 @@ from reasoning_pipeline.workflows.reasoning.pays import AFTER, BEFORE, WORKFLOW,
 
 PAGE = Path("docs") / "when_it_pays.md"
 SOURCE, CEILINGS = FIGURES / "map.csv", FIGURES / "map_ceilings.csv"
+
+SATURATED = 0.85
+"""Accuracy above which a world leaves the arms too little room."""
 
 OPENING = """# When does it pay?
 
@@ -58,8 +62,8 @@ WORLDS = """## Worlds that do not saturate
 ![Greedy accuracy of models of several sizes in two worlds, trained on unlimited solutions](figures/map_ceilings.svg)
 
 What a size can learn at all: supervised training on unlimited right solutions, one seed, no reward
-(`python -m benchmarks.ceilings`, docs/figures/map_ceilings.csv). The student is the smallest of the sizes.
-
+(`python -m benchmarks.ceilings`, docs/figures/map_ceilings.csv). The student is the smallest of the sizes. Percent
+correct at the end of each curve:
 """
 
 LIMITS = """## Limits
@@ -75,8 +79,33 @@ def page(project: Path) -> tuple[Path, str]:
     source = project / SOURCE
     cells = read_map(source) if source.is_file() else []
     found = [*_answer(cells), *_picture(), *_cells(cells, source), *_deciding(cells)] if cells else [NONE_YET]
-    worlds = [WORLDS] if (project / CEILINGS).is_file() else []
+    worlds = [WORLDS, *_ends(project / CEILINGS)] if (project / CEILINGS).is_file() else []
     return project / PAGE, "\n".join([OPENING, *found, METHOD, *worlds, LIMITS])
+
+
+def _ends(path: Path) -> Iterator[str]:
+    """What the curves came to, and whether it is what the map's worlds are meant to be."""
+    with path.open(encoding="utf-8", newline="") as file:
+        ends = {(row["world"], int(row["parameters"])): float(row["accuracy"]) for row in csv.DictReader(file)}
+    worlds, sizes = (list(dict.fromkeys(key[place] for key in ends)) for place in (0, 1))
+    yield f"| world | {' | '.join(f'{size:,} parameters' for size in sizes)} |"
+    yield "|" + "---|" * (1 + len(sizes))
+    for world in worlds:
+        yield f"| {world} | {' | '.join(shown(ends[world, size], '.1p') for size in sizes if (world, size) in ends)} |"
+    student = max(ends[world, sizes[0]] for world in worlds)
+    below = "stays below" if student < SATURATED else "passes"
+    yield f"\nThe student {below} {100 * SATURATED:.0f} %."
+    rises = [
+        all(ends[world, a] < ends[world, b] for a, b in pairwise(size for size in sizes if (world, size) in ends))
+        for world in worlds
+    ]
+    if all(rises):
+        yield "A larger model ends higher in every world: size is what limits the student.\n"
+    else:
+        yield (
+            "A larger model does not end higher in every world, so at this length of training it is not shown that "
+            "size is\nwhat limits the student: the axis of the teacher's size may stand for little.\n"
+        )
 
 
 def _answer(cells: Sequence[MapCell]) -> Iterator[str]:

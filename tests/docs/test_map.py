@@ -126,7 +126,8 @@ def test_curves_of_unlimited_data_are_drawn_and_told(tmp_path: Path):
     (figures / "map_ceilings.csv").write_text("\n".join(["world,hidden_size,parameters,step,accuracy", *points]) + "\n")
     drawn = dict(figure_pictures.pictures(tmp_path))[figures / "map_ceilings.svg"]
     assert "16,000 parameters" in drawn and "32,000 parameters" in drawn
-    assert "Worlds that do not saturate" in when_it_pays.page(tmp_path)[1]
+    text = when_it_pays.page(tmp_path)[1]
+    assert "| near | 30.0 | 30.0 |" in text and "stays below 85 %" in text and "does not end higher" in text
 
 
 TINY = [
