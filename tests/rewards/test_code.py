@@ -102,6 +102,7 @@ def test_a_program_without_end_is_killed_in_time(program: str) -> None:
 
 
 def test_memory_and_what_is_written_are_bounded() -> None:
+    assert paid("held = [bytearray(1 << 20) for _ in range(100_000)]\n" + GOOD) == 0.0
     held = "held = bytearray(160 << 20)\n" + GOOD
     assert (paid(held, memory_mb=128), paid(held, memory_mb=512, seconds=5)) == (0.0, 1.0)
     assert paid("import os\nwhile True:\n    os.write(1, b'x' * 65536)\n") == 0.0

@@ -91,9 +91,8 @@ def test_one_that_fails_stops_the_other_with_a_resume_point(recipe: Path, tmp_pa
     root = tmp_path / "runs"
     longer = ["--set", "steps.teacher_base.clean_steps=100000", "--set", "steps.teacher_base.save_every=100000"]
     longer += ["--set", "steps.student_base.clean_steps=50000"]
-    gone = {
-        STOP_VARIABLE: str(tmp_path / "gone" / "stop")
-    }  # of a job that was cleared away; the step is asked all the same
+    # Of a job that was cleared away; the step is asked all the same.
+    gone = {STOP_VARIABLE: str(tmp_path / "gone" / "stop")}
     running = Run("run", recipe, *longer, "--hardware", PROFILE, "--root", root, environment=gone)
     running.wait_for_step(root, "pretrain", 20)
     contexts = (root / "work").glob("pretrain-*/context.json")

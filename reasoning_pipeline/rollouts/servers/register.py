@@ -29,8 +29,7 @@ class ServerFile:
     """On another machine than this one nobody can say whether it runs still."""
     pid: int
     started: float
-    """Seconds since boot (base/ownership.py)."""
-    """Of the process, in seconds since the epoch; tells it from a later one with the same id."""
+    """Of the process, in seconds since boot (base/ownership.py); tells it from a later one with the same id."""
     url: str
     model: str
     """What it was started with; which policy it holds now it says itself."""

@@ -93,9 +93,10 @@ class PolicyTrainer(RenderedPrompts, Trained, GRPOTrainer):
             written_BT, mask_BT = inputs["sampling_per_token_logps"], inputs["completion_mask"]
             gap_BT = torch.nan_to_num((logprobs_BT.detach() - written_BT) * mask_BT, nan=0.0)
             bounds = self.vllm_importance_sampling_clip_min, self.vllm_importance_sampling_clip_max
-            inputs["importance_sampling_ratio"] = ratio_BT = gap_BT.exp().clamp(*bounds)
+            whole_BT = gap_BT.exp()
+            inputs["importance_sampling_ratio"] = ratio_BT = whole_BT.clamp(*bounds)
             if gap_BT.numel():
-                cut_BT = gap_BT.exp() != ratio_BT  # never where the mask is 0: the gap is 0 there
+                cut_BT = whole_BT != ratio_BT  # never where the mask is 0: the gap is 0 there
                 sums = (ratio_BT * mask_BT).sum(), gap_BT.abs().sum(), cut_BT.sum(), mask_BT.sum()
                 self._compared[:4] += torch.stack(sums)
                 self._compared[4] = torch.maximum(self._compared[4], gap_BT.abs().max())
