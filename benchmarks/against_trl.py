@@ -6,7 +6,7 @@
     --equal              all rows of 256 tokens, instead of a long tail
     --pairs 1            ours and TRL's take turns this often; ratios are medians over pairs
     --threads 2          of PyTorch
-    --tokens 4352        `tokens_per_micro_batch` of ours, as much as four of the longest rows
+    --tokens N           `tokens_per_micro_batch` of ours; by default as much as TRL's passes: four of the longest rows
     --json               the last line is one object: {"grpo": {"ratio", "padding", "memory_ratio"}, …}
     --kl-memory          instead: what the divergence of one row takes beyond hidden states and heads, by its length
 
@@ -33,7 +33,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.shared import PROJECT, where
-from benchmarks.trl_sides import HIDDEN, VOCABULARY, make_trainer, models, rows
+from benchmarks.trl_sides import (
+    EQUAL,
+    HIDDEN,
+    LIMIT,
+    LONGEST_PROMPT,
+    ROWS_A_PASS,
+    VOCABULARY,
+    make_trainer,
+    models,
+    rows,
+)
 
 METHODS = ("grpo", "on_policy_distillation", "forward_kl_warmup")
 SHORT, LONG = 2048, 16_384
@@ -47,11 +57,13 @@ def main() -> int:
     parser.add_argument("--equal", action="store_true")
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--tokens", type=int, default=4352)
+    parser.add_argument("--tokens", type=int)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--kl-memory", action="store_true")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    longest = sum(EQUAL) if arguments.equal else LONGEST_PROMPT + LIMIT
+    arguments.tokens = arguments.tokens or ROWS_A_PASS * longest
     if arguments.whole:
         arguments.rows, arguments.pairs = 32, max(3, arguments.pairs)
     if arguments.child:

@@ -10,7 +10,7 @@ from benchmarks.shared import random_model
 
 VOCABULARY, HIDDEN, LAYERS = 32_768, 384, 10
 LIMIT, MEDIAN, SIGMA, AT_LIMIT = 1024, 128, 0.8, 0.03
-GROUP, ROWS_A_PASS, EQUAL = 4, 4, (32, 224)
+GROUP, ROWS_A_PASS, EQUAL, LONGEST_PROMPT = 4, 4, (32, 224), 64
 
 
 def models(folder: Path) -> None:
@@ -37,7 +37,7 @@ def rows(count: int, equal: bool) -> list[tuple[list[int], list[int]]]:
     draw = np.random.default_rng(7)
     lengths = np.minimum(draw.lognormal(np.log(MEDIAN), SIGMA, count), LIMIT).astype(int).clip(4)
     lengths[draw.permutation(count)[: max(1, round(AT_LIMIT * count))]] = LIMIT
-    prompts = draw.lognormal(np.log(40), 0.4, count // GROUP).astype(int).clip(8, 64)
+    prompts = draw.lognormal(np.log(40), 0.4, count // GROUP).astype(int).clip(8, LONGEST_PROMPT)
     if equal:
         prompts[:], lengths[:] = EQUAL
     ids = [draw.integers(5, VOCABULARY, size).tolist() for size in prompts]
