@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +48,17 @@ def rows(count: int, equal: bool) -> list[tuple[list[int], list[int]]]:
 def make_trainer(
     method: str, side: str, folder: Path, given: list[tuple[list[int], list[int]]], arguments: argparse.Namespace
 ) -> Any:
+    import trl
     from datasets import Dataset
 
     from reasoning_pipeline.models.loading import load_model, load_tokenizer
-    from reasoning_pipeline.training.passes import Limit
-    from reasoning_pipeline.training.trl_bridge.distillation import (
-        CachedRolloutsTrainer,
-        DistillationConfig,
-        OnPolicyTrainer,
-    )
-    from reasoning_pipeline.training.trl_bridge.policy import GRPOConfig, PolicyTrainer
 
     ours = side == "ours"
+    if ours:  # the bridge puts parts of its own in TRL's places, which TRL's side must not have
+        from reasoning_pipeline.training.passes import Limit
+        from reasoning_pipeline.training.trl_bridge.distillation import CachedRolloutsTrainer, OnPolicyTrainer
+        from reasoning_pipeline.training.trl_bridge.policy import PolicyTrainer
+
     count = len(given)
     common: dict[str, Any] = {
         "output_dir": str(folder / "work"), "max_steps": 1, "learning_rate": 1e-6, "save_strategy": "no",
@@ -72,11 +72,9 @@ def make_trainer(
         "processing_class": load_tokenizer(folder / "policy"),
     }
     if method == "grpo":
-        import trl
-
         trainer: Any = (PolicyTrainer if ours else trl.GRPOTrainer)(
             **options,
-            args=GRPOConfig(
+            args=trl.GRPOConfig(
                 **common, num_generations=GROUP, max_completion_length=LIMIT, beta=0.0, shuffle_dataset=False,
                 temperature=1.0, top_p=1.0, top_k=0, vllm_importance_sampling_correction=True,
                 vllm_importance_sampling_mode="token_truncate", vllm_importance_sampling_clip_max=2.0,
@@ -85,12 +83,10 @@ def make_trainer(
             reward_funcs=first_token_is_even,
         )  # fmt: skip
     elif method == "on_policy_distillation":
-        import trl
-
         trainer = (OnPolicyTrainer if ours else trl.DistillationTrainer)(
             **options,
             teacher_model=load_model(folder / "teacher"),
-            args=DistillationConfig(
+            args=trl.DistillationConfig(
                 **common, max_completion_length=LIMIT, beta=1.0, temperature=1.0, shuffle_dataset=False
             ),
             train_dataset=Dataset.from_list([{"prompt": str(row)} for row in range(count)]),
@@ -101,7 +97,7 @@ def make_trainer(
         trainer = CachedRolloutsTrainer(
             **options,
             teacher_model=load_model(folder / "teacher"),
-            args=DistillationConfig(**common, beta=0.0, temperature=1.0, shuffle_dataset=False),
+            args=trl.DistillationConfig(**common, beta=0.0, temperature=1.0, shuffle_dataset=False),
             train_dataset=Dataset.from_list(
                 [{"prompt": "", "prompt_ids": prompt, "completion_ids": completion} for prompt, completion in given]
             ),
@@ -110,7 +106,7 @@ def make_trainer(
     else:
         from trl.experimental.gkd import GKDConfig, GKDTrainer
 
-        return GKDTrainer(
+        trainer = GKDTrainer(
             **options,
             teacher_model=load_model(folder / "teacher"),
             args=GKDConfig(**common, lmbda=0.0, beta=0.0, temperature=1.0, max_length=2 * LIMIT),
@@ -125,6 +121,8 @@ def make_trainer(
                 ]
             ),
         )
+    if not ours and any(name.startswith("reasoning_pipeline.training") for name in sys.modules):
+        raise RuntimeError("TRL's side is not TRL alone: something has imported the trainers of this project")
     if ours:
         trainer.limit = Limit(tokens=arguments.tokens)
     if method != "forward_kl_warmup":
