@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import stat
+import tempfile
+from pathlib import Path
+
 import httpx
+import psutil
 import pytest
 
 from reasoning_pipeline.errors import ServerError, ServerLost
 from reasoning_pipeline.hardware.addresses import free_port
+from reasoning_pipeline.hardware.profile import load_profile
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.clients.completions import GenerationRequest, sample_seeds
 from reasoning_pipeline.rollouts.servers.command import serve_command
 from reasoning_pipeline.rollouts.servers.process import RolloutServer
+from reasoning_pipeline.rollouts.vllm.plugin import TRANSFER_PREFIX
 
 pytestmark = pytest.mark.slow
 
@@ -64,6 +71,23 @@ def test_every_route_wants_the_key(server: RolloutServer, path: str) -> None:
 def test_the_key_stands_in_no_log_and_on_no_command_line(server: RolloutServer) -> None:
     assert server.key not in server.log.read_text()
     assert server.key not in " ".join(serve_command(server.folder, server.profile, server.service, free_port()))
+
+
+def test_sockets_between_its_processes_are_for_its_user_alone_and_go_with_it(
+    server: RolloutServer, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = psutil.Process(server.pid)
+    folder = Path(own.environ()["VLLM_RPC_BASE_PATH"])
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    at = [Path(found.laddr) for one in (own, *own.children(recursive=True)) for found in one.net_connections("unix")]
+    assert [path for path in at if path.parent == folder]
+    assert not [path for path in at if path.parent == Path(tempfile.gettempdir())]
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    unused = RolloutServer(tiny_model, load_profile("cpu"), tmp_path / "log")
+    assert len(list(tmp_path.glob(f"{TRANSFER_PREFIX}*"))) == 1
+    unused.stop()
+    assert not list(tmp_path.glob(f"{TRANSFER_PREFIX}*"))
 
 
 def test_a_server_that_is_not_there_is_lost() -> None:

@@ -19,7 +19,13 @@ from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.hardware.environment import devices_of_ours, own_environment
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.rollouts.clients.client import POLICY_NAME
-from reasoning_pipeline.rollouts.vllm.plugin import BACKENDS, FOLDERS_VARIABLE, SILENCE_VARIABLE, WORKER_EXTENSION
+from reasoning_pipeline.rollouts.vllm.plugin import (
+    BACKENDS,
+    FOLDERS_VARIABLE,
+    SILENCE_VARIABLE,
+    SOCKETS_VARIABLE,
+    WORKER_EXTENSION,
+)
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM's `--max-lora-rank` takes."""
@@ -95,13 +101,18 @@ def serve_command(
 
 
 def serve_environment(
-    profile: HardwareProfile, service: Service, readable: Sequence[Path] = (), devices: str | None = None
+    profile: HardwareProfile,
+    service: Service,
+    readable: Sequence[Path] = (),
+    devices: str | None = None,
+    sockets: Path | None = None,
 ) -> dict[str, str]:
     """What a server finds in its environment.
 
     Args:
         readable: Folders that it may load weights from.
         devices: CUDA_VISIBLE_DEVICES; None leaves it as it is.
+        sockets: Folder of the sockets between its processes; vLLM's own choice is the folder of all temporary files.
     """
     server = profile.server
     environment = {
@@ -126,6 +137,8 @@ def serve_environment(
         }
         if server.threads is not None:
             environment["OMP_NUM_THREADS"] = str(server.threads)
+    if sockets is not None:
+        environment[SOCKETS_VARIABLE] = str(sockets)
     if devices is not None:
         visible = environment.get("CUDA_VISIBLE_DEVICES")
         environment["CUDA_VISIBLE_DEVICES"] = devices_of_ours(devices, visible)

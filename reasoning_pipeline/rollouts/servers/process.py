@@ -65,6 +65,9 @@ class RolloutServer:
         self.key = self.service.key
         self._owns_transfer_folder = transfer_folder is None
         self.transfer_folder = transfer_folder or make_transfer_folder(profile.server.transfer_folder)
+        # Whoever reaches the sockets between vLLM's processes needs no key, and vLLM leaves their files behind. A local
+        # disk: a socket has no place on a network file system, and its path no more than some hundred characters.
+        self._sockets = Path(tempfile.mkdtemp(prefix=TRANSFER_PREFIX))
         self._readable = (self.transfer_folder, *readable)
         self._max_model_len = max_model_len
         self._devices, self._register = devices, register
@@ -86,7 +89,7 @@ class RolloutServer:
         try:
             self._process = subprocess.Popen(
                 serve_command(self.folder, self.profile, self.service, port, self._max_model_len),
-                env=serve_environment(self.profile, self.service, self._readable, self._devices),
+                env=serve_environment(self.profile, self.service, self._readable, self._devices, self._sockets),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -161,7 +164,7 @@ class RolloutServer:
         return True
 
     def stop(self) -> None:
-        """Ask, then insist. Leaves nothing behind: no process, no shared memory."""
+        """Ask, then insist. Leaves nothing behind: no process, no shared memory, no socket."""
         if self._client is not None:
             self._client.close()
         if self._process is not None:
@@ -171,8 +174,8 @@ class RolloutServer:
             self._process.wait()
             if self._register is not None:
                 register.remove(self._register, self._process.pid)
-        if self._owns_transfer_folder:
-            shutil.rmtree(self.transfer_folder, ignore_errors=True)
+        for folder in (self._sockets, *[self.transfer_folder] * self._owns_transfer_folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def log_tail(self) -> str:
         return tail(self.log, LOG_LINES_SHOWN)

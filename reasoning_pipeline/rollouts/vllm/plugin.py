@@ -20,7 +20,9 @@ BACKENDS = {"safetensors": "safetensors", "nccl": "nccl_with_deadline", "ipc": "
 """`server.transport` of a hardware profile -> the name of vLLM's weight-transfer backend."""
 WORKER_EXTENSION = "reasoning_pipeline.rollouts.vllm.worker.WorkerExtension"
 TRANSFER_PREFIX = "reasoning-pipeline-"
-"""Begins the name of a transfer folder, the first of the folders below."""
+"""Begins the name of a transfer folder, the first of the folders below, and of the folder of sockets."""
+SOCKETS_VARIABLE = "VLLM_RPC_BASE_PATH"
+"""vLLM's own: where the sockets between its processes lie."""
 FOLDERS_VARIABLE = "REASONING_PIPELINE_WEIGHT_FOLDERS"
 """Folders the server may read weights from, a JSON list; anything else is refused. No separator could be told from a
 part of a path: folders may have a colon in their names."""
@@ -43,7 +45,7 @@ def register() -> None:
         if BACKENDS[transport] not in WeightTransferEngineFactory._registry:
             WeightTransferEngineFactory.register_engine(BACKENDS[transport], module, engine)
     # vLLM's engine is a grandchild of whoever started the server; a SIGKILL there would leave it running.
-    leave_with_owner(last=_remove_transfer_folder)
+    leave_with_owner(last=_remove_own_folders)
     if _is_cpu_build():
         from reasoning_pipeline.rollouts.vllm.packing import keep_weights_beside_packs
 
@@ -68,11 +70,11 @@ def _spare_rows_without_adapter() -> None:
         module.bgmv_shrink = spared
 
 
-def _remove_transfer_folder() -> None:
+def _remove_own_folders() -> None:
     """What the owner would have done: shared memory outlives processes, and a large model's weights may be in it."""
-    for first in readable_folders()[:1]:
-        if Path(first).name.startswith(TRANSFER_PREFIX):
-            shutil.rmtree(first, ignore_errors=True)
+    for folder in (*readable_folders()[:1], os.environ.get(SOCKETS_VARIABLE, "")):
+        if Path(folder).name.startswith(TRANSFER_PREFIX):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def readable_folders() -> list[str]:
