@@ -4,6 +4,7 @@
     --rows 8             in the step, one of them at the limit; groups of four for GRPO
     --whole              32 rows, 3 % at the limit, three pairs: the comparison that targets are held against
     --equal              all rows of 256 tokens, instead of a long tail
+    --bridged            TRL's trainers with this project's tiles and divergence in them: what padding alone costs
     --pairs 1            ours and TRL's take turns this often; ratios are medians over pairs
     --threads 2          of PyTorch
     --tokens N           `tokens_per_micro_batch` of ours; by default as much as TRL's passes: four of the longest rows
@@ -55,6 +56,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--equal", action="store_true")
+    parser.add_argument("--bridged", action="store_true")
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tokens", type=int)
@@ -112,7 +114,8 @@ def compared(method: str, folder: Path, arguments: argparse.Namespace) -> dict[s
 
 def child(what: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
     """A process of its own, so that no run starts in what another left behind."""
-    options = ["--rows", str(arguments.rows), "--tokens", str(arguments.tokens), *["--equal"] * arguments.equal]
+    options = ["--rows", str(arguments.rows), "--tokens", str(arguments.tokens)]
+    options += [f"--{name}" for name in ("equal", "bridged") if getattr(arguments, name)]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.against_trl", "--child", *what, *options],
         cwd=PROJECT,
