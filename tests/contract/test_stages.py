@@ -79,7 +79,7 @@ def recipes_together(folder: Path) -> list[Path]:
 
 @pytest.mark.slow
 def test_the_smoke_recipes_run_with_a_real_server(smoke_root: Path, tmp_path: Path) -> None:
-    hardware = profile_with(tmp_path, warm_start=True)
+    hardware = profile_with(tmp_path)
     for recipe in recipes_together(tmp_path):
         status, output = Run("run", recipe, "--root", smoke_root, "--hardware", hardware).finish()
         assert status == 0, output
