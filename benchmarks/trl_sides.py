@@ -54,7 +54,8 @@ def make_trainer(
     from reasoning_pipeline.models.loading import load_model, load_tokenizer
 
     ours = side == "ours"
-    if ours or arguments.bridged:  # the bridge puts parts of its own in TRL's places, which TRL alone must not have
+    bridged = ours or arguments.bridged
+    if bridged:  # the bridge puts parts of its own in TRL's places, which TRL alone must not have
         from reasoning_pipeline.training.passes import Limit
         from reasoning_pipeline.training.trl_bridge.distillation import CachedRolloutsTrainer, OnPolicyTrainer
         from reasoning_pipeline.training.trl_bridge.policy import PolicyTrainer
@@ -121,11 +122,7 @@ def make_trainer(
                 ]
             ),
         )
-    if (
-        not ours
-        and not arguments.bridged
-        and any(name.startswith("reasoning_pipeline.training") for name in sys.modules)
-    ):
+    if not bridged and any(name.startswith("reasoning_pipeline.training") for name in sys.modules):
         raise RuntimeError("TRL's side is not TRL alone: something has imported the trainers of this project")
     if ours:
         trainer.limit = Limit(tokens=arguments.tokens)

@@ -16,6 +16,7 @@ from reasoning_pipeline.hardware.profile import load_profile
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.clients.completions import GenerationRequest, sample_seeds
+from reasoning_pipeline.rollouts.servers import process
 from reasoning_pipeline.rollouts.servers.command import serve_command
 from reasoning_pipeline.rollouts.servers.process import RolloutServer
 from reasoning_pipeline.rollouts.vllm.plugin import TRANSFER_PREFIX
@@ -83,9 +84,9 @@ def test_sockets_between_its_processes_are_for_its_user_alone_and_go_with_it(
     assert [path for path in at if path.parent == folder]
     assert not [path for path in at if path.parent == Path(tempfile.gettempdir())]
 
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(process, "SHARED_MEMORY", tmp_path)
     unused = RolloutServer(tiny_model, load_profile("cpu"), tmp_path / "log")
-    assert len(list(tmp_path.glob(f"{TRANSFER_PREFIX}*"))) == 1
+    assert len(list(tmp_path.glob(f"{TRANSFER_PREFIX}*"))) == 2, "sockets, and weights on their way"
     unused.stop()
     assert not list(tmp_path.glob(f"{TRANSFER_PREFIX}*"))
 

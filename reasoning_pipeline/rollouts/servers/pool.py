@@ -19,7 +19,7 @@ from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.models.architecture import architecture, bounded_length
 from reasoning_pipeline.rollouts.servers.adopted import AdoptedServers
 from reasoning_pipeline.rollouts.servers.command import Service
-from reasoning_pipeline.rollouts.servers.process import RolloutServer, make_transfer_folder
+from reasoning_pipeline.rollouts.servers.process import RolloutServer, make_private_folder
 
 
 class Servers(Protocol):
@@ -177,7 +177,7 @@ class ServerPool:
 
     def _start(self, folder: Path, number: int) -> RolloutServer:
         self.starts += 1
-        self._transfer_folder = self._transfer_folder or make_transfer_folder(self.profile.server.transfer_folder)
+        self._transfer_folder = self._transfer_folder or make_private_folder(self.profile.server.transfer_folder)
         server = RolloutServer(
             folder,
             self.profile,

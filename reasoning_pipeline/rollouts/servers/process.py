@@ -64,10 +64,10 @@ class RolloutServer:
         self.service = service or Service()
         self.key = self.service.key
         self._owns_transfer_folder = transfer_folder is None
-        self.transfer_folder = transfer_folder or make_transfer_folder(profile.server.transfer_folder)
-        # Whoever reaches the sockets between vLLM's processes needs no key, and vLLM leaves their files behind. A local
-        # disk: a socket has no place on a network file system, and its path no more than some hundred characters.
-        self._sockets = Path(tempfile.mkdtemp(prefix=TRANSFER_PREFIX))
+        self.transfer_folder = transfer_folder or make_private_folder(profile.server.transfer_folder)
+        # Whoever reaches the sockets between vLLM's processes needs no key, and vLLM leaves their files behind. In
+        # shared memory: a socket has no place on a network file system, and its path no more than some hundred letters.
+        self._sockets = make_private_folder()
         self._readable = (self.transfer_folder, *readable)
         self._max_model_len = max_model_len
         self._devices, self._register = devices, register
@@ -174,14 +174,15 @@ class RolloutServer:
             self._process.wait()
             if self._register is not None:
                 register.remove(self._register, self._process.pid)
-        for folder in (self._sockets, *[self.transfer_folder] * self._owns_transfer_folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self._sockets, ignore_errors=True)
+        if self._owns_transfer_folder:
+            shutil.rmtree(self.transfer_folder, ignore_errors=True)
 
     def log_tail(self) -> str:
         return tail(self.log, LOG_LINES_SHOWN)
 
 
-def make_transfer_folder(parent: Path | None = None) -> Path:
-    """A new folder for weights on their way: in `parent`, else in shared memory where there is any."""
+def make_private_folder(parent: Path | None = None) -> Path:
+    """A new folder that its user alone may enter: in `parent`, else in shared memory where there is any."""
     parent = parent or (SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
     return Path(tempfile.mkdtemp(prefix=TRANSFER_PREFIX, dir=parent))
