@@ -47,6 +47,7 @@ class InPasses:
         if self.args.gradient_accumulation_steps != 1:  # type: ignore[attr-defined]
             raise ValueError("gradient_accumulation_steps: passes are divided by `limit`, not by the trainer")
         self._divided: dict[str, float] = {}
+        self._rows = 0
 
     def _own_rows(self, inputs: list[dict[str, Any]]) -> tuple[list[Row], dict[str, Any]]:
         """This process's rows, and what belongs to the batch as a whole."""
@@ -81,7 +82,7 @@ class InPasses:
             limit=self.limit,
             knee=knee_of(trainer.model.config.get_text_config()),
         )
-        self._divided = division.measured
+        self._divided, self._rows = division.measured, len(rows)
         total = torch.zeros((), device=accelerator.device)
         with keeping_rows_apart(trainer.model, *self._beside()), self._around_passes() as weighed:
             passes = self._passes(division, rows, whole)

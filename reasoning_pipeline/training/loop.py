@@ -49,6 +49,7 @@ _TRL_NAMES = {
     "clip_ratio/region_mean": "clip_ratio",
     "clip_ratio/low_mean": "clip_ratio_low",
     "clip_ratio/high_mean": "clip_ratio_high",
+    "rollouts_trained": "rollouts_trained",
     "passes": "passes",
     "padding": "padding",
     "imbalance": "imbalance",

@@ -85,8 +85,8 @@ def test_the_smoke_recipes_run_with_a_real_server(smoke_root: Path, tmp_path: Pa
 
 
 METRICS_PAGE = SMOKE.parents[1] / "docs" / "metrics.md"
-RECORDED = ("reward", "groups_mixed", "frac_reward_zero_std", "importance_ratio", "importance_log_ratio",
-            "importance_truncated", "sampler_mismatch", "clip_ratio",
+RECORDED = ("reward", "groups_mixed", "rollouts_trained", "frac_reward_zero_std", "importance_ratio",
+            "importance_log_ratio", "importance_truncated", "sampler_mismatch", "clip_ratio",
             "clip_ratio_low", "clip_ratio_high", "entropy", "grad_norm", "staleness")  # fmt: skip
 
 

@@ -120,6 +120,31 @@ def test_rows_longer_than_a_pass_are_named_before_anything_is_trained(
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
+def test_a_batch_without_a_gradient_is_a_step_of_one_rollout(
+    tmp_path: Path, inputs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from transformers import Qwen3Model
+
+    config = CONFIGS["grpo"].model_copy(update={"kl_coefficient": 0.0})
+    computed, forward = [], Qwen3Model.forward
+
+    def counted(model: Any, *given: Any, **options: Any) -> Any:
+        if torch.is_grad_enabled():
+            computed.append(options["input_ids"].numel())
+        return forward(model, *given, **options)
+
+    monkeypatch.setattr(Qwen3Model, "forward", counted)
+    outcome = sparse_grpo.run(config, context_of("grpo", tmp_path, inputs, **PASSES["tokens"]))
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert [(row["groups_all_wrong"], row["loss"], row["grad_norm"]) for row in rows] == [(1, 0, 0), (1, 0, 0)]
+    assert [(row["rollouts_trained"], row["passes"]) for row in rows] == [(1 / 8, 1), (1 / 8, 1)]
+    longest = 12 + 15  # tokens of an answer and of a question
+    assert len(computed) == 2 and max(computed) <= longest
+    for name, tensor in weights(inputs["policy"]).items():
+        assert torch.equal(weights(outcome.folder)[name], tensor), name
+
+
 def test_no_forward_pass_is_made_for_the_old_log_probabilities_alone(
     tmp_path: Path, inputs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

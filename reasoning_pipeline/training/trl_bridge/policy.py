@@ -31,7 +31,9 @@ grpo_trainer.prepare_fsdp = shard_frozen
 
 class PolicyTrainer(RenderedPrompts, Trained, GRPOTrainer):
     """GRPO on rendered prompts. With one optimizer step a batch the policy that is trained is the one that should have
-    written: the pass itself says with which probability, and no forward pass is made for that alone."""
+    written: the pass itself says with which probability, and no forward pass is made for that alone. A rollout whose
+    advantage is 0, as all are of a group that is all right or all wrong, has no gradient and goes through no model;
+    the loss is divided by all rollouts as ever."""
 
     companions: Sequence[Companion] = ()
     _compared: torch.Tensor
@@ -47,7 +49,11 @@ class PolicyTrainer(RenderedPrompts, Trained, GRPOTrainer):
             self.vllm_importance_sampling_correction, self.beta = corrects, beta
         self._rows_in_batch = len(inputs) * self.accelerator.num_processes
         self._compared = torch.zeros(5, device=self.accelerator.device)
-        return rows_of(batch), {"num_items_in_batch": batch["num_items_in_batch"]}
+        rows = rows_of(batch)
+        if self.beta == 0.0:  # a KL penalty has a gradient at every token
+            # One at least in each process: a batch without a gradient is a step like any other, with a loss of 0.
+            rows = [row for row in rows if row.columns["advantages"] != 0] or [min(rows, key=lambda row: row.length)]
+        return rows, {"num_items_in_batch": batch["num_items_in_batch"]}
 
     def _loss_inputs(self, part: Pass, like: Row) -> dict[str, Any]:
         return padded(part.rows, part.widest, like, self.accelerator.device)
@@ -126,6 +132,8 @@ class PolicyTrainer(RenderedPrompts, Trained, GRPOTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Collective."""
+        if self._divided:
+            logs = logs | {"rollouts_trained": self._rows / self._rows_in_batch}
         if self.vllm_importance_sampling_correction and hasattr(self, "_compared"):
             *sums, gaps = self.accelerator.gather(self._compared).view(-1, 5).T
             ratio, size, cut, tokens = (float(each.sum()) for each in sums)
