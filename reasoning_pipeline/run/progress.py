@@ -1,4 +1,4 @@
-"""What a person sees while a plan runs: one live line on a terminal, a line every ten seconds in a log."""
+"""What a person sees while a plan runs: one live line on a terminal, at most a line every ten seconds in a log."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Progress:
     def told(self, title: str) -> Iterator[Callable[[dict[str, Any]], None]]:
         """A line for something that says itself how far it is; yields what takes that."""
         every_s = 0.0 if self.console.is_terminal else LOG_EVERY_SECONDS
-        last = time.monotonic()
+        last, shown = time.monotonic(), ""
         with self._line(f"{title}: starting") as show:
 
             def tell(values: dict[str, Any]) -> None:
-                nonlocal last
-                if time.monotonic() - last >= every_s:
-                    last = time.monotonic()
-                    show(f"{title}: {describe(values)}")
+                nonlocal last, shown
+                if time.monotonic() - last >= every_s and (text := describe(values)) != shown:
+                    last, shown = time.monotonic(), text
+                    show(f"{title}: {text}")
 
             yield tell
 

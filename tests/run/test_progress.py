@@ -49,10 +49,13 @@ def test_steps_side_by_side_have_a_line_each_on_a_terminal(tmp_path: Path) -> No
         pass
 
 
-def test_in_a_log_a_step_is_told_of_every_ten_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_log_what_is_new_of_a_step_is_told_every_ten_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now, log = [0.0], io.StringIO()
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     with Progress(Console(file=log)).step("[1/1]", "warmup", "x", tmp_path) as step:
-        for now[0] in (1.0, 9.0, 10.5, 12.0, 20.0, 20.6):
+        for now[0], done in ((1.0, 1), (9.0, 1), (10.5, 1), (12.0, 2), (20.0, 2), (20.6, 2), (31.0, 2), (60.0, 2)):
+            (tmp_path / "progress.json").write_text(json.dumps({"step": done}), encoding="utf-8")
             step.refresh()
-    assert log.getvalue().count("warmup") == 2
+    assert [line.split(": ")[1] for line in log.getvalue().splitlines()] == ["step 1", "step 2"]
