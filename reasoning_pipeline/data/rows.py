@@ -51,8 +51,20 @@ class Columns(BaseModel):
     """What tables may group by."""
 
 
-def jsonl_rows(path: Path, opened: Callable[[Path], IO[bytes]] = lambda path: path.open("rb")) -> Iterator[Row]:
-    """One JSON object a line; blank lines are skipped. Raises DataError naming the line of whatever is wrong."""
+def jsonl_rows(
+    path: Path,
+    opened: Callable[[Path], IO[bytes]] = lambda path: path.open("rb"),
+    *,
+    one: str = "problem",
+    like: str = '{"question": ..., "answer": ...}',
+    longest: int = MAX_LINE_BYTES,
+) -> Iterator[Row]:
+    """One JSON object a line; blank lines are skipped. Raises DataError naming the line of whatever is wrong.
+
+    Args:
+        one, like: What a line is, and its form, as messages say it.
+        longest: Line, in bytes.
+    """
     try:
         file = opened(path)
     except OSError as error:
@@ -61,12 +73,12 @@ def jsonl_rows(path: Path, opened: Callable[[Path], IO[bytes]] = lambda path: pa
         remedy = "give a readable JSONL file; a path in a recipe is relative to the recipe"
         raise DataError(f"{path}: {reason}", remedy=remedy) from None
     with file:
-        for number, line in enumerate(iter(partial(file.readline, MAX_LINE_BYTES + 1), b""), start=1):
+        for number, line in enumerate(iter(partial(file.readline, longest + 1), b""), start=1):
             place = f"{path}:{number}"
-            if len(line) > MAX_LINE_BYTES:
+            if len(line) > longest:
                 raise DataError(
-                    f"{place}: a line of more than {MAX_LINE_BYTES:,} bytes",
-                    remedy="write one problem a line; shorten or remove this one",
+                    f"{place}: a line of more than {longest:,} bytes",
+                    remedy=f"write one {one} a line; shorten or remove this one",
                 )
             if not line.strip():
                 continue
@@ -77,7 +89,7 @@ def jsonl_rows(path: Path, opened: Callable[[Path], IO[bytes]] = lambda path: pa
             if not isinstance(row, dict):
                 raise DataError(
                     f"{place}: expected an object, found {type(row).__name__}",
-                    remedy='write one problem a line: {"question": ..., "answer": ...}',
+                    remedy=f"write one {one} a line: {like}",
                 )
             yield place, row
 
