@@ -54,6 +54,8 @@ def main(argv: Sequence[str]) -> int:
                 f"--suite {asked[0]}: asked by itself, it scores no language model", remedy="run the other suites apart"
             )
         return _own_suite(own[asked[0]], arguments)
+    if arguments.recipe is not None:
+        raise DataError(f"--recipe {arguments.recipe}: no benchmark takes it", remedy="leave it out")
     files = local_files(arguments.data, arguments.suite)
 
     from reasoning_pipeline.data.suites.loading import load_suite
@@ -85,16 +87,29 @@ def _own_suite(use: Use, arguments: argparse.Namespace) -> int:
     from reasoning_pipeline.registry.resolve import resolve_model
     from reasoning_pipeline.run.uses import kinds
 
-    profile = load_profile(arguments.hardware)
-
+    profile, options = load_profile(arguments.hardware), _own_options(use, arguments)
     models = [resolve_model(reference, root=arguments.registry, kinds=kinds()) for reference in arguments.checkpoint]
     for model in models:
         if not use.knows(model.folder):
             raise DataError(f"{model.name} is nothing that --suite {use.suite} can score", remedy="name another suite")
     for model, out in zip(models, _folders(arguments.out, [model.name for model in models]), strict=True):
         print(f"{model.name} → {out}", file=sys.stderr)
-        print(use.evaluate(model, out, profile=profile, seed=arguments.seed))
+        evaluate: Any = use.evaluate  # which takes the options that it names
+        print(evaluate(model, out, profile=profile, seed=arguments.seed, **options))
     return 0
+
+
+def _own_options(use: Use, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What is given of the options that the suite takes. Raises DataError for others."""
+    taken = ("checkpoint", "suite", "seed", "out", "hardware", "registry", *use.options)
+    default = _parser().parse_args(["", "--suite", ""])
+    given = {name: value for name, value in vars(arguments).items() if value != getattr(default, name)}
+    if unknown := [f"--{name.replace('_', '-')}" for name in given if name not in taken]:
+        own = ", ".join(f"--{name}" for name in taken[1:])
+        raise DataError(f"{', '.join(unknown)}: --suite {use.suite} does not take it", remedy=f"it takes {own}")
+    if "data" in given:
+        given["data"] = local_files(arguments.data, [use.suite])[use.suite]
+    return {name: value for name, value in given.items() if name in use.options}
 
 
 def local_files(data: Sequence[str], suites: Sequence[str]) -> dict[str, Path]:
@@ -270,6 +285,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--top-k", type=_number(int, 0), help="0 is off")
     parser.add_argument("--min-p", type=_number(float, 0, 1))
     parser.add_argument("--max-tokens", type=_number(int, 1), metavar="T", help="longest answer")
+    parser.add_argument(
+        "--recipe", metavar="FILE", help="whose `score_systems` says what is asked and who scores (--suite user_logs)"
+    )
     parser.add_argument("--seed", type=_number(int, 0), default=0)
     parser.add_argument("--profile", choices=("lenient", "strict"), default="lenient", help="verdicts that count")
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"result folder (default {DEFAULT_OUT}/CHECKPOINT)")

@@ -54,7 +54,7 @@ class CheckpointSampler:
 def rollout_session(
     folder: Path,
     *,
-    hardware: str | None = None,
+    hardware: str | HardwareProfile | None = None,
     server: str | None = None,
     max_model_len: int | None = None,
     label: str = "session",
@@ -62,13 +62,13 @@ def rollout_session(
     """A sampler whose weights are proved to be the folder's.
 
     Args:
-        hardware: Profile by name or path; `cpu` where it is not given.
+        hardware: Profile, or its name or path; `cpu` where it is not given.
         server: URL of a running rollout server of the same architecture (its key in the environment); a server is
             started, and stopped afterwards, where it is not given.
         max_model_len: Longest prompt plus completion, in tokens; bounded by the model's positions.
         label: Names the server's log.
     """
-    profile = load_profile(hardware)
+    profile = hardware if isinstance(hardware, HardwareProfile) else load_profile(hardware)
     if server is not None:
         client = RolloutClient(
             server, timeout_s=profile.server.request_timeout_s, silence_s=profile.server.silence_timeout_s

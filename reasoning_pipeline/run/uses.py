@@ -21,6 +21,9 @@ class Use:
     """What its stage publishes."""
     suite: ClassVar[str] = ""
     """What `python -m evals NAME --suite` calls its scoring."""
+    options: ClassVar[tuple[str, ...]] = ()
+    """Further options of `python -m evals`, which its `evaluate` takes by these names: `data` (a file), `limit` (a
+    number), `recipe` (a file). Every other one is refused."""
 
     def knows(self, folder: Path) -> bool:
         """Whether the checkpoint in this folder is of its kind. Reads no weights."""

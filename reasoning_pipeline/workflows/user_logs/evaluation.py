@@ -17,7 +17,7 @@ from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.statistics.scores import estimate
 from reasoning_pipeline.workflows.user_logs.roles import Judge
 from reasoning_pipeline.workflows.user_logs.scoring import SUITE, score
-from reasoning_pipeline.workflows.user_logs.system import System
+from reasoning_pipeline.workflows.user_logs.system import Answer, System
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,25 +38,43 @@ class Evaluated:
         table.writerows([row["problem_id"], row["score"]] for row in self.rows if row["score"] is not None)
         write_text(folder / "problems.csv", text.getvalue())
 
+    def told(self) -> str:
+        """In a line."""
+        found, score = self.figures, self.figures["suites"][SUITE]
+        low, high = score["interval"]
+        shares = ", ".join(f"{path} {share:.0%}" for path, share in found["paths"].items())
+        unscored = f"; {found['unscored']} could not be scored" if found["unscored"] else ""
+        return (
+            f"{SUITE}  {score['accuracy']:.1%} [{low:.1%}, {high:.1%}] of {score['problems']} queries{unscored}; "
+            f"{shares}; {found['generations_a_query']:.2f} generations a query; scored by {found['scored_by']}"
+        )
 
-def evaluate_queries(
-    system: System, speaker: Speaker, queries: list[dict[str, Any]], seed: int, referee: Judge | None = None
-) -> Evaluated:
-    """Every query once; shares of 1.
+
+Asked = list[tuple[dict[str, Any], Answer]]
+"""Queries, each with its language, and what the system answered."""
+
+
+def ask(system: System, speaker: Speaker, queries: list[dict[str, Any]], seed: int) -> Asked:
+    """Every query once, in the system's language where a row does not say."""
+    rows = [{"language": system.language} | row for row in queries]
+    texts, languages = [row["query"] for row in rows], [row["language"] for row in rows]
+    return list(zip(rows, system.answer(texts, languages, speaker, system.decoding(seed)), strict=True))
+
+
+def evaluated(asked: Asked, referee: Judge | None = None, *, tokens: int) -> Evaluated:
+    """Shares of 1.
 
     Args:
         referee: A model that scores answers from 1 to 10 without having seen a rule; programs where there is none.
+        tokens: What the answers cost.
     """
-    languages = [row.get("language", "en") for row in queries]
-    answers = system.answer([row["query"] for row in queries], languages, speaker, system.decoding(seed))
     if referee is None:
-        scores: list[float | None] = [score(row, answer.text) for row, answer in zip(queries, answers, strict=True)]
+        scores: list[float | None] = [score(row, answer.text) for row, answer in asked]
     else:
-        asked = zip(queries, answers, languages, strict=True)
-        judged = referee([(row["query"], (), answer.text, language) for row, answer, language in asked])
+        judged = referee([(row["query"], (), answer.text, row["language"]) for row, answer in asked])
         scores = [None if found is None else (found - 1) / 9 for found in judged]
     rows = []
-    for row, answer, found in zip(queries, answers, scores, strict=True):
+    for (row, answer), found in zip(asked, scores, strict=True):
         rows.append(
             {
                 "status": "unscored" if found is None else "correct" if found == 1 else "wrong",
@@ -90,6 +108,6 @@ def evaluate_queries(
         "by_kind": {kind: mean(row["score"] for row in scored if row["kind"] == kind) for kind in kinds},
         "unscored": len(rows) - len(scored),
         "scored_by": "programs that know each user's wish" if referee is None else "a model that saw no rule",
-        "tokens_generated": speaker.tokens,
+        "tokens_generated": tokens,
     }
     return Evaluated(rows=rows, figures=figures)

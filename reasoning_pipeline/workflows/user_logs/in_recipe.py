@@ -5,31 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from reasoning_pipeline.recipe.model import MAIN, STEP, World
 from reasoning_pipeline.recipe.sections import Section
 from reasoning_pipeline.recipe.stage import StageConfig
 from reasoning_pipeline.recipe.workflows import stage_module
-from reasoning_pipeline.workflows.user_logs.logs import HubLogs
-from reasoning_pipeline.workflows.user_logs.players import Judging
+from reasoning_pipeline.workflows.user_logs.scoring import Scoring
 
 
-class ScoreSystems(BaseModel):
+class ScoreSystems(Scoring):
     """How systems are scored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    file: str | None = None
-    """JSONL of queries with checks; the small world's own where none is given."""
-    hub: HubLogs | None = None
-    """Queries of the hub, which a judge scores."""
     judge: str | None = Field(None, pattern="^[^:]*/")
-    """The model that scores them, from outside of the recipe."""
-    judging: Judging = Judging()
-    """How it is asked."""
-    count: int = Field(300, ge=1)
-    """How many."""
+    """A model from outside of the recipe that scores what programs cannot, and is shown no rule."""
     seed: int = 0
     """Of the answers."""
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from reasoning_pipeline.base.jsonl import lines, read_rows
-from reasoning_pipeline.data.rows import hub_rows
+from reasoning_pipeline.data.rows import Row, hub_rows, jsonl_rows
 from reasoning_pipeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -78,6 +78,12 @@ Placed = tuple[int | str, dict[str, Any]]
 """Where a row stands, and the row."""
 
 
+def language_of(row: dict[str, Any]) -> str:
+    """The language that a row is prompted in."""
+    said = str(row.get("language", row.get("lang", "en"))).lower()
+    return LANGUAGES.get(said, LANGUAGES.get(said[:2], "en"))
+
+
 class _Unusable(Exception):
     """Why a session is set aside."""
 
@@ -118,7 +124,7 @@ class HubLogs(BaseModel):
     revision: str | None = None
     """A commit, so that a later run reads the same rows; without it, what `main` is when the step runs."""
 
-    def rows(self) -> Iterator[Placed]:
+    def rows(self) -> Iterator[Row]:
         """Raises DataError for what cannot be had."""
         for subset in self.subsets:
             for number, (_, row) in enumerate(hub_rows(self.id, subset, self.split, self.revision)):
@@ -150,26 +156,8 @@ def read_sessions(rows: Iterable[Placed], redact: Redactor, *, source: str = "")
 
 def file_sessions(path: Path) -> Iterator[Placed]:
     """Line and object of each row of a JSONL file. Raises DataError for a line that is none."""
-    with path.open("rb") as file:
-        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
-            if len(line) > MAX_LINE_BYTES:
-                raise DataError(
-                    f"{path} line {number}: longer than {MAX_LINE_BYTES:,} bytes", remedy="one session a line, in JSONL"
-                )
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(
-                    f"{path} line {number}: no JSON ({str(error)[:120]})", remedy="one JSON object a line"
-                ) from None
-            if not isinstance(row, dict):
-                raise DataError(
-                    f"{path} line {number}: expected an object, found {type(row).__name__}",
-                    remedy="one JSON object a line: query, answer, feedback",
-                )
-            yield number, row
+    for place, row in jsonl_rows(path, one="session", like="query, answer, feedback", longest=MAX_LINE_BYTES):
+        yield int(place.rpartition(":")[2]), row
 
 
 def _log(row: dict[str, Any], redact: Redactor, source: str) -> Log:
@@ -187,7 +175,6 @@ def _log(row: dict[str, Any], redact: Redactor, source: str) -> Log:
         raise _Unusable("empty answer")
     if max(map(len, (answer, *feedback, *(turn["content"] for turn in query)))) > MAX_CHARACTERS:
         raise _Unusable(f"a turn of more than {MAX_CHARACTERS:,} characters")
-    language = str(row.get("language", row.get("lang", "en"))).lower()
     meta = row.get("meta", {})
     name = row.get("id", row.get("conversation_hash"))
     if name is None and "test_idx" in row:
@@ -199,7 +186,7 @@ def _log(row: dict[str, Any], redact: Redactor, source: str) -> Log:
         query=tuple({"role": turn["role"], "content": redact(turn["content"])} for turn in query),
         answer=redact(answer),
         feedback=tuple(redact(said) for said in feedback),
-        language=LANGUAGES.get(language, LANGUAGES.get(language[:2], "en")),
+        language=language_of(row),
         source=str(row.get("source", row.get("dataset_name", source)))[:200],
         meta=meta if isinstance(meta, dict) else {},
     )

@@ -15,7 +15,9 @@ from reasoning_pipeline.models.adapters import rank_of
 from reasoning_pipeline.models.architecture import bounded_length
 from reasoning_pipeline.rollouts.clients.completions import Sampler
 from reasoning_pipeline.run.speaking import Speaker
-from reasoning_pipeline.workflows.user_logs.system import System
+from reasoning_pipeline.workflows.user_logs.players import Judging
+from reasoning_pipeline.workflows.user_logs.roles import Judge, judge
+from reasoning_pipeline.workflows.user_logs.system import System, model_beside
 
 AT_ONCE = 8
 """Adapters in one batch of the server; the others wait in its memory."""
@@ -65,6 +67,20 @@ def open_system(
     system = _loaded(folder, profile)
     model = AdaptedModel(system.base, dtype=profile.precision, device=profile.device)
     return system, _speaker(system, model, prompt, between)
+
+
+@contextmanager
+def opened_judge(
+    name: str, system: System, judging: Judging, profile: HardwareProfile, prompt: PromptConfig | None, *, seed: int
+) -> Iterator[Judge]:
+    """A model that scores what this system answered, on a server that is stopped afterwards or in this process."""
+    from reasoning_pipeline.rollouts.session import rollout_session
+
+    folder, limit = model_beside(system.folder, name), system.judge_reads
+    renderer = PromptRenderer.from_folder(folder, prompt)
+    length = limit + judging.max_tokens
+    with rollout_session(folder, hardware=profile, max_model_len=length, label="judge") as sampler:
+        yield judge(Speaker(sampler, renderer, version=folder.name, max_prompt_tokens=limit), judging, seed)
 
 
 def _loaded(folder: Path, profile: HardwareProfile) -> System:

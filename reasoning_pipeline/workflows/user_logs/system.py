@@ -96,8 +96,8 @@ class System:
             values=values,
             thresholds=thresholds,
             router=Router.load(folder, unseen_distance=thresholds.unseen_distance),
-            base=base or _model(folder, values["base"]),
-            embedder_folder=None if named is None else _model(folder, named),
+            base=base or model_beside(folder, values["base"]),
+            embedder_folder=None if named is None else model_beside(folder, named),
             paths={int(cluster): entry["path"] for cluster, entry in values["decisions"].items()},
         )
 
@@ -131,6 +131,11 @@ class System:
         if asked == "reflective" and mode != "uno_single":
             return "reflective" if self.adapter("critic", cluster) else "base"
         return "base"
+
+    @property
+    def judge_reads(self) -> int:
+        """Tokens at most of a question to whoever scores answers: it holds query and answer."""
+        return 2 * self.thresholds.max_prompt_tokens
 
     def decoding(self, seed: int) -> Decoding:
         """How it was decided to write."""
@@ -237,7 +242,7 @@ class _Asked:
         return found
 
 
-def _model(folder: Path, name: str) -> Path:
+def model_beside(folder: Path, name: str) -> Path:
     """A model that a system names: beside it in the registry, or as a person would name it."""
     from reasoning_pipeline.registry.resolve import resolve_model
 

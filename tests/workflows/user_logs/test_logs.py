@@ -101,9 +101,9 @@ def test_what_teaches_nothing_is_set_aside_and_counted(read: Read):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("[1, 2]", "line 1: expected an object, found list"),
-        ("{", "line 1: no JSON"),
-        ("[" * 100_000, "line 1: no JSON"),
+        ("[1, 2]", ":1: expected an object, found list"),
+        ("{", ":1: not valid JSON"),
+        ("[" * 100_000, ":1: not valid JSON"),
     ],
 )
 def test_a_line_that_is_no_object_is_named(tmp_path: Path, line: str, said: str):

@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from reasoning_pipeline.recipe.stage import STEP_PROGRAM, Evaluation, File, Input
-from reasoning_pipeline.workflows.user_logs.logs import HubLogs
-from reasoning_pipeline.workflows.user_logs.players import Judging
+from reasoning_pipeline.recipe.stage import STEP_PROGRAM, Evaluation, Input
 from reasoning_pipeline.workflows.user_logs.roles import judge
-from reasoning_pipeline.workflows.user_logs.scoring import SUITE, hub_queries, suite_queries
+from reasoning_pipeline.workflows.user_logs.scoring import SUITE, Scoring
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
-class Config(Evaluation):
+class Config(Evaluation, Scoring):
     program: ClassVar[tuple[str, ...]] = (STEP_PROGRAM,)
 
     stage: Literal["evaluate_system"] = "evaluate_system"
@@ -30,16 +28,6 @@ class Config(Evaluation):
     suites: tuple[str, ...] = (SUITE,)
     """Always the one of this workflow."""
     samples: int = Field(1, ge=1, le=1)
-    file: Annotated[str | None, File()] = None
-    """JSONL of queries with checks (scoring.py), relative to the recipe; the small world's own where none is given."""
-    hub: HubLogs | None = Field(None, exclude_if=lambda hub: hub is None)
-    """Queries of a data set of the hub, such as MemoryBench's test split; a judge then scores."""
-    count: int = Field(300, ge=1)
-    """Queries at most; of each subset of `hub`."""
-    judge: Annotated[str | None, Input("checkpoint")] = None
-    """A model that scores what programs cannot, and is shown no rule; best another than the judge of the pairs."""
-    judging: Judging = Field(Judging(), exclude_if=lambda judging: judging == Judging())
-    """How it is asked."""
 
     @property
     def generator(self) -> str | None:
@@ -47,8 +35,10 @@ class Config(Evaluation):
 
     @model_validator(mode="after")
     def _somebody_scores(self) -> Self:
-        if (self.hub is None) != (self.judge is None) or (self.hub is not None and self.file is not None):
+        if self.hub is not None and (self.judge is None or self.file is not None):
             raise ValueError("`hub` needs `judge`, and no `file`; without `hub` programs score")
+        if self.judge is not None and self.hub is None and self.file is None:
+            raise ValueError("`judge` needs `file` or `hub`: programs score the small world")
         return self
 
 
@@ -56,19 +46,18 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes answers with their paths, and the mean of each query."""
     from reasoning_pipeline.run.context import StageOutcome
     from reasoning_pipeline.run.speaking import speaker as asking
-    from reasoning_pipeline.workflows.user_logs.evaluation import evaluate_queries
+    from reasoning_pipeline.workflows.user_logs.evaluation import ask, evaluated
     from reasoning_pipeline.workflows.user_logs.opening import open_system
 
+    queries, seed = config.queries(), config.seed or 0
     output = context.fresh_output()
     system, speaker = open_system(
         context.inputs["checkpoint"], context.profile, context.prompt, between=context.stop_if_asked
     )
-    if config.hub is None:
-        queries, referee = suite_queries(config.file, config.count), None
-    else:
-        queries, limit = hub_queries(config.hub, config.count), system.thresholds.max_prompt_tokens
-        own = asking(context, "judge", max_prompt_tokens=2 * limit)
-        referee = judge(own, config.judging, config.seed or 0)
-    found = evaluate_queries(system, speaker, queries, config.seed or 0, referee)
+    asked, referee = ask(system, speaker, queries, seed), None
+    if config.judge is not None:
+        own = asking(context, "judge", max_prompt_tokens=system.judge_reads)
+        referee = judge(own, config.judging, seed)
+    found = evaluated(asked, referee, tokens=speaker.tokens)
     found.save(output)
     return StageOutcome(output, found.figures)
