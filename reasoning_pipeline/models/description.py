@@ -97,6 +97,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
+def text_part(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as its text model sees it: keys of its own go before those of the whole."""
+    inner = config.get("text_config")
+    return config | inner if isinstance(inner, dict) else config
+
+
 def _dtype(folder: Path) -> str | None:
     kinds = {entry["dtype"] for entry in read_header(weight_files(folder)[0]).values()}
     return next((_DTYPES[kind] for kind in _DTYPES if kind in kinds), None)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import IncompatibleModels, PipelineError
-from reasoning_pipeline.models.description import CONFIG, GENERATION, read_json
+from reasoning_pipeline.models import belonging
+from reasoning_pipeline.models.belonging import Refusal
+from reasoning_pipeline.models.description import CONFIG, GENERATION, read_json, text_part
 from reasoning_pipeline.models.outside import require_weights
-from reasoning_pipeline.models.weights import ADAPTER, Header, raw, tensors
+from reasoning_pipeline.models.weights import ADAPTER, Header, tensors
 
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 RECURRENT = ("ssm_cfg", "state_size", "mamba_d_state", "ssm_state_size", "layers_block_type", "block_types",
@@ -20,8 +21,6 @@ RECURRENT = ("ssm_cfg", "state_size", "mamba_d_state", "ssm_state_size", "layers
 ATTENTION = {"full_attention", "sliding_attention"}
 WRITES = ("CausalLM", "LMHead", "ConditionalGeneration")
 """In the name of an architecture that writes text."""
-HEAD, EMBEDDING = "lm_head.weight", "embed_tokens.weight"
-_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 _READ = (CONFIG, GENERATION, "tokenizer_config.json", "tokenizer.json")
 
 
@@ -42,7 +41,7 @@ def check_model(folder: Path) -> None:
             what = f"unreadable JSON in {name} ({error})"
             raise _refused(folder, what, "mend the file, or copy it again") from error
     config = values[CONFIG]
-    for problem in (_experts, _code, _quantization, _adapter, _attention, _layers, _head, _vocabulary, _ends):
+    for problem in (_experts, _code, _quantization, _adapter, _attention, *belonging.CHECKS, _ends):
         if refusal := problem(folder, config, found):
             raise _refused(folder, *refusal)
 
@@ -73,17 +72,9 @@ def _refused(folder: Path, what: str, remedy: str) -> PipelineError:
     return IncompatibleModels(f"{folder}: {what}", remedy=remedy)
 
 
-Refusal = tuple[str, str] | None
-"""What was found, and what to do."""
-
-
-def _text(config: dict[str, Any]) -> dict[str, Any]:
-    inner = config.get("text_config")
-    return config | inner if isinstance(inner, dict) else config
-
-
 def _experts(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
-    counts = [f"{name}: {value}" for name in EXPERTS if isinstance(value := _text(config).get(name), int) and value > 1]
+    text = text_part(config)
+    counts = [f"{name}: {value}" for name in EXPERTS if isinstance(value := text.get(name), int) and value > 1]
     counts += [name for name in found if ".experts." in name or ".block_sparse_moe." in name]  # by whatever key
     if not counts:
         return None
@@ -95,7 +86,7 @@ def _experts(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
 
 
 def _code(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
-    kind = config.get("model_type", _text(config).get("model_type"))
+    kind = config.get("model_type", text_part(config).get("model_type"))
     if _has_folder(str(kind)):
         return None
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # seconds; few models get here
@@ -136,7 +127,7 @@ def _adapter(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
 
 def _attention(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
     """What our trainers' attention would leave out, or could not keep from the neighbouring row."""
-    text = _text(config)
+    text = text_part(config)
     others = sorted(set(text.get("layer_types") or ()) - ATTENTION)
     others += [name for name in RECURRENT if text.get(name)]
     if others or str(config.get("model_type", "")).startswith(("mamba", "rwkv", "recurrent_gemma")):
@@ -154,81 +145,9 @@ def _attention(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
     return None
 
 
-def _layers(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
-    """Of fewer layers than the configuration says the rest is made up at random; more are dropped without a word."""
-    numbers = {int(match[1]) for name in found if (match := _LAYER.search(name))}
-    declared = _text(config).get("num_hidden_layers")
-    predicting = _text(config).get("num_nextn_predict_layers") or 0
-    if numbers and isinstance(declared, int) and not declared <= max(numbers) + 1 <= declared + predicting:
-        return (
-            f"num_hidden_layers is {declared}, the weights have {max(numbers) + 1} layers",
-            f"{CONFIG} and weights do not belong together; copy the folder again",
-        )
-    width = next((entry["shape"][-1] for name, entry in found.items() if name.endswith(EMBEDDING)), None)
-    hidden = _text(config).get("hidden_size")
-    if isinstance(hidden, int) and width is not None and "embedding_size" not in _text(config) and width != hidden:
-        return (
-            f"hidden_size is {hidden}, the embedding has vectors of {width}",
-            f"{CONFIG} and weights do not belong together; copy the folder again",
-        )
-    return None
-
-
 def _ends(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
     named = read_json(folder / GENERATION).get("eos_token_id")
     ids = named if isinstance(named, list) else [named] if named is not None else []
     if all(type(one) is int and one >= 0 for one in ids):
         return None
     return f"eos_token_id of {GENERATION} is {named!r}", "name a token's number there, or a list of numbers"
-
-
-def _head(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
-    """Transformers leaves a head untied that differs from the embedding, whatever the configuration says; vLLM ties."""
-    tied = _text(config).get("tie_word_embeddings", config.get("tie_word_embeddings"))
-    if tied and HEAD in found and not _same_bytes(folder, found):
-        return (
-            f"tie_word_embeddings is true, but the weights have a {HEAD} of their own: trainer and server would "
-            "not hold the same model",
-            f"set tie_word_embeddings to false in {CONFIG}, or leave the tensor out",
-        )
-    embedding = any(name.endswith(EMBEDDING) for name in found)
-    if tied is False and embedding and not any(name.endswith(HEAD) for name in found):
-        return (
-            f"tie_word_embeddings is false, but there is no {HEAD}: it would be made up at random",
-            f"set tie_word_embeddings to true in {CONFIG} where head and embedding are one, or add the tensor",
-        )
-    return None
-
-
-def _same_bytes(folder: Path, found: Header) -> bool:
-    """Whether head and embedding are one matrix, written twice."""
-    name = next((name for name in found if name.endswith(EMBEDDING)), None)
-    if name is None or found[name]["shape"] != found[HEAD]["shape"] or found[name]["dtype"] != found[HEAD]["dtype"]:
-        return False
-    return raw(folder, name) == raw(folder, HEAD)
-
-
-def _vocabulary(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
-    """An id beyond the embedding ends a trainer with an index error, on a GPU without saying which."""
-    rows = next((entry["shape"][0] for name, entry in found.items() if name.endswith(EMBEDDING)), None)
-    declared = _text(config).get("vocab_size")
-    if rows is not None and isinstance(declared, int) and rows != declared:
-        return f"vocab_size is {declared}, the embedding has {rows} rows", f"set vocab_size to {rows} in {CONFIG}"
-    size = rows if rows is not None else declared
-    if not isinstance(size, int) or not (folder / "tokenizer.json").is_file():
-        return None
-    largest = _largest_id(folder)
-    if largest is not None and largest[1] >= size:
-        return (
-            f"token {largest[0]!r} has id {largest[1]}, the embedding has {size} rows",
-            "resize the embedding (`resize_token_embeddings`), or take the tokenizer that belongs to the model",
-        )
-    return None
-
-
-def _largest_id(folder: Path) -> tuple[str, int] | None:
-    tokenizer = read_json(folder / "tokenizer.json")
-    vocabulary = tokenizer.get("model", {}).get("vocab", {})
-    ids = list(vocabulary.items()) if isinstance(vocabulary, dict) else [(e[0], i) for i, e in enumerate(vocabulary)]
-    ids += [(token["content"], token["id"]) for token in tokenizer.get("added_tokens", [])]
-    return max(ids, key=lambda entry: entry[1], default=None)
