@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
+
+from reasoning_pipeline.models.description import text_part
+from reasoning_pipeline.models.rope import usable_positions
 
 _NOT_ARCHITECTURE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
 
@@ -21,10 +25,17 @@ def architecture_digest(folder: Path) -> str:
 
 
 def positions(folder: Path) -> int | None:
-    """Tokens of the longest row that the model can read; None where its configuration does not say."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    found: int | None = config.get("text_config", config).get("max_position_embeddings")
-    return found
+    """Tokens of the longest row that trainer and server read alike; None where the configuration does not say."""
+    return usable_positions(_text(folder))[0]
+
+
+def why_no_longer(folder: Path) -> str:
+    """In brackets, what of its frequencies bounds `positions`; nothing where max_position_embeddings does."""
+    return usable_positions(_text(folder))[1]
+
+
+def _text(folder: Path) -> dict[str, Any]:
+    return text_part(json.loads((folder / "config.json").read_text(encoding="utf-8")))
 
 
 def bounded_length(folder: Path, wanted: int | None) -> int | None:

@@ -7,13 +7,41 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.models.description import CONFIG, read_json, text_part
+from reasoning_pipeline.models.families import BACKBONE, EMBEDDING, HEAD, Shape, parameters, tied
 from reasoning_pipeline.models.weights import Header, raw
 
-HEAD, EMBEDDING = "lm_head.weight", "embed_tokens.weight"
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""What weights that can be trained are stored in."""
+PACKED = (".qweight", ".qzeros", ".scales", ".weight_scale", ".weight_scale_inv", ".weight_packed", ".absmax", ".SCB")
+"""Endings by which GPTQ, AWQ, compressed-tensors, bitsandbytes and float8 name what belongs to quantized weights."""
+BESIDE = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
+"""Files of AutoGPTQ, AWQ and ModelOpt that say the same as `quantization_config`; servers read the last."""
+TOGETHER = f"{CONFIG} and weights do not belong together; copy the folder again"
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 Refusal = tuple[str, str] | None
 """What was found, and what to do."""
+
+
+def quantization(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
+    """By what config.json says, or by how they are stored where it says nothing: loading would take their numbers as
+    they are and leave out what they are to be multiplied with."""
+    text = text_part(config)
+    keys = ("quantization_config", "compression_config")
+    settings = next((text[key] for key in keys if text.get(key) is not None), None)
+    if settings is not None:
+        told = settings.get("quant_method", "unknown") if isinstance(settings, dict) else settings
+    else:
+        named = next((name for name in found if name.endswith(PACKED)), None)
+        stored = next((n for n, e in found.items() if n.endswith(".weight") and e["dtype"] not in FLOATS), None)
+        beside = next((name for name in BESIDE if (folder / name).is_file()), None)
+        told = f"{stored} in {found[stored]['dtype']}" if stored is not None else named or beside
+    if told is None:
+        return None
+    return (
+        f"quantized weights ({told}), which cannot be trained",
+        "take the model in bfloat16 or float32; a conversion of it is dequantized by the tool that made it",
+    )
 
 
 def layers(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
@@ -22,33 +50,34 @@ def layers(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
     declared = text_part(config).get("num_hidden_layers")
     predicting = text_part(config).get("num_nextn_predict_layers") or 0
     if numbers and isinstance(declared, int) and not declared <= max(numbers) + 1 <= declared + predicting:
-        return (
-            f"num_hidden_layers is {declared}, the weights have {max(numbers) + 1} layers",
-            f"{CONFIG} and weights do not belong together; copy the folder again",
-        )
-    width = next((entry["shape"][-1] for name, entry in found.items() if name.endswith(EMBEDDING)), None)
+        return f"num_hidden_layers is {declared}, the weights have {max(numbers) + 1} layers", TOGETHER
+    _, width = _embedding(found)
     hidden = text_part(config).get("hidden_size")
     if isinstance(hidden, int) and width is not None and "embedding_size" not in text_part(config) and width != hidden:
-        return (
-            f"hidden_size is {hidden}, the embedding has vectors of {width}",
-            f"{CONFIG} and weights do not belong together; copy the folder again",
-        )
+        return f"hidden_size is {hidden}, the embedding has vectors of {width}", TOGETHER
     return None
+
+
+def _embedding(found: Header) -> tuple[int | None, int | None]:
+    """(rows, their width) of the matrix that tokens are looked up in."""
+    shape = next((entry["shape"] for name, entry in found.items() if name.endswith(EMBEDDING)), ())
+    return (shape[0], shape[1]) if len(shape) == 2 else (None, None)
 
 
 def head(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
     """Transformers leaves a head untied that differs from the embedding, whatever the configuration says; vLLM ties."""
-    tied = text_part(config).get("tie_word_embeddings", config.get("tie_word_embeddings"))
-    if tied and HEAD in found and not _same_bytes(folder, found):
+    one = tied(text_part(config))
+    if one and HEAD in found and not _same_bytes(folder, found):
         return (
             f"tie_word_embeddings is true, but the weights have a {HEAD} of their own: trainer and server would "
             "not hold the same model",
             f"set tie_word_embeddings to false in {CONFIG}, or leave the tensor out",
         )
     embedding = any(name.endswith(EMBEDDING) for name in found)
-    if tied is False and embedding and not any(name.endswith(HEAD) for name in found):
+    if one is False and embedding and not any(name.endswith(HEAD) for name in found):
+        said = "is false" if "tie_word_embeddings" in text_part(config) else f"is not in {CONFIG}, so it is false"
         return (
-            f"tie_word_embeddings is false, but there is no {HEAD}: it would be made up at random",
+            f"tie_word_embeddings {said}, but there is no {HEAD}: it would be made up at random",
             f"set tie_word_embeddings to true in {CONFIG} where head and embedding are one, or add the tensor",
         )
     return None
@@ -64,7 +93,7 @@ def _same_bytes(folder: Path, found: Header) -> bool:
 
 def vocabulary(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
     """An id beyond the embedding ends a trainer with an index error, on a GPU without saying which."""
-    rows = next((entry["shape"][0] for name, entry in found.items() if name.endswith(EMBEDDING)), None)
+    rows, _ = _embedding(found)
     declared = text_part(config).get("vocab_size")
     if rows is not None and isinstance(declared, int) and rows != declared:
         return f"vocab_size is {declared}, the embedding has {rows} rows", f"set vocab_size to {rows} in {CONFIG}"
@@ -88,4 +117,52 @@ def _largest_id(folder: Path) -> tuple[str, int] | None:
     return max(ids, key=lambda entry: entry[1], default=None)
 
 
-CHECKS = (layers, head, vocabulary)
+def bare(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
+    """A server finds no place for names that a trainer reads."""
+    if parameters(config) is None or EMBEDDING not in found:
+        return None
+    return (
+        f"the weights of a model without its head ({EMBEDDING} in place of {BACKBONE}{EMBEDDING}), which a server "
+        "does not load",
+        "save it as a model that writes: AutoModelForCausalLM.from_pretrained(…).save_pretrained(…)",
+    )
+
+
+def learnt(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
+    """Of a family that is known by heart: what would be made up, what would be left out, what has another shape."""
+    wanted = parameters(config)
+    if wanted is None:
+        return None
+    if EMBEDDING in found:  # an embedder's
+        wanted = {name.removeprefix(BACKBONE): shape for name, shape in wanted.items()}
+    lacking = [name for name in wanted if name not in found and name != HEAD]
+    beyond = [name for name in found if name not in wanted and not _left_alone(name, config)]
+    if lacking:
+        instead = f"; in their place there is {beyond[0]}" if beyond else ""
+        what = f"{len(lacking)} of {len(wanted)} weights are in no file, the first {lacking[0]}{instead}"
+        return f"{what}: they would be made up at random", TOGETHER
+    if beyond:
+        what = f"{len(beyond)} weights that a model of this {CONFIG} has no place for, the first {beyond[0]}"
+        return f"{what}: they would be left out", f"{TOGETHER}, or leave out what is no part of the model"
+    for name, shape in wanted.items():
+        if name in found and not _fits(found[name]["shape"], shape):
+            expected = "×".join("?" if size is None else str(size) for size in shape)
+            stored = "×".join(map(str, found[name]["shape"]))
+            return f"{name} is {stored}, by {CONFIG} it is {expected}", TOGETHER
+    return None
+
+
+def _fits(stored: list[int], wanted: Shape) -> bool:
+    return len(stored) == len(wanted) and all(size in (None, there) for there, size in zip(stored, wanted, strict=True))
+
+
+def _left_alone(name: str, config: dict[str, Any]) -> bool:
+    """What both engines pass over: tables computed anew, and layers that predict more tokens at once."""
+    layer, declared = _LAYER.search(name), config.get("num_hidden_layers")
+    further = layer is not None and isinstance(declared, int) and int(layer[1]) >= declared
+    return ".rotary_emb." in name or further or name.startswith("mtp.")
+
+
+CHECKS = (layers, vocabulary, learnt)
+OF_HEADS = (head, bare)
+"""Further ones, of models that write."""

@@ -34,9 +34,16 @@ def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
         trust_remote_code=False,
         local_files_only=True,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # told below, by name
     )
     model: PreTrainedModel = loaded[0]
     report: dict[str, Any] = loaded[1]
+    if mismatched := sorted(report["mismatched_keys"]):
+        name, stored, wanted = mismatched[0]
+        raise IncompatibleModels(
+            f"{folder}: {name} is {'×'.join(map(str, stored))}, by {CONFIG} it is {'×'.join(map(str, wanted))}",
+            remedy=f"{CONFIG} and weights do not belong together; copy the folder again",
+        )
     if missing := sorted(report["missing_keys"]):
         raise IncompatibleModels(
             f"{folder}: {len(missing)} weights are in no file, the first {missing[0]}; they would be made up at random",

@@ -12,6 +12,7 @@ from reasoning_pipeline.models import belonging
 from reasoning_pipeline.models.belonging import Refusal
 from reasoning_pipeline.models.description import CONFIG, GENERATION, read_json, text_part
 from reasoning_pipeline.models.outside import require_weights
+from reasoning_pipeline.models.rope import rope_problem
 from reasoning_pipeline.models.weights import ADAPTER, Header, tensors
 
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
@@ -24,8 +25,11 @@ WRITES = ("CausalLM", "LMHead", "ConditionalGeneration")
 _READ = (CONFIG, GENERATION, "tokenizer_config.json", "tokenizer.json")
 
 
-def check_model(folder: Path) -> None:
+def check_model(folder: Path, *, writes: bool = True) -> None:
     """Refuse a model that no step here could train, or that a server would not hold as a trainer does.
+
+    Args:
+        writes: Whether its head is needed, too; an embedder's is not.
 
     Raises:
         RegistryError: Weights, or parts of them, are missing or cut off.
@@ -41,7 +45,8 @@ def check_model(folder: Path) -> None:
             what = f"unreadable JSON in {name} ({error})"
             raise _refused(folder, what, "mend the file, or copy it again") from error
     config = values[CONFIG]
-    for problem in (_experts, _code, _quantization, _adapter, _attention, *belonging.CHECKS, _ends):
+    weights = (*(belonging.OF_HEADS if writes else ()), *belonging.CHECKS)
+    for problem in (_experts, _code, belonging.quantization, _adapter, _attention, _rope, *weights, _ends):
         if refusal := problem(folder, config, found):
             raise _refused(folder, *refusal)
 
@@ -107,14 +112,6 @@ def _has_folder(kind: str) -> bool:
     return any((Path(place) / "models" / kind.replace("-", "_") / "__init__.py").is_file() for place in places or ())
 
 
-def _quantization(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
-    settings = config.get("quantization_config")
-    if settings is None:
-        return None
-    method = settings.get("quant_method", "unknown") if isinstance(settings, dict) else settings
-    return f"quantized weights ({method}), which cannot be trained", "take the model in bfloat16 or float32"
-
-
 def _adapter(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
     """transformers would load the model that the adapter names, and the adapter; a server the weights."""
     if not (folder / ADAPTER).is_file():
@@ -143,6 +140,10 @@ def _attention(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
             "take a model without: Gemma 3, Qwen, Llama, …",
         )
     return None
+
+
+def _rope(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
+    return rope_problem(text_part(config))
 
 
 def _ends(folder: Path, config: dict[str, Any], found: Header) -> Refusal:

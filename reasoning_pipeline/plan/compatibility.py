@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.errors import IncompatibleModels, RegistryError
-from reasoning_pipeline.models.architecture import positions
+from reasoning_pipeline.models.architecture import positions, why_no_longer
 from reasoning_pipeline.models.compatible import check_compatible
 from reasoning_pipeline.models.outside import hub_snapshot, outside_folder
 from reasoning_pipeline.models.refusals import check_model, check_speaks
 from reasoning_pipeline.models.weights import weight_files
-from reasoning_pipeline.plan.graph import Plan, PlannedInput
+from reasoning_pipeline.plan.graph import Plan, PlannedInput, PlannedStep
 from reasoning_pipeline.recipe.stage import Evaluation
+
+WRITERS = ("policy", "teacher")
+"""Fields whose models write text, or judge it token by token."""
 
 
 def check_models(plan: Plan) -> None:
@@ -35,8 +38,9 @@ def check_models(plan: Plan) -> None:
 
 def check_outside(plan: Plan, folder: Path) -> None:
     """One model from outside: can it be loaded, and spoken to where it has to be? An embedder need not speak."""
-    check_model(folder)
-    if folder in outside_folders(plan, fields=("policy", "teacher")):
+    writes = folder in outside_folders(plan, fields=WRITERS)
+    check_model(folder, writes=writes)
+    if writes:
         check_speaks(folder, plan.recipe.prompt)
 
 
@@ -79,6 +83,10 @@ class LongestRow:
     step: str
     tokens: int
     positions: int | None
+    why: str = ""
+    """What bounds the positions, in brackets, where it is not the configuration's plain number."""
+    writes: bool = True
+    """Or only reads them."""
 
     @property
     def beyond(self) -> bool:
@@ -86,39 +94,53 @@ class LongestRow:
 
     @property
     def said(self) -> str:
-        return f"{self.step} may write rows of {self.tokens:,} tokens, {self.model} has {self.positions:,} positions"
+        does = "write" if self.writes else "read"
+        has = f"{self.model} has {self.positions:,} positions{self.why}"
+        return f"{self.step} may {does} rows of {self.tokens:,} tokens, {has}"
 
     remedy = "lower max_completion_tokens, or choose a model with a longer context"
 
 
 def longest_rows(plan: Plan) -> list[LongestRow]:
-    """One for each model that a step generates with, as far as its positions can be known before anything runs."""
+    """One for each model that writes rows or learns from them, as far as its positions can be known before anything
+    runs."""
     longest: dict[str, LongestRow] = {}
     for step in plan.steps:
-        field = step.config.generator
-        known = _positions(plan, step.input(field)) if field is not None else None
-        if known is None:
-            continue
-        model, most = known
-        prompt, completion = step.config.lengths()
-        # An evaluation's prompts are not bounded by its configuration: only what it writes is known.
-        tokens = completion + (0 if isinstance(step.config, Evaluation) else prompt)
-        if model not in longest or tokens > longest[model].tokens:
-            longest[model] = LongestRow(model, step.name, tokens, most)
+        for field, tokens in _rows(plan, step):
+            known = _positions(plan, step.input(field))
+            if known is None:
+                continue
+            model, most, why = known
+            if model not in longest or tokens > longest[model].tokens:
+                longest[model] = LongestRow(model, step.name, tokens, most, why, field == step.config.generator)
     return list(longest.values())
 
 
-def _positions(plan: Plan, entry: PlannedInput) -> tuple[str, int | None] | None:
-    """(name, positions) of the model that an input goes back to; training does not change them."""
+def _rows(plan: Plan, step: PlannedStep) -> Iterator[tuple[str, int]]:
+    """(field, tokens of the longest row) of each model that a step writes with, trains or asks."""
+    inputs, generator = {entry.field: entry for entry in step.inputs}, step.config.generator
+    prompt, completion = step.config.lengths()
+    # An evaluation's prompts are not bounded by its configuration: only what it writes is known.
+    tokens = completion + (0 if isinstance(step.config, Evaluation) else prompt)
+    if generator is not None:
+        yield generator, tokens
+    read = inputs["rollouts"].step if "rollouts" in inputs else None
+    tokens = max(tokens, sum(plan.step(read).config.lengths()) if read is not None else 0)
+    if read is not None or generator in WRITERS:
+        yield from ((field, tokens) for field in WRITERS if field in inputs)
+
+
+def _positions(plan: Plan, entry: PlannedInput) -> tuple[str, int | None, str] | None:
+    """(name, positions, what bounds them) of the model that an input goes back to; training does not change them."""
     for model in _ancestry(plan, entry):
         folder = _folder_of(plan, model)
         if folder is not None and (folder / "config.json").is_file():
-            return model.step or folder.name, positions(folder)
+            return model.step or folder.name, positions(folder), why_no_longer(folder)
     *_, oldest = _ancestry(plan, entry)
     if oldest.step is not None:
         size: Any = getattr(plan.step(oldest.step).config, "architecture", None)
         if (most := getattr(size, "max_positions", None)) is not None:
-            return oldest.step, most
+            return oldest.step, most, ""
     return None
 
 

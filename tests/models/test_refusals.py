@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from reasoning_pipeline.__main__ import main
 from reasoning_pipeline.doctor import folders as doctor_folders
 from reasoning_pipeline.errors import IncompatibleModels, PipelineError
+from reasoning_pipeline.models import belonging
 from reasoning_pipeline.models.refusals import check_model
 from reasoning_pipeline.plan.compatibility import check_models
 from tests.bench import Bench
@@ -45,6 +46,33 @@ def an_expert(folder: Path) -> None:
     save_file(tensors, folder / "model.safetensors")
 
 
+def changed(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    """With other tensors than the model has."""
+
+    def apply(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return apply
+
+
+def without(*endings: str) -> Callable[[Path], object]:
+    return changed(lambda tensors: [tensors.pop(name) for name in list(tensors) if name.endswith(endings)])
+
+
+def renamed(name: Callable[[str], str]) -> Callable[[Path], object]:
+    return changed(lambda tensors: [tensors.update({name(old): tensors.pop(old)}) for old in list(tensors)])
+
+
+def says_nothing_of_its_head(folder: Path) -> None:
+    edit(folder / "config.json", lambda values: values.pop("tie_word_embeddings"))
+
+
+def in_eight_bits(tensors: dict[str, Any]) -> None:
+    tensors |= {name: value.astype(np.int8) for name, value in tensors.items() if name.endswith("proj.weight")}
+
+
 def own_head(folder: Path) -> None:
     with_tensors(folder, head=load_file(folder / "model.safetensors")["model.embed_tokens.weight"] + 1)
 
@@ -57,6 +85,24 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "quantized": (config(quantization_config={"quant_method": "gptq"}), "quantized weights (gptq)"),
     "tied with a head of its own": (own_head, "tie_word_embeddings is true, but the weights have a lm_head.weight"),
     "untied without a head": (config(tie_word_embeddings=False), "is false, but there is no lm_head.weight"),
+    "untied by default": (says_nothing_of_its_head, "is not in config.json, so it is false, but there is no lm_head"),
+    "no last norm": (without("model.norm.weight"), "1 of 25 weights are in no file, the first model.norm.weight"),
+    "a norm of one layer": (without("1.self_attn.q_norm.weight"), "the first model.layers.1.self_attn.q_norm.weight"),
+    "norms of all layers": (without("q_norm.weight", "k_norm.weight"), "4 of 25 weights are in no file"),
+    "a matrix": (without("0.self_attn.k_proj.weight"), "1 of 25 weights are in no file, the first model.layers.0"),
+    "no embedding": (without("embed_tokens.weight"), "weights are in no file, the first model.embed_tokens"),
+    "biases": (config(attention_bias=True), "8 of 33 weights are in no file, the first model.layers.0.self_attn"),
+    "a wrapper's names": (renamed(lambda n: f"module.{n}"), "in their place there is module.model.embed_tokens.weight"),
+    "without its head": (renamed(lambda n: n.removeprefix("model.")), "the weights of a model without its head ("),
+    "a value head": (changed(lambda t: t.update({"v_head.bias": np.ones(1)})), "no place for, the first v_head.bias"),
+    "fewer keys": (config(num_key_value_heads=1), "self_attn.k_proj.weight is 64×32, by config.json it is 32×32"),
+    "narrower heads": (config(head_dim=16), "self_attn.q_proj.weight is 64×32, by config.json it is 32×32"),
+    "another feed-forward": (config(intermediate_size=128), "gate_proj.weight is 64×32, by config.json it is 128×32"),
+    "eight bits": (changed(in_eight_bits), "quantized weights (model.layers.0.mlp.down_proj.weight in I8)"),
+    "scales": (changed(lambda t: t.update({"model.layers.0.mlp.up_proj.weight_scale": np.ones(1)})), "weight_scale"),
+    "quantized elsewhere": (config(compression_config={"quant_method": "x"}), "quantized weights (x)"),
+    "a file says quantized": (written("hf_quant_config.json", "{}"), "quantized weights (hf_quant_config.json)"),
+    "frequencies": (config(rope_scaling={"rope_type": "yarn", "factor": 4.0}), "yarn without original_max"),
     "tokens beyond the embedding": (tokens, "token '<x>' has id 112, the embedding has 112 rows"),
     "another width": (config(vocab_size=128), "vocab_size is 128, the embedding has 112 rows"),
     "fewer layers": (config(num_hidden_layers=3), "num_hidden_layers is 3, the weights have 2 layers"),
@@ -112,8 +158,31 @@ def test_what_only_looks_unusual_is_not_refused(folder: Path):
     check_model(with_tensors(folder, head=np.flip(embedding).copy()))
     config(auto_map={"AutoModelForCausalLM": "x.Y"}, num_experts=0)(folder)  # qwen3 is known without that code
     check_model(folder)
+    changed(lambda t: t.update({"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(16)}))(folder)  # of old ones
+    check_model(folder)
     config(num_nextn_predict_layers=1, num_hidden_layers=1)(folder)  # layers that predict more tokens at once
     check_model(folder)
+
+
+def test_an_embedder_needs_no_head_and_keeps_bare_names(folder: Path):
+    says_nothing_of_its_head(folder)
+    check_model(folder, writes=False)
+    renamed(lambda name: name.removeprefix("model."))(folder)
+    check_model(folder, writes=False)
+    without("layers.1.mlp.up_proj.weight")(folder)
+    with pytest.raises(IncompatibleModels, match=r"1 of 25 weights are in no file, the first layers\.1\.mlp\.up_proj"):
+        check_model(folder, writes=False)
+
+
+def test_floats_of_eight_bits_are_told_by_their_header(tmp_path: Path):
+    # {"w.weight": F8_E4M3}: one byte a number, which loading would take for the number itself
+    found = {"w.weight": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}
+    assert belonging.quantization(tmp_path, {}, found) == (
+        "quantized weights (w.weight in F8_E4M3), which cannot be trained",
+        "take the model in bfloat16 or float32; a conversion of it is dequantized by the tool that made it",
+    )
+    found["w.weight"]["dtype"] = "BF16"
+    assert belonging.quantization(tmp_path, {}, found | {"n.weight": {"dtype": "F32"}}) is None, "as many are published"
 
 
 def outside(bench: Bench, folder: Path) -> Callable[[dict[str, Any]], None]:
@@ -148,7 +217,7 @@ def test_rows_beyond_the_models_positions_are_refused_before_training(bench: Ben
 
 def test_rows_beyond_a_model_that_a_step_makes_are_refused_too(bench: Bench):
     check_models(bench.plan())
-    with pytest.raises(IncompatibleModels, match=r"distill may write rows of .* tokens, student_base has 64 positions"):
+    with pytest.raises(IncompatibleModels, match=r"warmup may read rows of .* tokens, student_base has 64 positions"):
         check_models(bench.plan(lambda r: r["steps"]["student_base"].update(architecture={"max_positions": 64})))
 
 
