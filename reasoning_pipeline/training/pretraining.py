@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from reasoning_pipeline.data.tokenizer_making import END, PAD
@@ -93,24 +94,21 @@ def update(model: PreTrainedModel, optimizer: torch.optim.Optimizer, batch: Batc
 def save_point(
     context: StageContext,
     step: int,
-    model: PreTrainedModel,
+    model: nn.Module,
     optimizer: torch.optim.Optimizer,
     progress: dict[str, Any],
 ) -> None:
-    """No random state: initialisation alone draws from it, and the corpus is skipped forward."""
-    write_point(context, step, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": progress})
-
-
-def write_point(context: StageContext, step: int, state: dict[str, Any]) -> None:
-    """One resume point, in the place of one that was begun: tensors, and plain values that a safe load reads again."""
+    """One resume point, in the place of one that was begun: tensors, and plain values that a safe load reads again. No
+    random state: what is drawn while training follows from the step alone."""
     point = context.work / "checkpoints" / f"checkpoint-{step}"
     shutil.rmtree(point, ignore_errors=True)
     point.mkdir(parents=True)
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": progress}
     torch.save(state, point / "state.pt")
     complete(point)
 
 
-def restore(context: StageContext, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def restore(context: StageContext, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Continue from the last whole resume point; its `progress`, empty where there is none."""
     point = last_complete(context.work / "checkpoints")
     if point is None:

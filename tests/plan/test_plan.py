@@ -287,7 +287,6 @@ MAY_BE_HEAVY = (
     "models",
     "workflows.reasoning.grpo",
     "workflows.reasoning.until",
-    "workflows.recommendation.loop",
     "workflows.recommendation.phases",
     "workflows.recommendation.sasrec",
     "workflows.recommendation.trained",

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from reasoning_pipeline.run.context import StageContext
+from reasoning_pipeline.training.epochs import Progress, train_epochs
 from reasoning_pipeline.workflows.recommendation.histories import Histories, of_domain
-from reasoning_pipeline.workflows.recommendation.loop import DomainNegatives, Progress, batches, train
 from reasoning_pipeline.workflows.recommendation.ranking import Negatives, cases_of, figures, ranks
 from reasoning_pipeline.workflows.recommendation.sasrec import (
     Adapter,
@@ -27,6 +27,7 @@ from reasoning_pipeline.workflows.recommendation.settings import Pretraining, Tu
 from reasoning_pipeline.workflows.recommendation.trained import Trained
 
 VALIDATION_NEGATIVES = 100
+MEASURE = "validation_ndcg"
 
 
 def pretrained(
@@ -71,9 +72,9 @@ def pretrained(
         trained.vectors_ND = items.table()
         return validation.of(trained)
 
-    progress, seconds = train(
+    progress, seconds = train_epochs(
         context, modules, optimizer, epochs=config.epochs, patience=config.patience, losses=losses,
-        validate=validate, clip=config.clip, from_start=False,
+        validate=validate, measure=MEASURE, clip=config.clip,
     )  # fmt: skip
     trained.vectors_ND = items.table()
     extra = {
@@ -129,9 +130,9 @@ def tuned(
                 loss = loss + _domain_loss(config, trained, modules, domain, chosen, negatives, rng, profiles_UX)
             yield loss
 
-    progress, seconds = train(
+    progress, seconds = train_epochs(
         context, modules, optimizer, epochs=config.epochs, patience=config.patience, losses=losses,
-        validate=lambda: validation.of(trained), clip=config.clip, from_start=True,
+        validate=lambda: validation.of(trained), measure=MEASURE, clip=config.clip, from_start=True,
     )  # fmt: skip
     assert trained.vectors_ND is vectors
     return result | _result(progress, seconds, sum(p.numel() for p in learned))
@@ -181,6 +182,30 @@ class Validation:
             return 0.0
         found = ranks(trained.scorer(), self.cases, self.negatives, "uniform", self.domain_N)
         return float(figures(found, (10,))["ndcg@10"].mean())
+
+
+def batches(count: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Every index once, in an order of chance."""
+    order = rng.permutation(count)
+    for start in range(0, count, size):
+        yield order[start : start + size]
+
+
+class DomainNegatives:
+    """One item of the same domain as each wanted item, uniformly, every item of the domain among them."""
+
+    def __init__(self, domain_N: np.ndarray) -> None:
+        self.domain_N = domain_N
+        self.pools = [np.flatnonzero(domain_N == domain) for domain in range(int(domain_N.max()) + 1)]
+
+    def drawn(self, wanted_BT: Tensor, rng: np.random.Generator) -> Tensor:
+        """[B, T] of ids shifted by one; 0 where nothing is wanted."""
+        wanted = wanted_BT.numpy()
+        found = np.zeros_like(wanted)
+        for domain, pool in enumerate(self.pools):
+            mask = (wanted > 0) & (self.domain_N[wanted - 1] == domain)
+            found[mask] = pool[rng.integers(len(pool), size=int(mask.sum()))] + 1
+        return torch.from_numpy(found)
 
 
 def _result(progress: Progress, seconds: float, parameters: int) -> dict[str, Any]:

@@ -18,8 +18,7 @@ from reasoning_pipeline.registry.resolve import ResolvedModel
 from reasoning_pipeline.workflows.recommendation.bundle import About, Bundle, is_recommender
 from reasoning_pipeline.workflows.recommendation.histories import Histories, of_domain
 from reasoning_pipeline.workflows.recommendation.in_use import Recommending
-from reasoning_pipeline.workflows.recommendation.loop import DomainNegatives
-from reasoning_pipeline.workflows.recommendation.phases import Validation, pretrained, tuned
+from reasoning_pipeline.workflows.recommendation.phases import DomainNegatives, Validation, pretrained, tuned
 from reasoning_pipeline.workflows.recommendation.reading import finished
 from reasoning_pipeline.workflows.recommendation.sasrec import (
     Backbone,
