@@ -40,6 +40,8 @@ class TextEmbedder:
 
         self.pooling, self.max_tokens, self.device, self.batch = pooling, max_tokens, device, batch
         self.tokenizer = load_tokenizer(folder)
+        # BERT counts positions from the left, padding too: beside a longer text, a text would be read further right.
+        self.tokenizer.padding_side = "left" if pooling == "last" else "right"
         model: Any = AutoModel.from_pretrained(
             folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, local_files_only=True
         )
@@ -56,11 +58,11 @@ class TextEmbedder:
     def _part(self, texts: Sequence[str]) -> np.ndarray:
         read = _read(self.tokenizer, texts, self.max_tokens, self.device)
         hidden_BLD = self.model(**read).last_hidden_state.float()
-        if self.pooling == "last":  # rows are padded on the left
+        if self.pooling == "last":
             vectors_BD = hidden_BLD[:, -1]
         else:
             mask_BL1 = read["attention_mask"][..., None].float()
-            vectors_BD = (hidden_BLD * mask_BL1).sum(1) / mask_BL1.sum(1)
+            vectors_BD = (hidden_BLD * mask_BL1).sum(1) / mask_BL1.sum(1).clamp(min=1)
         return np.asarray(torch.nn.functional.normalize(vectors_BD, dim=-1).cpu().numpy())
 
 
