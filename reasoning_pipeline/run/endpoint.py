@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -38,23 +39,39 @@ class Refused(Exception):
         return JSONResponse({"error": error}, self.status)
 
 
-def application(routes: Mapping[str, Answer], key: str, *, health: Mapping[str, Any] | None = None) -> Starlette:
-    """`GET /path` and `POST /path` -> what answers; /health is open to anybody. Answers are made in threads."""
+def application(
+    routes: Mapping[str, Answer],
+    key: str,
+    *,
+    health: Mapping[str, Any] | None = None,
+    most_bytes: int = MOST_BYTES,
+    said: Callable[[Refused], Response] = Refused.response,
+) -> Starlette:
+    """`GET /path` and `POST /path` -> what answers; /health is open to anybody. Answers are made in threads.
+
+    Args:
+        most_bytes: Of a request.
+        said: How a refusal is told.
+    """
 
     def guarded(answer: Answer) -> Callable[[Request], Any]:
         async def answered(request: Request) -> Response:
             try:
                 if not hmac.compare_digest(request.headers.get("authorization", "").encode(), f"Bearer {key}".encode()):
                     raise Refused(401, "the Authorization header has no valid key", code="invalid_api_key")
-                found = await run_in_threadpool(answer, await _value(request))
+                found = await run_in_threadpool(answer, await _value(request, most_bytes))
             except Refused as refused:
-                return refused.response()
+                return said(refused)
             except PipelineError as error:
-                return Refused(400 if error.exit_status == 2 else 503, error.message[:500]).response()
+                return said(Refused(400 if error.exit_status == 2 else 503, error.message[:500]))
+            except ValidationError as error:
+                first = error.errors()[0]
+                place = ".".join(map(str, first["loc"])) or "request"
+                return said(Refused(400, f"{place}: {first['msg'][:200]}", param=place))
             except ValueError as error:
-                return Refused(400, str(error)[:500]).response()
+                return said(Refused(400, str(error)[:500]))
             except Exception as error:  # told by its kind alone: its text may hold what was asked
-                return Refused(500, f"an answer could not be made ({type(error).__name__})").response()
+                return said(Refused(500, f"an answer could not be made ({type(error).__name__})"))
             return found if isinstance(found, Response) else JSONResponse(found)
 
         return answered
@@ -62,10 +79,10 @@ def application(routes: Mapping[str, Answer], key: str, *, health: Mapping[str, 
     async def healthy(request: Request) -> JSONResponse:
         return JSONResponse(dict(health or {}))
 
-    async def missing(request: Request, error: Any) -> JSONResponse:
+    async def missing(request: Request, error: Any) -> Response:
         status = error.status_code
-        said = f"no route {request.method} {request.url.path[:100]}; there are {', '.join(routes)}"
-        return Refused(status, said, code="not_found" if status == 404 else None).response()
+        what = f"no route {request.method} {request.url.path[:100]}; there are {', '.join(routes)}"
+        return said(Refused(status, what, code="not_found" if status == 404 else None))
 
     made = [Route("/health", healthy)]
     for name, answer in routes.items():
@@ -74,14 +91,14 @@ def application(routes: Mapping[str, Answer], key: str, *, health: Mapping[str, 
     return Starlette(routes=made, exception_handlers={404: missing, 405: missing})
 
 
-async def _value(request: Request) -> Any:
+async def _value(request: Request, most_bytes: int) -> Any:
     if request.method == "GET":
         return None
     body = b""
     async for part in request.stream():
         body += part
-        if len(body) > MOST_BYTES:
-            raise Refused(413, f"the request is larger than {MOST_BYTES >> 10} KiB")
+        if len(body) > most_bytes:
+            raise Refused(413, f"the request is larger than {most_bytes >> 10} KiB")
     try:
         return json.loads(body)
     except RecursionError:
