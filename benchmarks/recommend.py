@@ -18,9 +18,10 @@ import uvicorn
 
 from reasoning_pipeline.workflows.recommendation.bundle import Bundle
 from reasoning_pipeline.workflows.recommendation.histories import Histories, Item
-from reasoning_pipeline.workflows.recommendation.sasrec import Adapter, Backbone, Size
+from reasoning_pipeline.workflows.recommendation.sasrec import Adapter, Backbone
 from reasoning_pipeline.workflows.recommendation.serving import Recommender, application
-from reasoning_pipeline.workflows.recommendation.trained import Trained, about
+from reasoning_pipeline.workflows.recommendation.settings import About, Size
+from reasoning_pipeline.workflows.recommendation.trained import Trained
 
 KEY, WIDTH, TEXT = "benchmark-only-key", 64, 128
 WARM = 20
@@ -35,16 +36,11 @@ def bundle(items: int) -> Bundle:
     )
     histories = Histories(catalogue, ())
     vectors = torch.from_numpy(rng.standard_normal((items + 1, WIDTH)).astype(np.float32))
-    adapters = torch.nn.ModuleList(Adapter(size, 64, 0.0) for _ in range(2))
+    adapters = [Adapter(size, 64, 0.0) for _ in range(2)]
     weights = Trained(Backbone(size, causal=True), vectors, histories.domain_N, adapters).weights()
-    return Bundle(
-        about=about(size, sees="text+id", causal=True, adapter=64),
-        histories=histories,
-        text_NX=rng.standard_normal((items, TEXT)).astype(np.float32),
-        counts_N=np.ones(items),
-        centroids_KX=rng.standard_normal((10, TEXT)).astype(np.float32),
-        weights=weights,
-    )
+    about = About(kind="sasrec", sees="text+id", size=size, adapter=64)
+    text, centroids = (rng.standard_normal((rows, TEXT)).astype(np.float32) for rows in (items, 10))
+    return Bundle(about, histories, text, np.ones(items), centroids, weights)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """What is published: a recommender that needs nothing else to be evaluated, served, or tuned further.
 
-    config.json             what it is (below, `About`)
+    config.json             what it is (settings.py, `About`)
     model.safetensors       weights; vectors and counts of the items; centroids of the profile's clusters
     items.jsonl             the catalogue: the id map
     histories.jsonl         users with something to foretell: real items alone
@@ -14,35 +14,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.workflows.recommendation.histories import Histories
-from reasoning_pipeline.workflows.recommendation.ranking import Scorer
+from reasoning_pipeline.workflows.recommendation.ranking import Scorer, popularity, title_cosine
+from reasoning_pipeline.workflows.recommendation.settings import ARCHITECTURE, About
 
-ARCHITECTURE = "CrossDomainRecommender"
-Kind = Literal["popularity", "title_cosine", "sasrec"]
-
-
-class About(BaseModel):
-    """config.json. `sees`, `size` and `causal` are those of sasrec.py, `adapter` the width of phase 2's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    architectures: tuple[str, ...] = (ARCHITECTURE,)
-    kind: Kind
-    sees: str = ""
-    size: dict[str, Any] = {}
-    causal: bool = True
-    adapter: int | None = None
-    """None where phase 2 has not been."""
+if TYPE_CHECKING:
+    from reasoning_pipeline.workflows.recommendation.trained import Trained
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Bundle:
     about: About
     histories: Histories
@@ -50,20 +37,17 @@ class Bundle:
     counts_N: np.ndarray
     centroids_KX: np.ndarray
     weights: dict[str, np.ndarray] = field(default_factory=dict)
-    """By the names of sasrec.py's modules; `item_vectors` is the finished table E."""
+    """By the names of trained.py's modules."""
 
     def save(self, folder: Path) -> None:
         from safetensors.numpy import save_file
 
         parts = {"text": self.text_NX.astype(np.float16), "counts": self.counts_N, "centroids": self.centroids_KX}
         tensors = {f"items.{name}": tensor for name, tensor in parts.items()} | self.weights
-        save_file(
-            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, folder / "model.safetensors"
-        )
+        contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+        save_file(contiguous, folder / "model.safetensors")
         write_json(folder / "config.json", self.about.model_dump(mode="json"))
-        self.histories.with_users(
-            user for user in self.histories.users if user.case("test") is not None or user.case("valid") is not None
-        ).save(folder)
+        self.histories.with_users(user for user in self.histories.users if user.split != "train").save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Bundle:
@@ -78,23 +62,32 @@ class Bundle:
             about = About.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
         except ValidationError as error:
             raise RegistryError(f"{folder.name}/config.json: {error.errors()[0]['msg']}") from error
-        tensors = load_file(folder / "model.safetensors")
-        own = {name: tensors.pop(f"items.{name}") for name in ("text", "counts", "centroids")}
-        return cls(
-            about=about,
-            histories=Histories.load(folder),
-            text_NX=own["text"].astype(np.float32),
-            counts_N=own["counts"],
-            centroids_KX=own["centroids"],
-            weights=tensors,
-        )
+        weights = load_file(folder / "model.safetensors")
+        text, counts, centroids = (weights.pop(f"items.{name}") for name in ("text", "counts", "centroids"))
+        return cls(about, Histories.load(folder), text.astype(np.float32), counts, centroids, weights)
+
+    def trained(self) -> Trained:
+        """Raises RegistryError where there is no trained backbone: phase 2 never starts from a random one."""
+        if self.about.kind != "sasrec" or self.about.size is None:
+            raise RegistryError(
+                f"a {self.about.kind} recommender has no pretrained backbone",
+                remedy="let `policy` name a pretrain_recommender step",
+            )
+        from reasoning_pipeline.workflows.recommendation.trained import Trained
+
+        return Trained.of(self.about, self.about.size, self.histories.domain_N, self.weights)
+
+    def scorer(self) -> Scorer:
+        if self.about.kind == "popularity":
+            return popularity(self.counts_N)
+        return title_cosine(self.text_NX) if self.about.kind == "title_cosine" else self.trained().scorer()
 
     def top(
         self, history: Sequence[int], domains: Sequence[int], count: int, scorer: Scorer
     ) -> list[list[tuple[int, float]]]:
         """Of each domain the best items that are not in the history, with their scores, best first."""
         found = []
-        queries = scorer.queries([tuple(history)] * len(domains), list(domains))
+        queries = scorer.queries([tuple(history)] * len(domains), domains)
         for domain, scores in zip(domains, queries @ scorer.items_ND.T, strict=True):
             scores[list(history)] = -np.inf
             places = self.histories.places[domain]

@@ -7,7 +7,7 @@ import numpy as np
 ROUNDS = 20
 
 
-def centroids_of(rows_NX: np.ndarray, count: int, seed: int) -> np.ndarray:
+def centroids_of(rows_NX: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
     """[at most count, X], of length 1: spherical k-means (Dhillon and Modha, Machine Learning 42, 2001) from
     k-means++ starts (Arthur and Vassilvitskii, SODA 2007)."""
     rng = np.random.default_rng(seed)

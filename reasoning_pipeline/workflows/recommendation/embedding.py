@@ -1,7 +1,7 @@
 """Titles and profiles as vectors: by a model's hidden states, or by static vectors of their words; PCA; the item table.
 
-One `Embedder` makes the item table and whatever is compared with it later, so both lie in one space; `identity` says
-which it was, and a table meets only what has the same.
+One `Embedder` makes the item table and whatever is compared with it later, so both lie in one space, and a table meets
+only what has the same.
 """
 
 from __future__ import annotations
@@ -10,16 +10,26 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
+from pydantic import model_validator
 
 from reasoning_pipeline.base.files import write_json
-from reasoning_pipeline.base.fingerprint import seed_from
+from reasoning_pipeline.base.fingerprint import digest, file_digest, seed_from
+from reasoning_pipeline.base.jsonl import read_rows
 from reasoning_pipeline.errors import IncompatibleModels
+from reasoning_pipeline.recipe.stage import Input, StageConfig
+from reasoning_pipeline.workflows.recommendation.clustering import centroids_of
 from reasoning_pipeline.workflows.recommendation.histories import Histories
 
+if TYPE_CHECKING:
+    from reasoning_pipeline.run.context import StageContext
+
+CLUSTERS = 10
+"""Of items, where no profiles say which."""
 WORD_VECTOR = 64
 MOST_TOKENS = 128
 """Of a title or a profile, where a model reads it."""
@@ -27,6 +37,30 @@ ROWS = 64
 """Texts in one pass of a model."""
 COMPONENTS_FROM = 20_000
 """Rows that the principal components are computed from, evenly chosen; more change nothing that matters."""
+
+
+class Embeds(StageConfig):
+    """Fields of a stage that turns text into vectors."""
+
+    by: Literal["words", "model"] = "model"
+    """Means of a model's last hidden states, or static vectors of words."""
+    per_domain: bool = False
+    """`words` alone: word vectors of each domain's own, unrelated to the other's."""
+    model: Annotated[str | None, Input("checkpoint")] = None
+    """A sentence encoder or a language model; read by `by: model`."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.by == "model") != (self.model is not None):
+            raise ValueError("`by: model` needs `model`, and `by: words` has none")
+        return self
+
+    def embedder(self, context: StageContext) -> Embedder:
+        """What it is by the files of its model, so that two steps with one model have one embedder."""
+        folder = context.inputs.get("model")
+        files = [] if folder is None else sorted([*folder.glob("*.safetensors"), folder / "tokenizer.json"])
+        model = digest([[path.name, file_digest(path)] for path in files]) if files else ""
+        return Embedder(by=self.by, per_domain=self.per_domain, model=model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +77,10 @@ class Embedder:
     model: str = ""
     """Digest of the model's files."""
 
+    def __str__(self) -> str:
+        model = f" {self.model[:12]}" if self.model else ""
+        return f"{self.by}{model}{', a space for each domain' if self.per_domain else ''}"
+
     def vectors(
         self,
         texts: Sequence[str],
@@ -57,13 +95,10 @@ class Embedder:
             folder: The model's.
             progress: Told how many texts are done; what it raises ends the work.
         """
-        if self.by == "words":
-            rows = [
-                _of_words(text, domain if self.per_domain else "") for text, domain in zip(texts, domains, strict=True)
-            ]
-            return unit(np.array(rows))
-        assert folder is not None
-        return unit(_of_states(texts, folder, progress))
+        if folder is not None:
+            return _of_states(texts, folder, progress)
+        salts = domains if self.per_domain else [""] * len(texts)
+        return unit(np.array([_of_words(text, salt) for text, salt in zip(texts, salts, strict=True)]))
 
 
 def _of_words(text: str, salt: str) -> np.ndarray:
@@ -72,46 +107,24 @@ def _of_words(text: str, salt: str) -> np.ndarray:
     return np.mean([_word_vector(word, salt) for word in words], axis=0)
 
 
-_WORDS: dict[tuple[str, str], np.ndarray] = {}
-
-
+@cache
 def _word_vector(word: str, salt: str) -> np.ndarray:
-    if (word, salt) not in _WORDS:
-        rng = np.random.default_rng(seed_from(f"word/{salt}/{word}"))
-        _WORDS[word, salt] = rng.standard_normal(WORD_VECTOR).astype(np.float32)
-    return _WORDS[word, salt]
+    rng = np.random.default_rng(seed_from(f"word/{salt}/{word}"))
+    return rng.standard_normal(WORD_VECTOR).astype(np.float32)
 
 
 def _of_states(texts: Sequence[str], folder: Path, progress: Callable[[int], None]) -> np.ndarray:
     """Mean of a model's last hidden states over a text's tokens: what sentence encoders are trained for (Reimers and
     Gurevych, arXiv 1908.10084), and a usable vector of language models."""
-    import torch
-    from transformers import AutoModel, AutoTokenizer
+    from reasoning_pipeline.models.reading import TextEmbedder
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    model, found = TextEmbedder(folder, pooling="mean", max_tokens=MOST_TOKENS, batch=ROWS), []
     # Texts of a length together: no token is computed for nothing.
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    found: list[np.ndarray | None] = [None] * len(texts)
-    with torch.inference_mode():
-        for start in range(0, len(order), ROWS):
-            chosen = order[start : start + ROWS]
-            batch = tokenizer(
-                [texts[index] or " " for index in chosen],
-                padding=True,
-                truncation=True,
-                max_length=MOST_TOKENS,
-                return_tensors="pt",
-                return_token_type_ids=False,
-            )
-            states_BLD, mask_BL1 = model(**batch).last_hidden_state, batch["attention_mask"][..., None]
-            means_BD = (states_BLD * mask_BL1).sum(1) / mask_BL1.sum(1).clamp(min=1)
-            for index, row in zip(chosen, means_BD.numpy(), strict=True):
-                found[index] = row
-            progress(start + len(chosen))
-    return np.stack([row for row in found if row is not None])
+    for start in range(0, len(order), ROWS):
+        found.append(model([texts[index] or " " for index in order[start : start + ROWS]]))
+        progress(min(start + ROWS, len(order)))
+    return np.concatenate(found)[np.argsort(order)]
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -135,8 +148,7 @@ class ItemTable:
         """Centred and reduced to the `width` first principal components; the most there are where it asks for more."""
         chosen = raw_NW[:: max(1, len(raw_NW) // COMPONENTS_FROM)]
         mean = chosen.mean(axis=0)
-        _, _, components = np.linalg.svd(chosen - mean, full_matrices=False)
-        components = components[:width].astype(np.float32)
+        components = np.linalg.svd(chosen - mean, full_matrices=False)[2][:width].astype(np.float32)
         return cls(
             vectors_NX=unit((raw_NW - mean) @ components.T),
             mean_W=mean.astype(np.float32),
@@ -152,10 +164,9 @@ class ItemTable:
     def save(self, folder: Path) -> None:
         from safetensors.numpy import save_file
 
-        tensors = {"vectors": self.vectors_NX, "mean": self.mean_W, "components": self.components_XW}
-        save_file(
-            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, folder / "table.safetensors"
-        )
+        components = np.ascontiguousarray(self.components_XW)
+        tensors = {"vectors": self.vectors_NX, "mean": self.mean_W, "components": components}
+        save_file(tensors, folder / "table.safetensors")
         write_json(folder / "table.json", {"embedder": asdict(self.embedder), "items": self.items_digest})
 
     @classmethod
@@ -163,7 +174,7 @@ class ItemTable:
         from safetensors.numpy import load_file
 
         tensors = load_file(folder / "table.safetensors")
-        about: dict[str, Any] = json.loads((folder / "table.json").read_text(encoding="utf-8"))
+        about = json.loads((folder / "table.json").read_text(encoding="utf-8"))
         return cls(
             vectors_NX=tensors["vectors"],
             mean_W=tensors["mean"],
@@ -185,12 +196,32 @@ class ItemTable:
         """Raises IncompatibleModels where something else was embedded by something else."""
         if self.embedder != other:
             raise IncompatibleModels(
-                f"{whose} come from another embedder ({_said(other)}) than the item table ({_said(self.embedder)}): "
+                f"{whose} come from another embedder ({other}) than the item table ({self.embedder}): "
                 "their vectors cannot be compared",
                 remedy="make both from one embed_items step",
             )
 
 
-def _said(embedder: Embedder) -> str:
-    model = f" {embedder.model[:12]}" if embedder.model else ""
-    return f"{embedder.by}{model}{', a space for each domain' if embedder.per_domain else ''}"
+def items_of(context: StageContext) -> tuple[Histories, ItemTable]:
+    """What a stage reads as `histories` and `items`. Raises IncompatibleModels where these are of other items."""
+    histories, table = Histories.load(context.inputs["histories"]), ItemTable.load(context.inputs["items"])
+    table.require_catalogue(histories)
+    return histories, table
+
+
+def profiles_of(context: StageContext, histories: Histories, table: ItemTable) -> tuple[np.ndarray | None, np.ndarray]:
+    """What a stage reads as `profiles`: ([users, X], centroids [K, X]); (None, the items' own) where it reads none.
+    Raises IncompatibleModels where profiles are of other users or items."""
+    from safetensors.numpy import load_file
+
+    if "profiles" not in context.inputs:
+        return None, centroids_of(table.vectors_NX, CLUSTERS)
+    folder = context.inputs["profiles"]
+    found = load_file(folder / "profiles.safetensors")
+    users = [row["user"] for row in read_rows(folder / "profiles.jsonl")]
+    if users != [user.user for user in histories.users] or found["profiles"].shape[1] != table.vectors_NX.shape[1]:
+        raise IncompatibleModels(
+            "the profiles are of other users, or come from another item table, than the histories learned from",
+            remedy="let profile_users read the same histories and the same items",
+        )
+    return found["profiles"], found["centroids"]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,17 +24,11 @@ WORDS_OF_A_GROUP = 4
 COMMON = frozenset("a an and by for from in of on or oz ounce pack pcs set the to with inch count size".split())  # noqa: SIM905
 
 
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Items of one cluster and one domain in a history.
-
-    Example:
-        Group(domain="B", cluster=3, titles=("Lodge skillet", "Cast iron griddle"))
-    """
+class Group(NamedTuple):
+    """Items of one cluster and one domain in a history: Group(domain="B", titles=["Lodge skillet", "Griddle"])."""
 
     domain: str
-    cluster: int
-    titles: tuple[str, ...]
+    titles: list[str]
 
 
 def groups_of(
@@ -43,30 +37,25 @@ def groups_of(
     """The largest `most` groups, largest first; of each the last titles."""
     if not items:
         return []
-    clusters = cluster_of(vectors_NX[list(items)], centroids_KX)
-    found: dict[tuple[str, int], list[str]] = {}
-    for item, cluster in zip(items, clusters, strict=True):
-        found.setdefault((catalogue[item].domain, int(cluster)), []).append(catalogue[item].title)
+    found: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for item, cluster in zip(items, cluster_of(vectors_NX[list(items)], centroids_KX), strict=True):
+        found[catalogue[item].domain, int(cluster)].append(catalogue[item].title)
     largest = sorted(found.items(), key=lambda entry: (-len(entry[1]), entry[0]))[:most]
-    return [Group(domain=d, cluster=c, titles=tuple(titles[-GROUP_TITLES:])) for (d, c), titles in largest]
+    return [Group(domain, titles[-GROUP_TITLES:]) for (domain, _), titles in largest]
 
 
 def summed_up(group: Group) -> str:
     """A stand-in for the language model: the words that most titles of the group share."""
-    words = Counter(
-        word for title in group.titles for word in dict.fromkeys(re.findall(r"[^\W\d_]+", title.casefold()))
-    )
-    kept = [
-        word for word, _ in sorted(words.items(), key=lambda e: (-e[1], e[0])) if word not in COMMON and len(word) > 1
-    ]
-    return " ".join(kept[:WORDS_OF_A_GROUP])
+    words = Counter(word for title in group.titles for word in set(re.findall(r"[^\W\d_]+", title.casefold())))
+    shared = sorted(words.items(), key=lambda entry: (-entry[1], entry[0]))
+    return " ".join([word for word, _ in shared if word not in COMMON and len(word) > 1][:WORDS_OF_A_GROUP])
 
 
 def merged(groups: Sequence[Group], summaries: Sequence[str]) -> str:
     """The stand-in's profile: every group's summary behind its domain."""
-    by_domain: dict[str, list[str]] = {}
+    by_domain: dict[str, list[str]] = defaultdict(list)
     for group, summary in zip(groups, summaries, strict=True):
-        by_domain.setdefault(group.domain, []).append(summary)
+        by_domain[group.domain].append(summary)
     return "; ".join(f"{domain}: {', '.join(said)}" for domain, said in sorted(by_domain.items()))
 
 

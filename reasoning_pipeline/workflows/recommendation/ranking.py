@@ -7,51 +7,28 @@ Candidates follow from the seed and the user alone, so every model is asked the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from reasoning_pipeline.base.fingerprint import seed_from
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.workflows.recommendation.histories import Histories, Part
+from reasoning_pipeline.workflows.recommendation.histories import Case, places_of
+from reasoning_pipeline.workflows.recommendation.settings import Ranking
 
-Ranking = Literal["uniform", "popularity", "full"]
-RANKINGS: tuple[Ranking, ...] = ("uniform", "popularity", "full")
 CHUNK = 256
 """Users scored at once in a full ranking: 256 x 36,000 scores are 37 MB."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One user's question.
-
-    Example:
-        Case(user="overlap/7", history=(14, 811, 20), target=9, domain=0)
-    """
-
-    user: str
-    history: tuple[int, ...]
-    target: int
-    domain: int
-
-
-def cases_of(histories: Histories, part: Part) -> list[Case]:
-    """In the histories' order."""
-    return [
-        Case(user=user.user, history=known, target=target, domain=int(histories.domain_N[target]))
-        for user, known, target in histories.cases(part)
-    ]
 
 
 class Negatives:
     """Draws, for each case, items of the target's domain that the user has not taken."""
 
     def __init__(self, domain_N: np.ndarray, counts_N: np.ndarray, count: int, seed: int) -> None:
-        self.counts_N, self.count, self.seed = counts_N, count, seed
-        self._pools = [np.flatnonzero(domain_N == domain) for domain in range(int(domain_N.max()) + 1)]
-        self._sums = [np.cumsum(counts_N[pool]).astype(float) for pool in self._pools]
+        self.domain_N, self.counts_N, self.count, self.seed = domain_N, counts_N, count, seed
+        self._places = places_of(domain_N)
+        self._sums = [np.cumsum(counts_N[places]).astype(float) for places in self._places]
         self._drawn: dict[tuple[str, Ranking], np.ndarray] = {}
 
     def drawn(self, case: Case, ranking: Ranking) -> np.ndarray:
@@ -67,15 +44,17 @@ class Negatives:
         return self._drawn[key]
 
     def _draw(self, case: Case, ranking: Ranking) -> np.ndarray:
-        pool, taken = self._pools[case.domain], {*case.history, case.target}
-        rng = np.random.default_rng(seed_from(f"{self.seed}/{ranking}/{case.user}"))
+        pool, sums = self._places[case.domain], self._sums[case.domain]
+        taken, rng = (
+            {*case.history, case.target},
+            np.random.default_rng(seed_from(f"{self.seed}/{ranking}/{case.user}")),
+        )
         found: dict[int, None] = {}
-        rounds = 20 if len(pool) > 4 * self.count else 0
-        for _ in range(rounds):  # with replacement and repeats dropped is the same as without, and far faster
-            if ranking == "uniform" or self._sums[case.domain][-1] == 0:
+        for _ in range(20 if len(pool) > 4 * self.count else 0):
+            # With replacement and repeats dropped is the same as without, and far faster.
+            if ranking == "uniform" or sums[-1] == 0:
                 places = rng.integers(len(pool), size=2 * self.count)
             else:
-                sums = self._sums[case.domain]
                 places = np.searchsorted(sums, rng.random(2 * self.count) * sums[-1], side="right")
             found |= dict.fromkeys(item for item in pool[places].tolist() if item not in taken)
             if len(found) >= self.count:
@@ -107,16 +86,13 @@ class Scorer:
 
 
 def popularity(counts_N: np.ndarray) -> Scorer:
-    return Scorer(
-        lambda histories, domains: np.ones((len(histories), 1), np.float32), counts_N[:, None].astype(np.float32)
-    )
+    counts_N1 = counts_N[:, None].astype(np.float32)
+    return Scorer(lambda histories, domains: np.ones((len(histories), 1), np.float32), counts_N1)
 
 
 def title_cosine(vectors_NX: np.ndarray) -> Scorer:
     """Untrained: cosine to the mean of the history's titles."""
-    return Scorer(
-        lambda histories, domains: np.stack([vectors_NX[list(h)].mean(axis=0) for h in histories]), vectors_NX
-    )
+    return Scorer(lambda histories, domains: np.stack([vectors_NX[list(h)].mean(0) for h in histories]), vectors_NX)
 
 
 def random_scores(count: int, seed: int) -> Scorer:
@@ -128,39 +104,30 @@ def random_scores(count: int, seed: int) -> Scorer:
     )
 
 
-def rank(target: float, others: np.ndarray) -> int:
-    """1 is best. Pessimistic: whoever scores the same stands before the target, and a score that is no number does."""
-    return 1 + int((~(others < target)).sum())
+def rank(target: ArrayLike, others: np.ndarray) -> np.ndarray:
+    """[...] of scores [...] and [..., C]; 1 is best. Pessimistic: whoever scores the same stands before the target, and
+    a score that is no number does."""
+    return np.asarray(1 + (~(others < np.expand_dims(target, -1))).sum(-1))
 
 
-def ranks(
-    scorer: Scorer, cases: Sequence[Case], negatives: Negatives, ranking: Ranking, domain_N: np.ndarray
-) -> np.ndarray:
+def ranks(scorer: Scorer, cases: Sequence[Case], negatives: Negatives, ranking: Ranking) -> np.ndarray:
     """[cases]: the target's place among its candidates."""
-    found = np.empty(len(cases), int)
-    for start, queries in _queries(scorer, cases):
-        chunk = cases[start : start + len(queries)]
+    found = []
+    for start in range(0, len(cases), CHUNK):
+        chunk = cases[start : start + CHUNK]
+        queries = scorer.queries([case.history for case in chunk], [case.domain for case in chunk])
         targets = np.array([case.target for case in chunk])
         if ranking == "full":
-            scores = queries @ scorer.items_ND.T
-            for row, case in enumerate(chunk):
-                inside = domain_N == case.domain
-                inside[list(case.history)] = False
-                inside[case.target] = False
-                found[start + row] = rank(scores[row, case.target], scores[row, inside])
+            for case, scores in zip(chunk, queries @ scorer.items_ND.T, strict=True):
+                others_N = negatives.domain_N == case.domain
+                others_N[[*case.history, case.target]] = False
+                found.append(rank(scores[case.target], scores[others_N]))
         else:
             others = np.stack([negatives.drawn(case, ranking) for case in chunk])
             # The target's score in the same product as the others': equal items get equal scores to the last bit.
             scores = np.einsum("ud,ucd->uc", queries, scorer.items_ND[np.column_stack([targets, others])])
-            for row in range(len(chunk)):
-                found[start + row] = rank(scores[row, 0], scores[row, 1:])
-    return found
-
-
-def _queries(scorer: Scorer, cases: Sequence[Case]) -> Iterator[tuple[int, np.ndarray]]:
-    for start in range(0, len(cases), CHUNK):
-        chunk = cases[start : start + CHUNK]
-        yield start, scorer.queries([case.history for case in chunk], [case.domain for case in chunk])
+            found.extend(rank(scores[:, 0], scores[:, 1:]))
+    return np.array(found, int)
 
 
 def figures(ranks_U: np.ndarray, ks: Sequence[int]) -> dict[str, np.ndarray]:
@@ -173,10 +140,10 @@ def figures(ranks_U: np.ndarray, ks: Sequence[int]) -> dict[str, np.ndarray]:
     return found | {"mrr": 1 / ranks_U}
 
 
-def groups(cases: Sequence[Case], histories_domains: Sequence[str], counts_N: np.ndarray) -> dict[str, np.ndarray]:
+def groups(cases: Sequence[Case], domains: Sequence[str], counts_N: np.ndarray) -> dict[str, np.ndarray]:
     """Name -> [cases], whether a case belongs: by domain, by length of history, by how popular the target is."""
     lengths, taken = np.array([len(c.history) for c in cases]), np.array([counts_N[c.target] for c in cases])
-    found = {f"domain {name}": np.array([c.domain == n for c in cases]) for n, name in enumerate(histories_domains)}
+    found = {f"domain {name}": np.array([c.domain == number for c in cases]) for number, name in enumerate(domains)}
     for name, values in (("history", lengths), ("target taken", taken)):
         low, high = (int(np.quantile(values, share)) for share in (1 / 3, 2 / 3)) if len(values) else (0, 0)
         found[f"{name} up to {low}"] = values <= low

@@ -15,7 +15,7 @@ from typing import Any
 
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.workflows.recommendation.histories import Histories, History, Item, Split
-from reasoning_pipeline.workflows.recommendation.section import TITLED
+from reasoning_pipeline.workflows.recommendation.in_recipe import TITLED
 
 LONGEST_TITLE, LONGEST_LINE, MOST_EVENTS = 1_000, 1_000_000, 10_000
 """Characters, characters, events of one user: more is a damaged file."""
@@ -33,12 +33,13 @@ class Found:
 
     def add_item(self, place: str, name: Any, domain: Any, title: Any) -> None:
         text = " ".join(str(title or "").split())[:LONGEST_TITLE]
-        if not text:
-            raise DataError(f"{place}: the item {name} has no title", remedy="give it one, or drop the item's rows")
-        if not domain:
-            raise DataError(f"{place}: the item {name} has no domain", remedy="say which of the two it belongs to")
-        if str(name) in self.items:
-            raise DataError(f"{place}: the item {name} stands there twice", remedy="make the ids unique")
+        for wrong, what, remedy in (
+            (not text, "has no title", "give it one, or drop the item's rows"),
+            (not domain, "has no domain", "say which of the two it belongs to"),
+            (str(name) in self.items, "stands there twice", "make the ids unique"),
+        ):
+            if wrong:
+                raise DataError(f"{place}: the item {name} {what}", remedy=remedy)
         self.items[str(name)] = Item(id=str(name), domain=str(domain), title=text)
 
     def add_user(self, place: str, user: str, items: list[str], split: Split) -> None:

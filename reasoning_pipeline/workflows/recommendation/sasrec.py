@@ -7,25 +7,14 @@ B rows, T positions, D width, X width of text vectors, N items. Item ids here ar
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as torch has it
+from torch.nn.utils.rnn import pad_sequence
 
-Sees = Literal["text+id", "text", "id"]
-
-
-class Size(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    width: int = Field(64, ge=4)
-    blocks: int = Field(2, ge=1)
-    heads: int = Field(2, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
-    max_length: int = Field(50, ge=2)
-    """The last so many items of a history are read."""
+from reasoning_pipeline.workflows.recommendation.settings import Sees, Size
 
 
 class Block(nn.Module):
@@ -36,11 +25,8 @@ class Block(nn.Module):
         self.heads, self.dropout = size.heads, size.dropout
         self.qkv, self.out = nn.Linear(size.width, 3 * size.width), nn.Linear(size.width, size.width)
         self.up, self.down = nn.Linear(size.width, size.width // 2), nn.Linear(size.width // 2, size.width)
-        self.first, self.second, self.drop = (
-            nn.LayerNorm(size.width),
-            nn.LayerNorm(size.width),
-            nn.Dropout(size.dropout),
-        )
+        self.first, self.second = nn.LayerNorm(size.width), nn.LayerNorm(size.width)
+        self.drop = nn.Dropout(size.dropout)
 
     def forward(self, x_BTD: Tensor, mask_B1TT: Tensor) -> Tensor:
         B, T, D = x_BTD.shape
@@ -61,11 +47,6 @@ def attention_mask(ids_BT: Tensor, *, causal: bool) -> Tensor:
     return seen | torch.eye(T, dtype=torch.bool, device=ids_BT.device)
 
 
-def positions_of(ids_BT: Tensor) -> Tensor:
-    """Counted over real items, so that padding left or right gives the same."""
-    return ((ids_BT != 0).cumsum(1) - 1).clamp(min=0)
-
-
 class Items(nn.Module):
     """E(v) = W2 (W1 x_v) + id_v: two linear maps of a frozen text vector without a non-linearity between, as released;
     the id term is ours, since frozen titles alone lose to popularity."""
@@ -77,28 +58,24 @@ class Items(nn.Module):
         self.sees = sees
         padding = torch.zeros(1, text_NX.shape[1])
         self.register_buffer("text_NX", torch.cat([padding, text_NX.float()]), persistent=False)
-        inner = max(width, text_NX.shape[1] // 2)
-        self.first = nn.Linear(text_NX.shape[1], inner, bias=False) if "text" in sees else None
-        self.second = nn.Linear(inner, width, bias=False) if "text" in sees else None
-        self.ids = nn.Embedding(len(text_NX) + 1, width, padding_idx=0) if "id" in sees else None
-        if self.ids is not None:
+        if "text" in sees:
+            inner = max(width, text_NX.shape[1] // 2)
+            self.first = nn.Linear(text_NX.shape[1], inner, bias=False)
+            self.second = nn.Linear(inner, width, bias=False)
+        if "id" in sees:
+            self.ids = nn.Embedding(len(text_NX) + 1, width, padding_idx=0)
             nn.init.normal_(self.ids.weight, std=0.02)
             with torch.no_grad():
                 self.ids.weight[0] = 0
 
     def forward(self, ids: Tensor) -> Tensor:
-        total: Tensor | float = 0.0
-        if self.first is not None and self.second is not None:
-            total = total + self.second(self.first(self.text_NX[ids]))
-        if self.ids is not None:
-            total = total + self.ids(ids)
-        assert isinstance(total, Tensor)
-        return total
+        text = self.second(self.first(self.text_NX[ids])) if "text" in self.sees else torch.zeros(())
+        return text + (self.ids(ids) if "id" in self.sees else 0)
 
+    @torch.no_grad()
     def table(self) -> Tensor:
         """[N + 1, D], every item's vector; row 0 is padding."""
-        with torch.no_grad():
-            return self(torch.arange(len(self.text_NX)))
+        return self(torch.arange(len(self.text_NX)))
 
 
 class Backbone(nn.Module):
@@ -114,8 +91,9 @@ class Backbone(nn.Module):
 
     def forward(self, vectors_BTD: Tensor, ids_BT: Tensor, positions: nn.Embedding | None = None) -> Tensor:
         """[B, T, D]. Another position table stands in for its own in phase 2."""
-        scaled = vectors_BTD * self.size.width**0.5
-        x = self.drop(self.enter(scaled + (positions or self.positions)(positions_of(ids_BT))))
+        # Counted over real items, so that padding left or right gives the same.
+        places_BT = ((ids_BT != 0).cumsum(1) - 1).clamp(min=0)
+        x = self.drop(self.enter(vectors_BTD * self.size.width**0.5 + (positions or self.positions)(places_BT)))
         mask = attention_mask(ids_BT, causal=self.causal)
         for block in self.blocks:
             x = block(x, mask)
@@ -166,10 +144,6 @@ def alignment_loss(users_BD: Tensor, profiles_BD: Tensor, *, tau: float, normali
     return (rows + columns) / 2
 
 
-def padded(rows: list[list[int]], length: int) -> Tensor:
-    """[B, T] of ids shifted by one, padded on the right, each row's last `length` items."""
-    cut = [row[-length:] for row in rows]
-    ids = torch.zeros(len(cut), max((len(row) for row in cut), default=1) or 1, dtype=torch.long)
-    for number, row in enumerate(cut):
-        ids[number, : len(row)] = torch.tensor(row, dtype=torch.long) + 1
-    return ids
+def padded(rows: Sequence[Sequence[int]], length: int) -> Tensor:
+    """[B, T] of ids shifted by one, padded on the right, each row's last `length` items; no row is empty."""
+    return pad_sequence([torch.tensor(row[-length:]) + 1 for row in rows], batch_first=True)

@@ -1,4 +1,4 @@
-"""Settings that several files read: of the two trainings, and of stages that may ask a language model."""
+"""Settings that several files read, and what a published recommender says of itself. No torch, no numpy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,22 @@ from reasoning_pipeline.records import Decoding
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext
+
+ARCHITECTURE = "CrossDomainRecommender"
+Sees = Literal["text+id", "text", "id"]
+Ranking = Literal["uniform", "popularity", "full"]
+Part = Literal["valid", "test"]
+
+
+class OfItems(StageConfig):
+    """Fields of a stage that reads histories and vectors of their items."""
+
+    heavy: ClassVar[bool] = False
+
+    histories: Annotated[str, Input("histories")]
+    """What is read, or learned from: users and their catalogue, augmented or not."""
+    items: Annotated[str, Input("item_table")]
+    """Vectors of the same catalogue."""
 
 
 class AsksWriter(StageConfig):
@@ -62,6 +78,8 @@ class Training(StageConfig):
     heavy: ClassVar[bool] = False
     metric_titles: ClassVar[dict[str, str]] = {"validation_ndcg": "NDCG@10 on validation targets, uniform negatives"}
 
+    profiles: Annotated[str | None, Input("profiles")] = None
+    """Of the same users, to be aligned with; without them there is no alignment. Phase 2 has it as released."""
     learning_rate: float = Field(1e-3, gt=0)
     """Adam's, constant."""
     batch: int = Field(256, ge=2)
@@ -78,11 +96,11 @@ class Training(StageConfig):
     """At most so many are asked after every epoch."""
 
 
-class Pretraining(Training):
-    """Of phase 1."""
+class Size(BaseModel):
+    """Of the backbone."""
 
-    sees: Literal["text+id", "text", "id"] = "text+id"
-    """What an item's vector comes from; the released code has `text`."""
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     width: int = Field(64, ge=4)
     """Of an item's vector and of the states."""
     blocks: int = Field(2, ge=1)
@@ -93,23 +111,64 @@ class Pretraining(Training):
     """Of what is trained, while it is trained."""
     max_length: int = Field(50, ge=2)
     """The last so many items of a history are read."""
+
+
+class Pretraining(Size, Training):
+    """Of phase 1."""
+
+    sees: Sees = "text+id"
+    """What an item's vector comes from; the released code has `text`."""
     causal: bool = True
     """False is the released behaviour: each position sees the item that it is asked for."""
+
+    @property
+    def size(self) -> Size:
+        return Size(**self.model_dump(include=set(Size.model_fields)))
 
 
 class Tuning(Training):
     """Of phase 2."""
 
     learning_rate: float = Field(1e-3, gt=0)
-    """The released 1e-4 is made for up to 300 epochs."""
+    """AdamW's. The released 1e-4 is made for up to 300 epochs."""
     weight_decay: float = Field(0.01, ge=0)
     """AdamW's."""
     clip: float = Field(0.1, gt=0)
     """Longest gradient, L2 over all weights."""
-    align: Alignment = Alignment()
     adapter: int = Field(64, ge=1)
     """Inner width of each domain's MLP."""
     dropout: float = Field(0.3, ge=0, lt=1)
     """Of what is trained, while it is trained."""
     train_positions: bool = True
     """False is the released behaviour, except that the tables then keep the global ones instead of chance."""
+
+
+class Rankings(BaseModel):
+    """How recommenders are ranked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    suites: tuple[Ranking, ...] = Field(("uniform", "popularity", "full"), min_length=1)
+    """Rankings to make."""
+    part: Part = "test"
+    """Which targets are asked for; `valid` while settings are being chosen."""
+    negatives: int = Field(100, ge=1)
+    """Items of its domain that the target stands among."""
+    k: int = Field(10, ge=1)
+    """What counts as right: the target among the first k."""
+    shown: int = Field(6, ge=0)
+    """Users whose first ten stand on the page."""
+
+
+class About(BaseModel):
+    """config.json of a published recommender."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architectures: tuple[str, ...] = (ARCHITECTURE,)
+    kind: Literal["popularity", "title_cosine", "sasrec"]
+    sees: str = ""
+    size: Size | None = None
+    causal: bool = True
+    adapter: int | None = None
+    """Inner width of phase 2's MLPs; None where phase 2 has not been."""

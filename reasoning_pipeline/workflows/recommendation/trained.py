@@ -1,90 +1,62 @@
-"""A trained recommender in torch: from a bundle and back, and the one form in which it scores."""
+"""A trained recommender in torch: from a bundle's weights and back, and the one form in which it scores."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.workflows.recommendation.bundle import About, Bundle
 from reasoning_pipeline.workflows.recommendation.histories import of_domain
 from reasoning_pipeline.workflows.recommendation.ranking import Scorer
-from reasoning_pipeline.workflows.recommendation.sasrec import Adapter, Backbone, Size, last_states, padded
-
-ITEM_VECTORS = "item_vectors"
-BACKBONE = "backbone."
-ADAPTERS = "adapters."
+from reasoning_pipeline.workflows.recommendation.sasrec import Adapter, Backbone, last_states, padded
+from reasoning_pipeline.workflows.recommendation.settings import About, Size
 
 
-@dataclass
-class Trained:
+class Trained(nn.Module):
     """Backbone, finished item table, and phase 2's adapters where they have been trained."""
 
-    backbone: Backbone
-    vectors_ND: Tensor
+    item_vectors: Tensor
     """[N + 1, D]; row 0 is padding."""
-    domain_N: np.ndarray
-    adapters: nn.ModuleList | None = None
+
+    def __init__(
+        self, backbone: Backbone, item_vectors: Tensor, domain_N: np.ndarray, adapters: Sequence[Adapter] = ()
+    ) -> None:
+        super().__init__()
+        self.backbone, self.domain_N, self.adapters = backbone, domain_N, nn.ModuleList(adapters)
+        self.register_buffer("item_vectors", item_vectors)
 
     @classmethod
-    def of(cls, bundle: Bundle) -> Trained:
-        """Raises RegistryError where the bundle has no trained backbone: phase 2 never starts from a random one."""
-        if bundle.about.kind != "sasrec" or ITEM_VECTORS not in bundle.weights:
-            raise RegistryError(
-                f"a {bundle.about.kind} recommender has no pretrained backbone",
-                remedy="let `policy` name a pretrain_recommender step",
-            )
-        size = Size.model_validate(bundle.about.size)
-        backbone = Backbone(size, causal=bundle.about.causal)
-        backbone.load_state_dict(_below(BACKBONE, bundle.weights))
-        found = cls(backbone.eval(), torch.from_numpy(bundle.weights[ITEM_VECTORS]), bundle.histories.domain_N)
-        if bundle.about.adapter is not None:
-            width = bundle.about.adapter
-            found.adapters = nn.ModuleList(Adapter(size, width, 0.0) for _ in bundle.histories.domains)
-            found.adapters.load_state_dict(_below(ADAPTERS, bundle.weights))
-            found.adapters.eval()
-        return found
-
-    def states(self, rows: Sequence[Sequence[int]], positions: nn.Embedding | None = None) -> tuple[Tensor, Tensor]:
-        """(states [B, T, D], ids [B, T]) of histories as item indices."""
-        ids_BT = padded([list(row) for row in rows], self.backbone.size.max_length)
-        return self.backbone(self.vectors_ND[ids_BT], ids_BT, positions), ids_BT
+    def of(cls, about: About, size: Size, domain_N: np.ndarray, weights: Mapping[str, np.ndarray]) -> Trained:
+        tensors = {name: torch.from_numpy(weight) for name, weight in weights.items()}
+        count = 0 if about.adapter is None else int(domain_N.max()) + 1
+        adapters = [Adapter(size, about.adapter or 0, 0.0) for _ in range(count)]
+        found = cls(Backbone(size, causal=about.causal), tensors["item_vectors"], domain_N, adapters)
+        found.load_state_dict({name: tensors[name] for name in found.state_dict()})
+        return found.eval()
 
     def queries(self, histories: Sequence[tuple[int, ...]], domains: Sequence[int]) -> np.ndarray:
         """h, and in phase 2 h + h' with h' from the history's items of the domain asked for alone (arXiv 2511.19931's
         released code; serving adds both scores, which is the score of the sum)."""
         with torch.inference_mode():
-            total_UD = last_states(*self.states(histories))
-            if self.adapters is not None:
-                for domain, adapter in enumerate(self.adapters):
-                    rows = [of_domain(h, self.domain_N, domain) for h in histories]
-                    chosen = torch.tensor([d == domain and bool(row) for d, row in zip(domains, rows, strict=True)])
-                    if chosen.any():
-                        assert isinstance(adapter, Adapter)
-                        states, ids = self.states(
-                            [r for r, c in zip(rows, chosen, strict=True) if c], adapter.positions
-                        )
-                        total_UD[chosen] += adapter(last_states(states, ids))
+            total_UD = self._last(histories)
+            for domain, adapter in enumerate(self.adapters):
+                assert isinstance(adapter, Adapter)
+                own = {n: of_domain(histories[n], self.domain_N, domain) for n, d in enumerate(domains) if d == domain}
+                rows = {n: row for n, row in own.items() if row}
+                if rows:
+                    total_UD[list(rows)] += adapter(self._last([*rows.values()], adapter.positions))
             return np.asarray(total_UD.numpy())
 
+    def _last(self, histories: Sequence[Sequence[int]], positions: nn.Embedding | None = None) -> Tensor:
+        """[B, D]: the state behind each history of item indices."""
+        ids_BT = padded(histories, self.backbone.size.max_length)
+        return last_states(self.backbone(self.item_vectors[ids_BT], ids_BT, positions), ids_BT)
+
     def scorer(self) -> Scorer:
-        return Scorer(self.queries, self.vectors_ND[1:].detach().numpy())
+        return Scorer(self.queries, self.item_vectors[1:].numpy())
 
     def weights(self) -> dict[str, np.ndarray]:
         """As a bundle keeps them."""
-        named = {BACKBONE + name: tensor for name, tensor in self.backbone.state_dict().items()}
-        if self.adapters is not None:
-            named |= {ADAPTERS + name: tensor for name, tensor in self.adapters.state_dict().items()}
-        return {name: tensor.detach().numpy() for name, tensor in (named | {ITEM_VECTORS: self.vectors_ND}).items()}
-
-
-def _below(prefix: str, weights: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): torch.from_numpy(w) for name, w in weights.items() if name.startswith(prefix)}
-
-
-def about(size: Size, *, sees: str, causal: bool, adapter: int | None = None) -> About:
-    return About(kind="sasrec", sees=sees, size=size.model_dump(), causal=causal, adapter=adapter)
+        return {name: tensor.numpy() for name, tensor in self.state_dict().items()}

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.workflows.recommendation.histories import Case
 from reasoning_pipeline.workflows.recommendation.ranking import (
-    Case,
     Negatives,
     Scorer,
-    cases_of,
     figures,
     popularity,
     random_scores,
@@ -31,9 +30,7 @@ def test_ties_and_what_is_no_number_stand_before_the_target():
 def test_a_scorer_that_gives_everything_the_same_score_is_right_about_nothing():
     found = histories(*[(0, 1, 2, 3 + n) for n in range(10)])
     same = Scorer(lambda histories, domains: np.ones((len(histories), 1)), np.ones((40, 1)))
-    places = ranks(
-        same, cases_of(found, "test"), Negatives(found.domain_N, found.counts_N, 10, 0), "uniform", found.domain_N
-    )
+    places = ranks(same, found.cases("test"), Negatives(found.domain_N, found.counts_N, 10, 0), "uniform")
     assert places.tolist() == [11] * 10
 
 
@@ -46,7 +43,7 @@ def test_figures_by_hand():
 
 def test_negatives_are_of_the_targets_domain_not_taken_and_the_same_for_every_model():
     found = histories((0, 20, 1, 2), items=400)
-    case = cases_of(found, "test")[0]
+    case = found.cases("test")[0]
     case = Case(user="u", history=(0, 200, 1), target=2, domain=0)
     counts = np.arange(400)
     for ranking in ("uniform", "popularity"):
@@ -81,13 +78,13 @@ def test_a_full_ranking_ranks_the_whole_domain_without_what_was_taken():
     counts = np.array([9, 5, 7, 8, 99])
     negatives = Negatives(domain_N, counts, 1, 0)
     case = Case(user="u", history=(0,), target=1, domain=0)
-    assert ranks(popularity(counts), [case], negatives, "full", domain_N).tolist() == [3]  # behind 3 and 2; 0 was taken
+    assert ranks(popularity(counts), [case], negatives, "full").tolist() == [3]  # behind 3 and 2; 0 was taken
 
 
 def test_chance_is_right_ten_times_in_a_hundred_and_one():
     found = histories(*[(n % 500, 500 + n % 500, (n * 7) % 500, (n * 11 + 1) % 500) for n in range(3000)], items=1000)
     negatives = Negatives(found.domain_N, np.ones(1000), 100, seed=0)
-    places = ranks(random_scores(1000, 3), cases_of(found, "test"), negatives, "uniform", found.domain_N)
+    places = ranks(random_scores(1000, 3), found.cases("test"), negatives, "uniform")
     # sd of the mean sqrt(0.1 0.9 / 3000) = 0.0055, though 16 dimensions make neighbours alike: four of them.
     assert (places <= 10).mean() == pytest.approx(10 / 101, abs=0.022)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,22 @@ from starlette.testclient import TestClient
 from reasoning_pipeline.errors import Stopped
 from reasoning_pipeline.hardware.profile import load_profile
 from reasoning_pipeline.registry.resolve import ResolvedModel
-from reasoning_pipeline.workflows.recommendation.bundle import About, Bundle, is_recommender
+from reasoning_pipeline.workflows.recommendation.bundle import Bundle, is_recommender
 from reasoning_pipeline.workflows.recommendation.histories import Histories, of_domain
 from reasoning_pipeline.workflows.recommendation.in_use import Recommending
-from reasoning_pipeline.workflows.recommendation.phases import DomainNegatives, Validation, pretrained, tuned
+from reasoning_pipeline.workflows.recommendation.phases import Validation, negatives_of, pretrained, tuned
 from reasoning_pipeline.workflows.recommendation.reading import finished
 from reasoning_pipeline.workflows.recommendation.sasrec import (
     Backbone,
     Items,
-    Size,
     alignment_loss,
     last_states,
     next_item_loss,
     padded,
 )
-from reasoning_pipeline.workflows.recommendation.scoring import scorer_of
 from reasoning_pipeline.workflows.recommendation.serving import Recommender, application
-from reasoning_pipeline.workflows.recommendation.settings import Pretraining, Tuning
+from reasoning_pipeline.workflows.recommendation.settings import About, Pretraining, Rankings, Size, Tuning
 from reasoning_pipeline.workflows.recommendation.stages import tune_domains
-from reasoning_pipeline.workflows.recommendation.trained import Trained, about
 from reasoning_pipeline.workflows.recommendation.world import World, make
 from tests.workflows.recommendation.small import context, directions
 
@@ -99,7 +97,7 @@ def test_alignment_moves_the_loss_and_is_least_where_users_are_like_their_profil
 def test_negatives_are_of_the_wanted_items_domain_and_reach_its_last_item():
     domain_N = np.array([0] * 5 + [1] * 3)
     wanted = torch.tensor([[1, 6, 0]]).repeat(200, 1)
-    drawn = DomainNegatives(domain_N).drawn(wanted, np.random.default_rng(0))
+    drawn = negatives_of(wanted, domain_N, np.random.default_rng(0))
     assert set(drawn[:, 0].tolist()) == {1, 2, 3, 4, 5} and set(drawn[:, 1].tolist()) == {6, 7, 8}
     assert set(drawn[:, 2].tolist()) == {0}
 
@@ -127,35 +125,21 @@ def world() -> Histories:
 
 def phase_1(world: Histories, work: Path, **changes: Any) -> Bundle:
     torch.manual_seed(0)
-    config = Pretraining(stage="x", **{"epochs": 2, "batch": 32, **changes})
+    config = Pretraining(stage="x", **SIZE.model_dump(), **{"epochs": 2, "batch": 32, **changes})
     text = directions(len(world.items))
     profiles = directions(len(world.users), seed=1) if changes.pop("profiles", True) else None
-    trained, extra, result = pretrained(config, context(work), world, text, profiles, SIZE)
+    trained, extra, result = pretrained(config, context(work), world, text, profiles)
     assert result["epochs"] == config.epochs
     weights = {name: np.array(weight) for name, weight in (trained.weights() | extra).items()}
-    return Bundle(
-        about=about(SIZE, sees="text+id", causal=True),
-        histories=world,
-        text_NX=text,
-        counts_N=world.counts_N,
-        centroids_KX=text[:4],
-        weights=weights,
-    )
+    return Bundle(About(kind="sasrec", sees="text+id", size=SIZE), world, text, world.counts_N, text[:4], weights)
 
 
 def phase_2(bundle: Bundle, world: Histories, work: Path, epochs: int) -> Bundle:
-    trained = Trained.of(bundle)
+    trained = bundle.trained()
     config = Tuning(stage="x", epochs=epochs, batch=32, adapter=4, learning_rate=0.05)
     tuned(config, context(work), world, trained, None)
     weights = bundle.weights | {name: np.array(weight) for name, weight in trained.weights().items()}
-    return Bundle(
-        about=bundle.about.model_copy(update={"adapter": 4}),
-        histories=world,
-        text_NX=bundle.text_NX,
-        counts_N=bundle.counts_N,
-        centroids_KX=bundle.centroids_KX,
-        weights=weights,
-    )
+    return replace(bundle, about=bundle.about.model_copy(update={"adapter": 4}), histories=world, weights=weights)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +162,7 @@ def test_phase_2_leaves_every_tensor_of_the_backbone_as_it_was(
 
 
 def test_the_untrained_score_is_the_sum_of_both_paths_and_not_phase_1s(first: Bundle, world: Histories, tmp_path: Path):
-    both, alone = scorer_of(phase_2(first, world, tmp_path, epochs=0)), scorer_of(first)
+    both, alone = phase_2(first, world, tmp_path, epochs=0).scorer(), first.scorer()
     history = next(user.items for user in world.users if len(set(world.domain_N[list(user.items)])) == 2)
     for domain in (0, 1):
         own = tuple(of_domain(history, world.domain_N, domain))
@@ -191,20 +175,14 @@ def test_the_untrained_score_is_the_sum_of_both_paths_and_not_phase_1s(first: Bu
 
 
 def test_a_user_without_an_item_of_the_domain_gets_phase_1s_score(first: Bundle, world: Histories, tmp_path: Path):
-    both, alone = scorer_of(phase_2(first, world, tmp_path, epochs=0)), scorer_of(first)
+    both, alone = phase_2(first, world, tmp_path, epochs=0).scorer(), first.scorer()
     own = (0, 1, 2)
     assert {int(world.domain_N[item]) for item in own} == {0}
     assert np.array_equal(both.queries([own], [1]), alone.queries([own], [1]))
 
 
 def test_a_missing_phase_1_is_an_error(world: Histories, tmp_path: Path):
-    empty = Bundle(
-        about=About(kind="popularity"),
-        histories=world,
-        text_NX=directions(len(world.items)),
-        counts_N=world.counts_N,
-        centroids_KX=directions(4),
-    )
+    empty = Bundle(About(kind="popularity"), world, directions(len(world.items)), world.counts_N, directions(4))
     empty.save(tmp_path)
     work = context(tmp_path / "work", inputs={"policy": tmp_path})
     config = tune_domains.Config(policy="p", histories="h", items="i")
@@ -228,8 +206,8 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(world: Histories, tmp_pa
 
     work.stop_if_asked = stop
     torch.manual_seed(0)
-    config = Pretraining(stage="x", epochs=3, batch=32)
-    arguments = (world, directions(len(world.items)), directions(len(world.users), seed=1), SIZE)
+    config = Pretraining(stage="x", **SIZE.model_dump(), epochs=3, batch=32)
+    arguments = (world, directions(len(world.items)), directions(len(world.users), seed=1))
     with pytest.raises(Stopped):
         pretrained(config, work, *arguments)
     torch.manual_seed(7)  # what it starts from must not matter any more
@@ -243,14 +221,14 @@ def test_a_bundle_survives_the_disk(first: Bundle, tmp_path: Path):
     again = Bundle.load(tmp_path)
     assert is_recommender(tmp_path) and again.about == first.about
     case = first.histories.users[0].items
-    assert np.array_equal(scorer_of(again).queries([case], [0]), scorer_of(first).queries([case], [0]))
+    assert np.array_equal(again.scorer().queries([case], [0]), first.scorer().queries([case], [0]))
 
 
 # In use
 
 
 def test_evals_rank_a_bundle_beside_popularity_and_title_cosine(first: Bundle, tmp_path: Path, monkeypatch: Any):
-    monkeypatch.setattr("reasoning_pipeline.workflows.recommendation.in_use.NEGATIVES", 20)
+    monkeypatch.setattr(Recommending, "asked", Rankings(negatives=20))
     first.save(tmp_path)
     model = ResolvedModel(folder=tmp_path, name="mixed", fingerprint="f", prompt=None)
     said = Recommending().evaluate(model, tmp_path / "out", profile=load_profile("cpu"), seed=0)

@@ -9,18 +9,16 @@ Try it: python -m reasoning_pipeline run recipes/smoke/augment_histories.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from reasoning_pipeline.base.jsonl import lines, read_rows
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.recipe.stage import Input
 from reasoning_pipeline.workflows.recommendation import augmenting
-from reasoning_pipeline.workflows.recommendation.embedding import ItemTable
+from reasoning_pipeline.workflows.recommendation.embedding import items_of
 from reasoning_pipeline.workflows.recommendation.histories import Histories
-from reasoning_pipeline.workflows.recommendation.settings import AsksWriter
-from reasoning_pipeline.workflows.recommendation.stages.read_histories import figures
+from reasoning_pipeline.workflows.recommendation.settings import AsksWriter, OfItems
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
@@ -29,15 +27,10 @@ LEAST_MATCHED = 0.02
 """Of the generator's answers; with fewer that name an item of the catalogue it does not do what it is asked."""
 
 
-class Config(AsksWriter):
+class Config(OfItems, AsksWriter):
     publishes: ClassVar[str] = "histories"
-    heavy: ClassVar[bool] = False
 
     stage: Literal["augment_histories"] = "augment_histories"
-    histories: Annotated[str, Input("histories")]
-    """What is augmented."""
-    items: Annotated[str, Input("item_table")]
-    """Vectors of the same catalogue."""
     proposes: Literal["llm", "retrieval", "table"] = "llm"
     """Who names items: a language model, or one of two stand-ins."""
     representatives: int = Field(5, ge=1)
@@ -60,13 +53,22 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the histories with their insertions, and every proposal with what became of it."""
     from reasoning_pipeline.run.context import StageOutcome
 
-    histories, table = Histories.load(context.inputs["histories"]), ItemTable.load(context.inputs["items"])
-    table.require_catalogue(histories)
+    histories, table = items_of(context)
     metrics = context.start_metrics(total_steps=None)
-    vectors = table.vectors_NX
-    asked = augmenting.directions(histories, vectors, config.representatives, context.seed)
-    answers, counted = _answers(config, context, asked, histories, vectors)
-    found = augmenting.proposals(asked, answers, histories, vectors)
+    asked = augmenting.directions(histories, table.vectors_NX, config.representatives, context.seed)
+    counted: dict[str, Any] = {}
+    if config.proposes == "llm":
+        answers, counted = written(config, context, asked, histories)
+    elif config.proposes == "retrieval":
+        answers = augmenting.retrieved(asked, histories, table.vectors_NX, config.proposals)
+    else:
+        path = context.inputs["histories"] / "knowledge.jsonl"
+        if not path.is_file():
+            raise PipelineError("these histories know nothing of what goes together", remedy="`table` is for the world")
+        knows = {row["item"]: row["goes_with"] for row in read_rows(path)}
+        named = [dict.fromkeys(other for item in one.given for other in knows[item]) for one in asked]
+        answers = augmenting.titled([list(items)[: config.proposals] for items in named], histories)
+    found = augmenting.proposals(asked, answers, histories, table.vectors_NX)
     least = augmenting.threshold(found, config.quantile)
     kept = [one for one in found if one.similarity >= least]
     augmented = augmenting.inserted(histories, kept)
@@ -78,29 +80,13 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     (output / "proposals.jsonl").write_text(lines(rows), encoding="utf-8")
     result = {"asked": len(asked), **counted, "proposals": len(found), "kept": len(kept)}
     result["threshold"] = float(least) if config.quantile > 0 else None
-    return StageOutcome(output, result | figures(augmented) | {"seconds": round(metrics.seconds, 2)})
-
-
-def _answers(
-    config: Config, context: StageContext, asked: list[augmenting.Direction], histories: Histories, vectors: Any
-) -> tuple[list[list[tuple[int, str]]], dict[str, Any]]:
-    """Per direction (item, text as written), and counts of what could not be used."""
-    if config.proposes == "retrieval":
-        return augmenting.retrieved(asked, histories, vectors, config.proposals), {}
-    if config.proposes == "table":
-        path = context.inputs["histories"] / "knowledge.jsonl"
-        if not path.is_file():
-            raise PipelineError("these histories know nothing of what goes together", remedy="`table` is for the world")
-        knows = {row["item"]: row["goes_with"] for row in read_rows(path)}
-        named = [list(dict.fromkeys(other for item in one.given for other in knows[item])) for one in asked]
-        return [[(item, histories.items[item].title) for item in items[: config.proposals]] for items in named], {}
-    return written(config, context, asked, histories)
+    return StageOutcome(output, result | augmented.figures() | {"seconds": round(metrics.seconds, 2)})
 
 
 def written(
     config: Config, context: StageContext, asked: list[augmenting.Direction], histories: Histories
-) -> tuple[list[list[tuple[int, str]]], dict[str, Any]]:
-    """A language model's proposals, matched to the catalogue.
+) -> tuple[augmenting.Answers, dict[str, Any]]:
+    """A language model's proposals, matched to the catalogue, and counts of what could not be used.
 
     Raises:
         PipelineError: Next to nothing that it wrote names an item of the catalogue.
@@ -109,7 +95,7 @@ def written(
     schema = augmenting.schema(config.proposals)
     texts = [augmenting.parsed(answer) for answer in config.writers_answers(context, prompts, schema)]
     catalogue = augmenting.Catalogue(histories, config.least_match)
-    answers: list[list[tuple[int, str]]] = []
+    answers: augmenting.Answers = []
     for one, proposed in zip(asked, texts, strict=True):
         matched = catalogue.matches(proposed, one.wanted)
         answers.append([(item, text) for item, text in zip(matched, proposed, strict=True) if item is not None])

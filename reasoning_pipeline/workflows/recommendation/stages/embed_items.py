@@ -8,34 +8,16 @@ Try it: python -m reasoning_pipeline run recipes/smoke/embed_items.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from reasoning_pipeline.base.fingerprint import digest, file_digest
-from reasoning_pipeline.recipe.stage import Input, StageConfig
-from reasoning_pipeline.workflows.recommendation.embedding import Embedder, ItemTable
+from reasoning_pipeline.recipe.stage import Input
+from reasoning_pipeline.workflows.recommendation.embedding import Embeds, ItemTable
 from reasoning_pipeline.workflows.recommendation.histories import Histories
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
-
-
-class Embeds(StageConfig):
-    """Fields of a stage that turns text into vectors."""
-
-    by: Literal["words", "model"] = "model"
-    """Means of a model's last hidden states, or static vectors of words."""
-    per_domain: bool = False
-    """`words` alone: word vectors of each domain's own, unrelated to the other's."""
-    model: Annotated[str | None, Input("checkpoint")] = None
-    """A sentence encoder or a language model; read by `by: model`."""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.by == "model") != (self.model is not None):
-            raise ValueError("`by: model` needs `model`, and `by: words` has none")
-        return self
 
 
 class Config(Embeds):
@@ -60,7 +42,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         context.stop_if_asked()
         metrics.write(done)
 
-    embedder = embedder_of(config, context)
+    embedder = config.embedder(context)
     titles, domains = [item.title for item in histories.items], [item.domain for item in histories.items]
     raw = embedder.vectors(titles, domains, context.inputs.get("model"), progress)
     metrics.close()
@@ -69,11 +51,3 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     table.save(output)
     found = {"items": len(titles), "width": table.vectors_NX.shape[1], "seconds": round(metrics.seconds, 2)}
     return StageOutcome(output, found)
-
-
-def embedder_of(config: Embeds, context: StageContext) -> Embedder:
-    """What it is by the files of its model, so that two steps with one model have one embedder."""
-    folder = context.inputs.get("model")
-    files = [] if folder is None else sorted([*folder.glob("*.safetensors"), folder / "tokenizer.json"])
-    model = digest([[path.name, file_digest(path)] for path in files]) if files else ""
-    return Embedder(by=config.by, per_domain=config.per_domain, model=model)

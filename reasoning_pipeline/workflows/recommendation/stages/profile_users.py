@@ -8,32 +8,24 @@ Try it: python -m reasoning_pipeline run recipes/smoke/profile_users.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from reasoning_pipeline.base.jsonl import lines
-from reasoning_pipeline.recipe.stage import Input
 from reasoning_pipeline.workflows.recommendation import profiling
 from reasoning_pipeline.workflows.recommendation.clustering import centroids_of
-from reasoning_pipeline.workflows.recommendation.embedding import ItemTable
-from reasoning_pipeline.workflows.recommendation.histories import Histories
-from reasoning_pipeline.workflows.recommendation.settings import AsksWriter
-from reasoning_pipeline.workflows.recommendation.stages.embed_items import Embeds, embedder_of
+from reasoning_pipeline.workflows.recommendation.embedding import Embeds, items_of
+from reasoning_pipeline.workflows.recommendation.settings import AsksWriter, OfItems
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
-class Config(Embeds, AsksWriter):
+class Config(OfItems, Embeds, AsksWriter):
     publishes: ClassVar[str] = "profiles"
-    heavy: ClassVar[bool] = False
 
     stage: Literal["profile_users"] = "profile_users"
-    histories: Annotated[str, Input("histories")]
-    """Whose learned part is summed up."""
-    items: Annotated[str, Input("item_table")]
-    """Vectors of the same catalogue, by the same embedder."""
     summariser: Literal["llm", "words"] = "llm"
     """A language model, or the words that titles share: a stand-in."""
     clusters: int = Field(10, ge=1)
@@ -58,20 +50,18 @@ def run(config: Config, context: StageContext) -> StageOutcome:
 
     from reasoning_pipeline.run.context import StageOutcome
 
-    histories, table = Histories.load(context.inputs["histories"]), ItemTable.load(context.inputs["items"])
-    table.require_catalogue(histories)
-    embedder = embedder_of(config, context)
+    histories, table = items_of(context)
+    embedder = config.embedder(context)
     table.require_embedder(embedder, "these profiles")
     metrics = context.start_metrics(total_steps=None)
-    centroids = centroids_of(table.vectors_NX, config.clusters, seed=0)
+    centroids = centroids_of(table.vectors_NX, config.clusters)
     groups = [
         profiling.groups_of(user.learned, histories.items, table.vectors_NX, centroids, config.groups)
         for user in histories.users
     ]
     summaries, profiles = _texts(config, context, groups)
-    raw = embedder.vectors(
-        profiles, [""] * len(profiles), context.inputs.get("model"), lambda _: context.stop_if_asked()
-    )
+    folder = context.inputs.get("model")
+    raw = embedder.vectors(profiles, [""] * len(profiles), folder, lambda _: context.stop_if_asked())
     metrics.close()
 
     output = context.fresh_output()
@@ -95,7 +85,7 @@ def _texts(
     """(summaries of each user's groups, each user's profile)."""
     if config.summariser == "words":
         summaries = [[profiling.summed_up(group) for group in own] for own in groups]
-        return summaries, [profiling.merged(own, said) for own, said in zip(groups, summaries, strict=True)]
+        return summaries, list(map(profiling.merged, groups, summaries))
     flat = [profiling.group_prompt(group, config.domains) for own in groups for group in own]
     answers = iter(config.writers_answers(context, flat))
     summaries = [[profiling.bounded(next(answers), profiling.GROUP_WORDS) for _ in own] for own in groups]

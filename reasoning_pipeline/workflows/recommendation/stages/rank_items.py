@@ -10,31 +10,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
-
 from reasoning_pipeline.recipe.stage import STEP_PROGRAM, Evaluation
 from reasoning_pipeline.workflows.recommendation.bundle import Bundle
+from reasoning_pipeline.workflows.recommendation.settings import Rankings
 
 if TYPE_CHECKING:
     from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
-class Config(Evaluation):
+class Config(Rankings, Evaluation):
     program = (STEP_PROGRAM,)
 
     stage: Literal["rank_items"] = "rank_items"
-    suites: tuple[Literal["uniform", "popularity", "full"], ...] = ("uniform", "popularity", "full")
-    """Rankings to make."""
     samples: Literal[1] = 1
     """One question a user."""
-    part: Literal["valid", "test"] = "test"
-    """Which targets are asked for."""
-    negatives: int = Field(100, ge=1)
-    """Items of its domain that the target stands among."""
-    k: int = Field(10, ge=1)
-    """What counts as right: the target among the first k."""
-    shown: int = Field(6, ge=0)
-    """Users whose first ten are kept for the page."""
 
     def decoding(self) -> str:
         return (
@@ -49,17 +38,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     from reasoning_pipeline.workflows.recommendation.evaluating import evaluate
 
     metrics = context.start_metrics(total_steps=len(config.suites))
-    output = context.fresh_output()
-    result = evaluate(
-        Bundle.load(context.inputs["checkpoint"]),
-        output,
-        rankings=config.suites,
-        part=config.part,
-        negatives=config.negatives,
-        k=config.k,
-        shown=config.shown,
-        seed=context.seed,
-        between=context.stop_if_asked,
-    )
+    output, bundle = context.fresh_output(), Bundle.load(context.inputs["checkpoint"])
+    result = evaluate(bundle, output, config, seed=context.seed, between=context.stop_if_asked)
     metrics.close()
     return StageOutcome(output, result | {"seconds": round(metrics.seconds, 2)})

@@ -16,7 +16,6 @@ from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.recipe.stage import File, StageConfig
 from reasoning_pipeline.workflows.recommendation import reading
-from reasoning_pipeline.workflows.recommendation.histories import Histories
 from reasoning_pipeline.workflows.recommendation.world import World, make
 
 if TYPE_CHECKING:
@@ -78,17 +77,4 @@ def run(config: Config, context: StageContext) -> StageOutcome:
             raise DataError("the small world keeps all its items", remedy="leave item_core at 0")
         rows = ({"item": item, "goes_with": other} for item, other in knowledge.items())
         (output / "knowledge.jsonl").write_text(lines(rows), encoding="utf-8")
-    return StageOutcome(output, figures(histories) | {"set_aside": dict(found.set_aside)})
-
-
-def figures(histories: Histories) -> dict[str, object]:
-    """What the record says of histories."""
-    learned = [item for user in histories.users for item in user.training]
-    in_B = sum(int(histories.domain_N[item]) for item in learned)
-    return {
-        "users": len(histories.users),
-        "items": {d: int((histories.domain_N == n).sum()) for n, d in enumerate(histories.domains)},
-        "training_events": len(learned),
-        "share_of_second_domain": round(in_B / max(len(learned), 1), 4),
-        "targets": {part: sum(1 for _ in histories.cases(part)) for part in ("valid", "test")},
-    }
+    return StageOutcome(output, histories.figures() | {"set_aside": dict(found.set_aside)})
