@@ -152,7 +152,7 @@ def _prepare(model: Any, suites: Sequence[Suite], arguments: argparse.Namespace,
     for settled, group in groups.values():
         renderer = PromptRenderer.from_folder(model.folder, settled.prompt)
         longest = max(len(renderer.prompt_ids(problem)) for suite in group for problem in suite.problems)
-        sessions.need(longest + settled.decoding.max_tokens)
+        sessions.need(model.folder, longest + settled.decoding.max_tokens)
         prepared.append(Job(protocol=settled, renderer=renderer, suites=group))
     return prepared
 

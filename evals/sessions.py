@@ -20,13 +20,14 @@ class Sessions:
 
     Example:
         with Sessions(hardware=None, server=None) as sessions:
-            sessions.need(1024)
+            sessions.need(model.folder, 1024)
             sampler = sessions.sampler(model.folder, model.name)   # nothing has started yet
     """
 
     def __init__(self, *, hardware: str | None, server: str | None) -> None:
         self._hardware, self._server = hardware, server
         self._max_model_len = 0
+        self._folders: dict[Path, None] = {}
         self._open: ExitStack | None = None
         self._live: Any = None
         self._folder: Path | None = None
@@ -37,8 +38,9 @@ class Sessions:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def need(self, tokens: int) -> None:
-        """The server must take prompts and answers of this many tokens together."""
+    def need(self, folder: Path, tokens: int) -> None:
+        """The server must be able to hold this checkpoint; prompts and answers have this many tokens together."""
+        self._folders[folder] = None
         self._max_model_len = max(self._max_model_len, tokens)
 
     def sampler(self, folder: Path, label: str) -> Sampler:
@@ -67,7 +69,12 @@ class Sessions:
 
             stack = ExitStack()
             session = rollout_session(
-                folder, hardware=self._hardware, server=self._server, max_model_len=self._max_model_len, label=label
+                folder,
+                hardware=self._hardware,
+                server=self._server,
+                max_model_len=self._max_model_len,
+                label=label,
+                others=tuple(self._folders),
             )
             self._live = stack.enter_context(session)
             self._open, self._folder = stack, folder

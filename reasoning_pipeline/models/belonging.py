@@ -8,7 +8,7 @@ from typing import Any
 
 from reasoning_pipeline.models.description import CONFIG, read_json, text_part
 from reasoning_pipeline.models.families import BACKBONE, EMBEDDING, HEAD, Shape, parameters, tied
-from reasoning_pipeline.models.weights import Header, raw
+from reasoning_pipeline.models.weights import INDEX, WHOLE, Header, indexed_files, raw, weight_files
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 """What weights that can be trained are stored in."""
@@ -117,6 +117,19 @@ def _largest_id(folder: Path) -> tuple[str, int] | None:
     return max(ids, key=lambda entry: entry[1], default=None)
 
 
+def one_set(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
+    """A trainer reads one file where it is there, a server all that the index names, and without one all there are."""
+    used = [path.name for path in weight_files(folder)]
+    others = sorted(path.name for path in folder.glob("*.safetensors") if path.name not in used)
+    if used != [WHOLE] or not others or (indexed := indexed_files(folder)) == used:
+        return None
+    beside = f"{INDEX}, which names {', '.join(indexed[:2])}" if indexed else others[0]
+    return (
+        f"two sets of weights, {WHOLE} and {beside}: trainer and server would not load the same",
+        "remove the one that is not meant",
+    )
+
+
 def bare(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
     """A server finds no place for names that a trainer reads."""
     if parameters(config) is None or EMBEDDING not in found:
@@ -164,5 +177,5 @@ def _left_alone(name: str, config: dict[str, Any]) -> bool:
 
 
 CHECKS = (layers, vocabulary, learnt)
-OF_HEADS = (head, bare)
-"""Further ones, of models that write."""
+OF_SERVED = (one_set, head, bare)
+"""Further ones, of models that write: their head is needed, and a server loads them, too."""

@@ -29,7 +29,7 @@ def check_model(folder: Path, *, writes: bool = True) -> None:
     """Refuse a model that no step here could train, or that a server would not hold as a trainer does.
 
     Args:
-        writes: Whether its head is needed, too; an embedder's is not.
+        writes: Whether it has to; an embedder needs no head and no server.
 
     Raises:
         RegistryError: Weights, or parts of them, are missing or cut off.
@@ -45,7 +45,7 @@ def check_model(folder: Path, *, writes: bool = True) -> None:
             what = f"unreadable JSON in {name} ({error})"
             raise _refused(folder, what, "mend the file, or copy it again") from error
     config = values[CONFIG]
-    weights = (*(belonging.OF_HEADS if writes else ()), *belonging.CHECKS)
+    weights = (*(belonging.OF_SERVED if writes else ()), *belonging.CHECKS)
     for problem in (_experts, _code, belonging.quantization, _adapter, _attention, _rope, *weights, _ends):
         if refusal := problem(folder, config, found):
             raise _refused(folder, *refusal)

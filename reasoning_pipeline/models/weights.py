@@ -7,6 +7,8 @@ size tells whether it was cut off. Of several files (shards), an index says whic
 from __future__ import annotations
 
 import json
+import math
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +21,11 @@ WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 UNREADABLE = "no readable safetensors file"
 LENGTH_BYTES = 8
+LARGEST_HEADER = 100_000_000
+"""Bytes; what the format's own library reads at most."""
 NAMED = 3
+_BITS = re.compile(r"[A-Z]+(\d+)")
+"""Of a type's name: F8_E4M3, BF16, I64; BOOL takes a byte."""
 
 Header = dict[str, Any]
 """Tensor name -> {"dtype", "shape", "data_offsets"}."""
@@ -33,10 +39,12 @@ def read_header(path: Path) -> Header:
             (length,) = struct.unpack("<Q", file.read(LENGTH_BYTES))
             if length > size - LENGTH_BYTES:
                 raise ValueError("its header is cut off")
-            found = json.loads(file.read(length))
+            if length > LARGEST_HEADER:
+                raise ValueError(f"a header of {length:,} bytes")
+            found = json.loads(file.read(length), object_pairs_hook=_each_once)
         tensors = {name: entry for name, entry in found.items() if name != "__metadata__"}
-        expected = LENGTH_BYTES + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
-    except (ValueError, struct.error, KeyError, TypeError, AttributeError) as error:
+        expected = LENGTH_BYTES + length + _end_of(tensors)
+    except (ValueError, struct.error, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RegistryError(f"{path}: {UNREADABLE} ({error})", remedy="copy or download it again") from error
     if size != expected:
         raise RegistryError(
@@ -46,12 +54,34 @@ def read_header(path: Path) -> Header:
     return tensors
 
 
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it names {next(name for name in names if names.count(name) > 1)} twice")
+    return found
+
+
+def _end_of(tensors: Header) -> int:
+    """Bytes of all tensors, which lie end to end. Raises ValueError where they do not, or one has another size."""
+    at = 0
+    for first, last, name in sorted((*entry["data_offsets"], name) for name, entry in tensors.items()):
+        if first != at or last < first:
+            raise ValueError(f"{name} begins at {first:,}, where {at:,} bytes are taken")
+        dtype, values = tensors[name]["dtype"], math.prod(tensors[name]["shape"])
+        bits = int(match[1]) if (match := _BITS.match(dtype)) is not None else 8
+        if values * bits != (last - first) * 8:
+            raise ValueError(f"{name} has {last - first:,} bytes for {values:,} values of {dtype}")
+        at = last
+    return at
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The files that hold the model, all of them. Raises RegistryError naming what is missing."""
     if (folder / WHOLE).is_file():
         return [folder / WHOLE]
     if (folder / INDEX).is_file():
-        names = _indexed(folder)
+        names = indexed_files(folder)
         if missing := [name for name in names if not (folder / name).is_file()]:
             named = ", ".join(missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
             raise RegistryError(
@@ -66,7 +96,13 @@ def tensors(folder: Path) -> Header:
     """Every tensor of the model, and that the files hold what the index says. Raises RegistryError."""
     found: Header = {}
     for path in weight_files(folder):
-        found |= read_header(path)
+        header = read_header(path)
+        if twice := next((name for name in header if name in found), None):
+            raise RegistryError(
+                f"{folder}: {twice} is in two files, one of them {path.name}",
+                remedy="files of two versions of the model are mixed; copy or download all of them again",
+            )
+        found |= header
     if not (folder / WHOLE).is_file():
         missing = [name for name in _weight_map(folder) if name not in found]
         if missing:
@@ -75,6 +111,11 @@ def tensors(folder: Path) -> Header:
                 remedy="files of two versions of the model are mixed; copy or download all of them again",
             )
     return found
+
+
+def homes(folder: Path) -> tuple[Path, ...]:
+    """The folders in which a model's files really lie: the hub's cache keeps them elsewhere, and links to them."""
+    return tuple(dict.fromkeys((folder, *(path.resolve().parent for path in weight_files(folder)))))
 
 
 def raw(folder: Path, name: str) -> bytes:
@@ -114,17 +155,28 @@ def _read(path: Path, only: str | None = None) -> Iterator[tuple[str, str, bytes
 
 
 def _weight_map(folder: Path) -> dict[str, str]:
+    """Raises RegistryError; for a file that does not lie beside it, too: it would be no part of the fingerprint, and
+    a server would not look for it there."""
     try:
-        found = dict(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"])
-        if not found:
-            raise ValueError("it names no tensor")
+        found = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+        if not isinstance(found, dict) or not found:
+            raise ValueError("its weight_map names no tensor")
+        if others := [name for name in found.values() if not _is_beside(name)]:
+            raise ValueError(f"it names {others[0]!r}, which is no safetensors file beside it")
         return found
-    except (ValueError, KeyError, TypeError) as error:
-        raise RegistryError(f"{folder / INDEX}: no index of weights ({error})", remedy="copy it again") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RegistryError(
+            f"{folder / INDEX}: no index of weights ({error})", remedy="copy it again, with the files that it names"
+        ) from error
 
 
-def _indexed(folder: Path) -> list[str]:
-    return sorted(set(_weight_map(folder).values()))
+def _is_beside(name: object) -> bool:
+    return isinstance(name, str) and name.endswith(".safetensors") and Path(name).name == name and "\\" not in name
+
+
+def indexed_files(folder: Path) -> list[str]:
+    """Names of the files that the index names; none where there is no index. Raises RegistryError."""
+    return sorted(set(_weight_map(folder).values())) if (folder / INDEX).is_file() else []
 
 
 def _without_weights(folder: Path) -> RegistryError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.hardware.profile import HardwareProfile, load_profile
 from reasoning_pipeline.models.architecture import architecture, bounded_length
+from reasoning_pipeline.models.weights import homes
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.clients.completions import Completion, Sampler
 from reasoning_pipeline.rollouts.weights.push import load_folder
@@ -58,6 +59,7 @@ def rollout_session(
     server: str | None = None,
     max_model_len: int | None = None,
     label: str = "session",
+    others: Sequence[Path] = (),
 ) -> Iterator[CheckpointSampler]:
     """A sampler whose weights are proved to be the folder's.
 
@@ -67,6 +69,7 @@ def rollout_session(
             started, and stopped afterwards, where it is not given.
         max_model_len: Longest prompt plus completion, in tokens; bounded by the model's positions.
         label: Names the server's log.
+        others: Checkpoints from elsewhere than beside `folder` that will be loaded into it.
     """
     profile = hardware if isinstance(hardware, HardwareProfile) else load_profile(hardware)
     if server is not None:
@@ -87,7 +90,8 @@ def rollout_session(
     log = Path(tempfile.gettempdir()) / f"reasoning-pipeline-{os.getpid()}-{label.replace('/', '-')}.log"
     length = bounded_length(folder, max_model_len)
     alone = alone_on_this_machine(profile, folder, length)
-    owned = RolloutServer(folder, alone, log, readable=(folder.parent,), max_model_len=length)
+    readable = (folder.parent, *(home for one in others for home in homes(one)))
+    owned = RolloutServer(folder, alone, log, readable=readable, max_model_len=length)
     try:
         owned.start()
         owned.wait_ready()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reasoning_pipeline.errors import RecipeError
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.plan.compatibility import outside_folders
 from reasoning_pipeline.plan.graph import Plan, PlannedStep
 from reasoning_pipeline.recipe.stage import Evaluation
 from reasoning_pipeline.rollouts.servers.pool import Pool, ServerPool, Servers, server_pool
@@ -82,7 +83,8 @@ def serving(profile: HardwareProfile, plan: Plan, logs: Path, register_folder: P
         yield Serving(profile)
         return
     longest = longest_sequence(plan)
-    pool = server_pool(profile, logs, plan.registry.folder, max_model_len=longest, register=register_folder)
+    outside = outside_folders(plan)
+    pool = server_pool(profile, logs, plan.registry.folder, longest, register_folder, outside)
     teachers = TeacherServers(
         profile,
         lambda its_profile: ServerPool(
@@ -91,6 +93,7 @@ def serving(profile: HardwareProfile, plan: Plan, logs: Path, register_folder: P
             plan.registry.folder,
             max_model_len=longest + 1,  # scoring a sequence writes one token
             register=register_folder,
+            outside=outside,
         ),
     )
     try:

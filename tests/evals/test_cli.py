@@ -46,8 +46,9 @@ class World:
         return Model(folder, reference, reference)
 
     @contextmanager
-    def session(self, folder, *, hardware, server, max_model_len, label):
+    def session(self, folder, *, hardware, server, max_model_len, label, others):
         self.started.append({"folder": folder, "server": server, "max_model_len": max_model_len, "label": label})
+        self.started[-1]["others"] = others
         count = 0
 
         def answer(ids, sample):
@@ -104,6 +105,7 @@ def test_one_checkpoint_one_suite(world: World, rows: Path, tmp_path: Path, caps
 def test_several_checkpoints_share_one_server(world: World, rows: Path, tmp_path: Path):
     assert main(["base", "tuned", "--suite", str(rows), "--preset", "plain", "--out", str(tmp_path / "o")]) == 0
     assert (len(world.started), len(world.loaded)) == (1, 1)
+    assert world.loaded[0] in world.started[0]["others"], "it may read what it will be given"
     assert results.load(tmp_path / "o" / "tuned").summaries["small"].checkpoint == "tuned"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from reasoning_pipeline.models.refusals import check_model
 from reasoning_pipeline.plan.compatibility import check_models
 from tests.bench import Bench
 from tests.doctor.test_doctor import found, short, subject
-from tests.models.folders import copied, edit, with_tensors
+from tests.models.folders import copied, edit, sharded, with_tensors
 
 
 @pytest.fixture
@@ -65,6 +66,16 @@ def renamed(name: Callable[[str], str]) -> Callable[[Path], object]:
     return changed(lambda tensors: [tensors.update({name(old): tensors.pop(old)}) for old in list(tensors)])
 
 
+def beside(name: str) -> Callable[[Path], object]:
+    return lambda folder: shutil.copyfile(folder / "model.safetensors", folder / name)
+
+
+def an_index(folder: Path) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
+    sharded(folder)
+    (folder / "model.safetensors").write_bytes(whole)
+
+
 def says_nothing_of_its_head(folder: Path) -> None:
     edit(folder / "config.json", lambda values: values.pop("tie_word_embeddings"))
 
@@ -103,6 +114,8 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "quantized elsewhere": (config(compression_config={"quant_method": "x"}), "quantized weights (x)"),
     "a file says quantized": (written("hf_quant_config.json", "{}"), "quantized weights (hf_quant_config.json)"),
     "frequencies": (config(rope_scaling={"rope_type": "yarn", "factor": 4.0}), "yarn without original_max"),
+    "a file beside": (beside("ema.safetensors"), "two sets of weights, model.safetensors and ema.safetensors: trainer"),
+    "an index beside": (an_index, "two sets of weights, model.safetensors and model.safetensors.index.json, which nam"),
     "tokens beyond the embedding": (tokens, "token '<x>' has id 112, the embedding has 112 rows"),
     "another width": (config(vocab_size=128), "vocab_size is 128, the embedding has 112 rows"),
     "fewer layers": (config(num_hidden_layers=3), "num_hidden_layers is 3, the weights have 2 layers"),
@@ -159,6 +172,10 @@ def test_what_only_looks_unusual_is_not_refused(folder: Path):
     config(auto_map={"AutoModelForCausalLM": "x.Y"}, num_experts=0)(folder)  # qwen3 is known without that code
     check_model(folder)
     changed(lambda t: t.update({"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(16)}))(folder)  # of old ones
+    check_model(folder)
+    index = {"metadata": {}, "weight_map": dict.fromkeys(load_file(folder / "model.safetensors"), "model.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    beside("consolidated.safetensors")(folder)  # Mistral's own; the index leaves it out
     check_model(folder)
     config(num_nextn_predict_layers=1, num_hidden_layers=1)(folder)  # layers that predict more tokens at once
     check_model(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +67,67 @@ def test_shards_of_two_versions_are_not_one_model(folder: Path):
     assert "1 tensors that model.safetensors.index.json names are in no file, the first model.new.weight" in refused(
         folder
     )
+
+
+OUTSIDE = ("../x.safetensors", "/tmp/x.safetensors", "below/x.safetensors", "..\\\\x.safetensors", "x.bin", 7, None)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_an_index_that_names_what_does_not_lie_beside_it(folder: Path, name: object):
+    first, *_ = sharded(folder)
+    (folder.parent / "x.safetensors").write_bytes(first.read_bytes())  # there, and read by transformers
+    (folder / "below").mkdir()
+    (folder / "below" / "x.safetensors").write_bytes(first.read_bytes())
+    edit(folder / "model.safetensors.index.json", lambda i: i["weight_map"].update({"model.norm.weight": name}))
+    said = refused(folder)
+    assert "no index of weights (" in said and ("no safetensors file beside it" in said)
+
+
+@pytest.mark.parametrize("written", ["[]", "{}", '{"weight_map": []}', '{"weight_map": {}}', "[" * 100_000, "no JSON"])
+def test_an_index_that_is_none(folder: Path, written: str):
+    sharded(folder)
+    (folder / "model.safetensors.index.json").write_text(written)
+    assert "model.safetensors.index.json: no index of weights" in refused(folder)
+
+
+def test_a_tensor_in_two_files(folder: Path):
+    first, second, _ = sharded(folder)
+    second.write_bytes(first.read_bytes())
+    assert "is in two files, one of them model-00002-of-00003.safetensors" in refused(folder)
+
+
+def tensor(dtype: str, shape: list[int], first: int, last: int) -> dict[str, object]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [first, last]}
+
+
+BAD_HEADERS: dict[str, tuple[dict[str, object] | str, str]] = {
+    "overlap": ({"a": tensor("F32", [2], 0, 8), "b": tensor("F32", [1], 4, 8)}, "b begins at 4, where 8 bytes are"),
+    "a hole": ({"a": tensor("F32", [1], 0, 4), "b": tensor("F32", [1], 8, 12)}, "b begins at 8, where 4 bytes are"),
+    "before the beginning": ({"a": tensor("F32", [1], -4, 0)}, "a begins at -4"),
+    "another size": ({"a": tensor("BF16", [4], 0, 16)}, "a has 16 bytes for 4 values of BF16"),
+    "twice": ('{"a": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}, "a": {}}', "it names a twice"),
+    "no mapping": ("[1]", "no readable safetensors file"),
+    "no end of brackets": ("[" * 100_000, "no readable safetensors file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_HEADERS)
+def test_a_header_that_cannot_be_true(folder: Path, case: str):
+    written, sentence = BAD_HEADERS[case]
+    header = (written if isinstance(written, str) else json.dumps(written)).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(16))
+    assert sentence in refused(folder)
+
+
+def test_a_header_is_not_read_for_being_promised(folder: Path):
+    """Neither one longer than the file, nor one for which there is a file: sparse here, gigabytes in memory."""
+    path = folder / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", 2**60) + b"{}")
+    assert "its header is cut off" in refused(folder)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", 2**34))
+        file.truncate(2**35)
+    assert "a header of 17,179,869,184 bytes" in refused(folder)
 
 
 def test_shards_without_an_index(folder: Path):

@@ -65,6 +65,9 @@ def serve_command(
         "host": service.host,
         "port": port,
         "dtype": profile.precision,
+        # The files that a trainer reads; of a repository that has Mistral's own, too, vLLM would choose those.
+        "config-format": "hf",
+        "load-format": "safetensors",
         "max-num-seqs": server.max_sequences,
         "max-logprobs": -1,
         # Ratios and divergences need the distribution that was sampled from, not the raw one.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,7 @@ from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.hardware.cluster import server_host
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.models.architecture import architecture, bounded_length
+from reasoning_pipeline.models.weights import homes
 from reasoning_pipeline.rollouts.servers.adopted import AdoptedServers
 from reasoning_pipeline.rollouts.servers.command import Service
 from reasoning_pipeline.rollouts.servers.process import RolloutServer, make_private_folder
@@ -112,13 +114,21 @@ class ServerPool:
         logs: Folder of the servers' logs.
         max_model_len: Longest prompt plus completion that the plan asks for, in tokens.
         register: Folder in which each server that runs has a file, for `status`.
+        outside: Models that no step made: weights of each may be swapped into a server of its architecture.
     """
 
     def __init__(
-        self, profile: HardwareProfile, logs: Path, registry: Path, max_model_len: int, *, register: Path | None = None
+        self,
+        profile: HardwareProfile,
+        logs: Path,
+        registry: Path,
+        max_model_len: int,
+        *,
+        register: Path | None = None,
+        outside: Sequence[Path] = (),
     ) -> None:
         self.profile, self.logs, self.registry, self.max_model_len = profile, logs, registry, max_model_len
-        self.register = register
+        self.register, self.outside = register, tuple(outside)
         self._groups: dict[str, ServerGroup] = {}
         self._key = secrets.token_urlsafe(32)
         self._transfer_folder: Path | None = None
@@ -182,7 +192,7 @@ class ServerPool:
             folder,
             self.profile,
             self.logs / f"server-{self.starts}.log",
-            readable=(self.registry, folder),
+            readable=(self.registry, *(home for model in self.outside for home in homes(model))),
             max_model_len=bounded_length(folder, self.max_model_len),
             service=Service(key=self._key, host=server_host(self.profile.slurm)),
             transfer_folder=self._transfer_folder,
@@ -198,8 +208,15 @@ class ServerPool:
         return server
 
 
-def server_pool(profile: HardwareProfile, logs: Path, registry: Path, max_model_len: int, register: Path) -> Pool:
+def server_pool(
+    profile: HardwareProfile,
+    logs: Path,
+    registry: Path,
+    max_model_len: int,
+    register: Path,
+    outside: Sequence[Path],
+) -> Pool:
     """The servers that a profile asks for: started here, or adopted."""
     if profile.server.urls:
         return AdoptedServers(profile, registry, max_model_len)
-    return ServerPool(profile, logs, registry, max_model_len, register=register)
+    return ServerPool(profile, logs, registry, max_model_len, register=register, outside=outside)

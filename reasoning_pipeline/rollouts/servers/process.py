@@ -21,6 +21,7 @@ from reasoning_pipeline.base.ownership import stop_with_children
 from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.hardware.addresses import free_port
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.models.weights import homes
 from reasoning_pipeline.rollouts.clients.client import RolloutClient
 from reasoning_pipeline.rollouts.servers import register
 from reasoning_pipeline.rollouts.servers.command import Service, serve_command, serve_environment
@@ -68,7 +69,7 @@ class RolloutServer:
         # Whoever reaches the sockets between vLLM's processes needs no key, and vLLM leaves their files behind. In
         # shared memory: a socket has no place on a network file system, and its path no more than some hundred letters.
         self._sockets = make_private_folder()
-        self._readable = (self.transfer_folder, *readable)
+        self._readable = (self.transfer_folder, *homes(folder), *readable)
         self._max_model_len = max_model_len
         self._devices, self._register = devices, register
         self.warm = False
