@@ -161,6 +161,7 @@ def _evaluate(model: Any, out: Path, job: Job, arguments: argparse.Namespace, se
     from rich.console import Console
 
     from reasoning_pipeline.run.progress import Progress
+    from reasoning_pipeline.run.stopping import kept
 
     from .run import evaluate
 
@@ -180,14 +181,17 @@ def _evaluate(model: Any, out: Path, job: Job, arguments: argparse.Namespace, se
                 progress=lambda so_far: tell(so_far.as_json()),
             )
 
-    try:
-        return attempt()
-    except ServerLost as error:
-        if arguments.server:  # somebody else's server: not ours to start again
-            raise
-        print(f"{error}\nstarting the server once more; what had finished is kept", file=sys.stderr)
-        sessions.close()
-        return attempt()
+    lost_at = -1
+    while True:
+        try:
+            return attempt()
+        except ServerLost as error:
+            now = kept(out, "evaluation")
+            if arguments.server or now <= lost_at:  # somebody else's server is not ours to start again
+                raise
+            lost_at = now
+            print(f"{error}\nstarting the server once more; what had finished is kept", file=sys.stderr)
+            sessions.close()
 
 
 def _folders(out: Path | None, names: Sequence[str]) -> list[Path]:

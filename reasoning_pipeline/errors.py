@@ -60,7 +60,7 @@ class ServerError(PipelineError):
 
 
 class ServerLost(ServerError):
-    """The rollout server went away. The runner restarts it once and resumes the step."""
+    """The rollout server went away. The runner restarts it and resumes the step, while that gets any further."""
 
     exit_status = 75
 

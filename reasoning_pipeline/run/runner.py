@@ -14,7 +14,7 @@ from rich.console import Console
 
 from reasoning_pipeline.base.locks import held_elsewhere, run_lock, step_lock
 from reasoning_pipeline.beside import PIPELINE
-from reasoning_pipeline.errors import RecipeError, ServerLost, StepFailed, Stopped
+from reasoning_pipeline.errors import RecipeError, ServerError, ServerLost, StepFailed, Stopped
 from reasoning_pipeline.estimates.steps import check_fit
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.plan import judging
@@ -32,7 +32,7 @@ from reasoning_pipeline.run.failure import why_it_failed
 from reasoning_pipeline.run.process import StepProcess, launched
 from reasoning_pipeline.run.progress import Progress
 from reasoning_pipeline.run.serving import Serving, serving
-from reasoning_pipeline.run.stopping import terminable
+from reasoning_pipeline.run.stopping import kept, terminable
 from reasoning_pipeline.run.tracking import followed, require_trackers
 
 
@@ -203,6 +203,7 @@ class Runner:
             shutil.rmtree(work, ignore_errors=True)
 
     def _make(self, plan: Plan, step: PlannedStep, work: Path, servers: Serving, prefix: str) -> None:
+        """Run the step's program, as often as a server is lost and work has been kept since one was lost before."""
         work.mkdir(parents=True, exist_ok=True)
         log = self.folder / "logs" / f"{step.name}.log"
         teacher: Servers | None = None
@@ -210,27 +211,34 @@ class Runner:
         def waiting(what: str) -> AbstractContextManager[None]:
             return self.progress.waiting(f"{prefix} {step.name}: {what}")
 
-        for attempt in (1, 2):
-            restart = attempt == 2 and (teacher is None or teacher.alive)
-            server, beside, teacher = servers.ready(plan, step, waiting, restart=restart)
+        lost_at, before = -1, ""  # what was kept when a server was last lost, and the end of that one's log
+        while True:
+            restart = bool(before) and (teacher is None or teacher.alive)
+            try:
+                server, beside, teacher = servers.ready(plan, step, waiting, restart=restart)
+            except ServerError as error:
+                if not before:
+                    raise
+                raise StepFailed(f"step {step.name}: {error.message}{before}", remedy=error.remedy) from error
             status = self._process.run(plan, step, work, log, server, beside, teacher, servers.pool, prefix)
             dead = [one for one in (server, *beside.values(), teacher) if one is not None and not one.alive]
-            lost = status == ServerLost.exit_status or (bool(dead) and status != 0)
-            if not lost:
+            if status == 0 or not (dead or status == ServerLost.exit_status):
+                before = ""
                 break
-            if attempt == 1:
-                which = "teacher's" if teacher in dead else "rollout"
-                self.console.print(
-                    f"{prefix} {step.name}: the {which} server was lost; restarting it, the step resumes "
-                    f"(its log until here becomes {log.stem}.1{log.suffix})"
-                )
-        if status != 0:
-            told = (dead or [one for one in (server,) if one is not None]) if lost else []
-            server_lines = "".join(f"\n  the server's log ended with\n{one.log_tail()}" for one in told)
-            why = why_it_failed(log, launched=launched(step, self.profile))
-            raise StepFailed(
-                f"step {step.name} failed ({_ending(status)}); {why}{server_lines}", remedy=f"full log: {log}"
+            told = "".join(f"\n{one.log_tail()}" for one in dead or [server] if one is not None)
+            now = kept(work, step.config.publishes)
+            if before and now <= lost_at:
+                before = f"\n  the server's log ended with{told}{before}"
+                break
+            lost_at, before = now, f"\n  and no work was kept since one was lost whose log ended with{told}"
+            which = "teacher's" if teacher in dead else "rollout"
+            self.console.print(
+                f"{prefix} {step.name}: the {which} server was lost; restarting it, the step resumes "
+                f"(its log until here becomes {log.stem}.1{log.suffix})"
             )
+        if status != 0:
+            why = why_it_failed(log, launched=launched(step, self.profile))
+            raise StepFailed(f"step {step.name} failed ({_ending(status)}); {why}{before}", remedy=f"full log: {log}")
         if plan.registry.find(step.config.stage, step.fingerprint) is None:
             raise StepFailed(f"step {step.name} ended without publishing {step.output}", remedy=f"full log: {log}")
 

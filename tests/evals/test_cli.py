@@ -36,7 +36,8 @@ class World:
     started: list[dict]
     loaded: list[Path]
     loses: int = 0
-    """Times the server dies after its third answer."""
+    """Times the server dies after so many answers."""
+    after: int = 3
     swaps: bool = True
 
     def resolve(self, reference: str, root: Path | None = None) -> Model:
@@ -54,7 +55,7 @@ class World:
         def answer(ids, sample):
             nonlocal count
             count += 1
-            if self.loses and count > 3:
+            if self.loses and count > self.after:
                 self.loses -= 1
                 raise ServerLost("the rollout server went away")
             return "\\boxed{10}"
@@ -115,15 +116,18 @@ def test_another_architecture_gets_a_server_of_its_own(world: World, rows: Path,
     assert [start["label"] for start in world.started] == ["base", "tuned"]
 
 
-def test_a_lost_server_is_started_once_more_and_twice_is_enough(world: World, rows: Path, tmp_path: Path, capsys):
+def test_a_lost_server_is_started_again_while_samples_come(world: World, rows: Path, tmp_path: Path, capsys):
     command = ["base", "--suite", str(rows), "--preset", "plain", "--samples", "2", "--out"]
     world.loses = 1
     assert main([*command, str(tmp_path / "once")]) == 0
     assert len(world.started) == 2
-    world.loses = 2
-    assert main([*command, str(tmp_path / "twice")]) == 75
+    world.loses, world.after = 3, 1
+    assert main([*command, str(tmp_path / "often")]) == 0
+    assert len(world.started) == 2 + 4
+    world.loses, world.after = 2, 0
+    assert main([*command, str(tmp_path / "never")]) == 75
     assert "error: the rollout server went away" in capsys.readouterr().err
-    assert len((tmp_path / "twice" / "small" / "samples.jsonl").read_text().splitlines()) == 6
+    assert len(world.started) == 2 + 4 + 2
     world.loses = 1  # somebody else's server is not ours to start again
     assert main([*command, str(tmp_path / "theirs"), "--server", "http://127.0.0.1:1"]) == 75
 
