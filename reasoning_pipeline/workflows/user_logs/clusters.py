@@ -11,6 +11,7 @@ At serving time there are no rules yet, so a cluster's centroid is the mean of n
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,8 +124,6 @@ def split(ids: Sequence[str], seed: int, shares: Sequence[float]) -> list[list[s
 
     Example: split(["c", "a", "b", "d", "e"], 42, (0.8,)) gives four and one.
     """
-    import random
-
     ordered = sorted(ids)
     random.Random(seed).shuffle(ordered)
     parts: list[list[str]] = []

@@ -5,19 +5,20 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.registry.resolve import ResolvedModel
 from reasoning_pipeline.run.uses import Use
+from reasoning_pipeline.workflows.user_logs.evaluation import ask, evaluated
 from reasoning_pipeline.workflows.user_logs.in_recipe import ScoreSystems, ScoreSystemsSection
+from reasoning_pipeline.workflows.user_logs.opening import opened_judge, opened_system
+from reasoning_pipeline.workflows.user_logs.roles import Judge
 from reasoning_pipeline.workflows.user_logs.scoring import SUITE, Scoring
 from reasoning_pipeline.workflows.user_logs.system import SYSTEM_FILE, System
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.workflows.user_logs.roles import Judge
 
 
 class Answering(Use):
@@ -47,9 +48,6 @@ class Answering(Use):
         Raises:
             DataError: There is nothing to ask, or nobody to score it.
         """
-        from reasoning_pipeline.workflows.user_logs.evaluation import ask, evaluated
-        from reasoning_pipeline.workflows.user_logs.opening import opened_judge, opened_system
-
         scoring, folder = _in_recipe(recipe)
         if data is not None:
             folder, changed = Path(), {"file": str(data), "hub": None, "count": limit or sys.maxsize}
@@ -81,8 +79,6 @@ def _in_recipe(recipe: str | None) -> tuple[Scoring, Path]:
     """What a recipe says of scoring, and the folder that its file is in."""
     if recipe is None:
         return Scoring(), Path()
-    from reasoning_pipeline.recipe.reading import load_recipe
-
     read = load_recipe(recipe)
     scoring: ScoreSystems | None = read.sections.get(ScoreSystemsSection.key)
     if scoring is None:

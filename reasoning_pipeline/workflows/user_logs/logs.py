@@ -22,16 +22,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from reasoning_pipeline.base.jsonl import lines, read_rows
 from reasoning_pipeline.data.rows import Row, hub_rows, jsonl_rows
 from reasoning_pipeline.errors import DataError
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.workflows.user_logs.redaction import Redactor
+from reasoning_pipeline.workflows.user_logs.redaction import Redactor
 
 MAX_LINE_BYTES = 4_000_000
 MAX_TURNS, MAX_CHARACTERS = 64, 100_000

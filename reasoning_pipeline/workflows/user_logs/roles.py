@@ -12,20 +12,20 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from reasoning_pipeline.data.config import PromptConfig
+from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.run.context import StageContext
 from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs import prompts, small_world
 from reasoning_pipeline.workflows.user_logs.gap import Coverage
 from reasoning_pipeline.workflows.user_logs.logs import Log
 from reasoning_pipeline.workflows.user_logs.players import Embedding, Judging
 from reasoning_pipeline.workflows.user_logs.rules import RULES_SCHEMA, SCORE_SCHEMA, parse_score
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext
 
 Judge = Callable[[Sequence[tuple[str, Sequence[str], str, str]]], list[float | None]]
 """(query, rules, answer, language) -> mean score, 1 to 10; None where it gave no number."""
@@ -65,8 +65,6 @@ def coverage(context: StageContext, max_tokens: int) -> Coverage:
     """The reranker in the field `scorer` that says yes or no, on a server or in this process; or the program."""
     if "scorer" not in context.inputs:
         return lambda asked: [small_world.covers(rule, prior) for rule, prior in asked]
-    from reasoning_pipeline.data.config import PromptConfig
-    from reasoning_pipeline.data.prompts import PromptRenderer
     from reasoning_pipeline.models.reading import probability_of_yes
 
     folder = context.inputs["scorer"]

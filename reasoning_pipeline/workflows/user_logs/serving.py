@@ -23,6 +23,7 @@ from starlette.responses import StreamingResponse
 
 from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.hardware.profile import HardwareProfile
+from reasoning_pipeline.models.adapters import check_adapter
 from reasoning_pipeline.run.endpoint import Refused, application, listen
 from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs.logs import MAX_TURNS, Log, text_of
@@ -118,8 +119,6 @@ def serve(
 
 def check(system: System) -> None:
     """Every adapter belongs to this base, and the embedder to these centroids, before anybody asks."""
-    from reasoning_pipeline.models.adapters import check_adapter
-
     for adapter in sorted(system.folder.glob("adapters/*")):
         check_adapter(adapter, system.base)
     system.route(["hello"])

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reasoning_pipeline.errors import DataError, RegistryError
 from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs import prompts
 from reasoning_pipeline.workflows.user_logs.choice import Path as Way
@@ -244,7 +245,5 @@ class _Asked:
 
 def model_beside(folder: Path, name: str) -> Path:
     """A model that a system names: beside it in the registry, or as a person would name it."""
-    from reasoning_pipeline.registry.resolve import resolve_model
-
     beside = folder.parent / name
     return beside if beside.is_dir() else resolve_model(name, folder.parent.parent).folder

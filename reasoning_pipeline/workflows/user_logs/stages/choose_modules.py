@@ -14,12 +14,13 @@ import shutil
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.recipe.stage import Input
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.user_logs.choice import WIN_RATE, WinRate
 from reasoning_pipeline.workflows.user_logs.clusters import CENTROIDS_FILE
 from reasoning_pipeline.workflows.user_logs.fields import OfClusters
@@ -29,9 +30,6 @@ from reasoning_pipeline.workflows.user_logs.online import Before, adapter_place,
 from reasoning_pipeline.workflows.user_logs.rule_sets import RULES_FILE
 from reasoning_pipeline.workflows.user_logs.system import MEMORY_FOLDER, SYSTEM_FILE, Thresholds
 from reasoning_pipeline.workflows.user_logs.validation import EpochRule, decisions, load_critics, load_experts
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(OfClusters):
@@ -58,8 +56,6 @@ class Config(OfClusters):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes system.json, the centroids, and the adapters that are used."""
-    from reasoning_pipeline.run.context import StageOutcome
-
     inputs = context.inputs
     grouping = Grouping.load(inputs["clusters"])
     experts, critics = load_experts(inputs.get("experts")), load_critics(inputs.get("critics"))

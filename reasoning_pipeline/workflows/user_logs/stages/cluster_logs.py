@@ -9,12 +9,14 @@ Try it: python -m reasoning_pipeline run recipes/smoke/cluster_logs.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.recipe.stage import Input, StageConfig
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.user_logs.clusters import (
     Router,
     as_before,
@@ -28,9 +30,6 @@ from reasoning_pipeline.workflows.user_logs.grouping import CLUSTERS_FILE
 from reasoning_pipeline.workflows.user_logs.players import Embedding
 from reasoning_pipeline.workflows.user_logs.roles import embedder
 from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 GIANT = 0.9
 """A cluster with more than this share of the logs is told of: nothing was divided."""
@@ -76,10 +75,6 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes clusters.json (log -> cluster) and the centroids."""
-    import numpy as np
-
-    from reasoning_pipeline.run.context import StageOutcome
-
     ruled = load_rules(context.inputs["rules"])
     folder = context.inputs.get("embedder")
     embed = embedder(folder, config.embedding, device=context.profile.device, dtype=context.profile.precision)

@@ -8,16 +8,17 @@ Try it: python -m reasoning_pipeline run recipes/smoke/evaluate_system.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from reasoning_pipeline.recipe.stage import STEP_PROGRAM, Evaluation, Input
+from reasoning_pipeline.run.context import StageContext, StageOutcome
+from reasoning_pipeline.run.speaking import speaker as asking
+from reasoning_pipeline.workflows.user_logs.evaluation import ask, evaluated
+from reasoning_pipeline.workflows.user_logs.opening import open_system
 from reasoning_pipeline.workflows.user_logs.roles import judge
 from reasoning_pipeline.workflows.user_logs.scoring import SUITE, Scoring
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(Evaluation, Scoring):
@@ -44,11 +45,6 @@ class Config(Evaluation, Scoring):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes answers with their paths, and the mean of each query."""
-    from reasoning_pipeline.run.context import StageOutcome
-    from reasoning_pipeline.run.speaking import speaker as asking
-    from reasoning_pipeline.workflows.user_logs.evaluation import ask, evaluated
-    from reasoning_pipeline.workflows.user_logs.opening import open_system
-
     queries, seed = config.queries(), config.seed or 0
     output = context.fresh_output()
     system, speaker = open_system(

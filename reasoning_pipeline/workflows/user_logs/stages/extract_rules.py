@@ -9,7 +9,7 @@ Try it: python -m reasoning_pipeline run recipes/smoke/extract_rules.yaml
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,14 +18,13 @@ from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.recipe.stage import Input, StageConfig
 from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.run.context import StageContext, StageOutcome
+from reasoning_pipeline.run.speaking import Memory, speaker
 from reasoning_pipeline.workflows.user_logs.logs import ReadLogs, load_logs
 from reasoning_pipeline.workflows.user_logs.players import Player
 from reasoning_pipeline.workflows.user_logs.roles import extract
 from reasoning_pipeline.workflows.user_logs.rule_sets import RULES_FILE, load_rules
 from reasoning_pipeline.workflows.user_logs.rules import parse_rules
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(StageConfig):
@@ -75,9 +74,6 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the logs that are kept, and rules.jsonl with `rules` and `prior` of each."""
-    from reasoning_pipeline.run.context import StageOutcome
-    from reasoning_pipeline.run.speaking import Memory, speaker
-
     earlier = load_rules(context.inputs["before"]) if config.before is not None else []
     known = {one.log.id for one in earlier}
     logs = [log for log in load_logs(context.inputs["logs"]) if log.id not in known]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,10 +19,9 @@ from reasoning_pipeline.base.fingerprint import digest
 from reasoning_pipeline.data.tokenizer_making import PAD, save_word_tokenizer
 from reasoning_pipeline.recipe.fields import Architecture
 from reasoning_pipeline.recipe.stage import StageConfig
+from reasoning_pipeline.run.context import StageContext, StageOutcome
+from reasoning_pipeline.run.speaking import completion_ids
 from reasoning_pipeline.workflows.user_logs import prompts, small_world
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(StageConfig):
@@ -52,7 +51,6 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     import torch
 
     from reasoning_pipeline.data.prompts import PromptRenderer
-    from reasoning_pipeline.run.speaking import completion_ids
     from reasoning_pipeline.training.pretraining import (
         LINEAR_WARMUP_STEPS,
         batches,

@@ -10,12 +10,13 @@ Try it: python -m reasoning_pipeline run recipes/smoke/measure_cognitive_gap.yam
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.recipe.stage import Input, StageConfig
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.user_logs import small_world
 from reasoning_pipeline.workflows.user_logs.choice import GAP
 from reasoning_pipeline.workflows.user_logs.gap import CALIBRATION, calibrate, cluster_gaps, log_gaps
@@ -23,9 +24,6 @@ from reasoning_pipeline.workflows.user_logs.grouping import GAP_FILE, Grouping
 from reasoning_pipeline.workflows.user_logs.players import Player
 from reasoning_pipeline.workflows.user_logs.roles import coverage
 from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(StageConfig):
@@ -62,8 +60,6 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes gap.json: cluster -> gap."""
-    from reasoning_pipeline.run.context import StageOutcome
-
     output = context.fresh_output()
     if not config.enabled:
         write_json(output / GAP_FILE, {"clusters": {}})

@@ -11,17 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from reasoning_pipeline.recipe.stage import File, Input, StageConfig
 from reasoning_pipeline.recipe.work import Known, Work
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.user_logs.logs import SESSIONS_FILE, HubLogs, Placed, file_sessions, read_sessions
 from reasoning_pipeline.workflows.user_logs.redaction import redactor
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(StageConfig):
@@ -56,8 +54,6 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes logs.jsonl, and set_aside.jsonl with what was not taken."""
-    from reasoning_pipeline.run.context import StageOutcome
-
     rows: Iterable[Placed]
     if config.hub is not None:
         rows = config.hub.rows()

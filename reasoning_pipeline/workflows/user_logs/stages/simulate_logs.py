@@ -8,18 +8,17 @@ Try it: python -m reasoning_pipeline run recipes/smoke/simulate_logs.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.recipe.stage import ModelRef, StageConfig
 from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.run.context import StageContext, StageOutcome
+from reasoning_pipeline.run.speaking import speaker
 from reasoning_pipeline.workflows.user_logs import small_world
 from reasoning_pipeline.workflows.user_logs.logs import SESSIONS_FILE
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(StageConfig):
@@ -43,9 +42,6 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes one session a line, as `read_logs` takes them."""
-    from reasoning_pipeline.run.context import StageOutcome
-    from reasoning_pipeline.run.speaking import speaker
-
     rows = list(
         small_world.sessions(
             config.count,

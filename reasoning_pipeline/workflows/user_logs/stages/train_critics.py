@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.recipe.stage import Input
 from reasoning_pipeline.recipe.work import Known, Work
+from reasoning_pipeline.run.context import StageContext, StageOutcome
+from reasoning_pipeline.run.speaking import speaker
 from reasoning_pipeline.workflows.user_logs import prompts
 from reasoning_pipeline.workflows.user_logs.choice import WIN_RATE
 from reasoning_pipeline.workflows.user_logs.fields import AdapterTraining, OfClusters
@@ -24,9 +26,6 @@ from reasoning_pipeline.workflows.user_logs.grouping import Grouping, load_gaps
 from reasoning_pipeline.workflows.user_logs.online import INCUMBENT, Before, clearly_better, parted
 from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
 from reasoning_pipeline.workflows.user_logs.validation import CRITICS_FILE, decisions, load_experts
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(OfClusters, AdapterTraining):
@@ -58,8 +57,6 @@ class Config(OfClusters, AdapterTraining):
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the chosen adapter of each cluster that needs one, and critics.json with the losses."""
     from reasoning_pipeline.rollouts.adapted import AdaptedModel
-    from reasoning_pipeline.run.context import StageOutcome
-    from reasoning_pipeline.run.speaking import speaker
     from reasoning_pipeline.training.adapters import train_adapter
 
     ruled = {one.log.id: one for one in load_rules(context.inputs["rules"]) if one.rules}

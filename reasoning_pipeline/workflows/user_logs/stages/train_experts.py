@@ -12,13 +12,15 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from reasoning_pipeline.base.jsonl import read_rows
 from reasoning_pipeline.recipe.stage import Input
 from reasoning_pipeline.recipe.work import Known, Work
+from reasoning_pipeline.run.context import StageContext, StageOutcome
+from reasoning_pipeline.run.speaking import Memory, Speaker, speaker
 from reasoning_pipeline.workflows.user_logs.choice import win
 from reasoning_pipeline.workflows.user_logs.clusters import split
 from reasoning_pipeline.workflows.user_logs.fields import OfClusters, Writing
@@ -29,10 +31,6 @@ from reasoning_pipeline.workflows.user_logs.players import Judging
 from reasoning_pipeline.workflows.user_logs.roles import Judge, judge
 from reasoning_pipeline.workflows.user_logs.rule_sets import RuledLog, load_rules
 from reasoning_pipeline.workflows.user_logs.validation import Expert, save_experts
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
-    from reasoning_pipeline.run.speaking import Speaker
 
 
 class Config(OfClusters, Writing):
@@ -81,8 +79,6 @@ class Config(OfClusters, Writing):
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the adapter of every epoch, and experts.json with what each won."""
     from reasoning_pipeline.rollouts.adapted import AdaptedModel
-    from reasoning_pipeline.run.context import StageOutcome
-    from reasoning_pipeline.run.speaking import Memory, speaker
 
     ruled = {one.log.id: one for one in load_rules(context.inputs["rules"])}
     pairs = {row["id"]: row for row in read_rows(context.inputs["pairs"] / PAIRS_FILE)}

@@ -9,7 +9,7 @@ Try it: python -m reasoning_pipeline run recipes/smoke/write_pairs.yaml
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,13 +18,12 @@ from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.recipe.stage import Input, ModelRef, StageConfig
 from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.records import Decoding
+from reasoning_pipeline.run.context import StageContext, StageOutcome
+from reasoning_pipeline.run.speaking import Memory, speaker
 from reasoning_pipeline.workflows.user_logs.pairs import PAIRS_FILE, build, questions
 from reasoning_pipeline.workflows.user_logs.players import Judging
 from reasoning_pipeline.workflows.user_logs.roles import judge
 from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(StageConfig):
@@ -82,9 +81,6 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes pairs.jsonl."""
-    from reasoning_pipeline.run.context import StageOutcome
-    from reasoning_pipeline.run.speaking import Memory, speaker
-
     earlier = read_rows(context.inputs["before"] / PAIRS_FILE) if config.before is not None else []
     known = {row["id"] for row in earlier}
     ruled = [one for one in load_rules(context.inputs["rules"]) if one.log.id not in known]
