@@ -15,8 +15,8 @@ from reasoning_pipeline.models.adapters import rank_of
 from reasoning_pipeline.models.architecture import bounded_length
 from reasoning_pipeline.rollouts.clients.completions import Sampler
 from reasoning_pipeline.run.speaking import Speaker
-from reasoning_pipeline.workflows.user_logs.players import Judging
 from reasoning_pipeline.workflows.user_logs.roles import Judge, judge
+from reasoning_pipeline.workflows.user_logs.settings import Judging
 from reasoning_pipeline.workflows.user_logs.system import System, model_beside
 
 AT_ONCE = 8

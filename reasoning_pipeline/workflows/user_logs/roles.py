@@ -24,8 +24,8 @@ from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs import prompts, small_world
 from reasoning_pipeline.workflows.user_logs.gap import Coverage
 from reasoning_pipeline.workflows.user_logs.logs import Log
-from reasoning_pipeline.workflows.user_logs.players import Embedding, Judging
 from reasoning_pipeline.workflows.user_logs.rules import RULES_SCHEMA, SCORE_SCHEMA, parse_score
+from reasoning_pipeline.workflows.user_logs.settings import Embedding, Judging
 
 Judge = Callable[[Sequence[tuple[str, Sequence[str], str, str]]], list[float | None]]
 """(query, rules, answer, language) -> mean score, 1 to 10; None where it gave no number."""

@@ -21,7 +21,7 @@ from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.recipe.stage import File, Input
 from reasoning_pipeline.workflows.user_logs import small_world
 from reasoning_pipeline.workflows.user_logs.logs import HubLogs, asked_in, language_of
-from reasoning_pipeline.workflows.user_logs.players import Judging
+from reasoning_pipeline.workflows.user_logs.settings import Judging
 
 SUITE = "user_logs"
 _ENDS = re.compile(r"[.!?。！？]+(?=\s|$|[\"'”’」)])")

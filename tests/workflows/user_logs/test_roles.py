@@ -21,8 +21,8 @@ from reasoning_pipeline.rollouts.clients.scripted import ScriptedSampler
 from reasoning_pipeline.run.speaking import Memory, Speaker
 from reasoning_pipeline.workflows.user_logs import roles
 from reasoning_pipeline.workflows.user_logs.logs import Log
-from reasoning_pipeline.workflows.user_logs.players import Judging
 from reasoning_pipeline.workflows.user_logs.rules import RULES_SCHEMA, SCORE_SCHEMA
+from reasoning_pipeline.workflows.user_logs.settings import Judging
 from tests.run.conftest import Run
 
 LOG = Log(id="a", query=({"role": "user", "content": "a poem"},), answer="Rain.", feedback=("shorter please",))

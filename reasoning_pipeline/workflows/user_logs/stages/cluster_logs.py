@@ -27,9 +27,9 @@ from reasoning_pipeline.workflows.user_logs.clusters import (
     ward_labels,
 )
 from reasoning_pipeline.workflows.user_logs.grouping import CLUSTERS_FILE
-from reasoning_pipeline.workflows.user_logs.players import Embedding
 from reasoning_pipeline.workflows.user_logs.roles import embedder
 from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
+from reasoning_pipeline.workflows.user_logs.settings import Embedding
 
 GIANT = 0.9
 """A cluster with more than this share of the logs is told of: nothing was divided."""

@@ -1,15 +1,43 @@
-"""Settings that more than one stage of this workflow reads."""
+"""Settings that more than one stage of this workflow reads, and who plays a role (roles.py makes them play)."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from reasoning_pipeline.recipe.fields import Lora, Optimization
 from reasoning_pipeline.recipe.stage import Input, ModelRef, StageConfig
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.workflows.user_logs.choice import GAP
+
+Player = Literal["model", "small_world"]
+
+
+class Judging(BaseModel):
+    """How a judge is asked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: Player = "model"
+    """A model, or the small world's program in its place."""
+    samples: int = Field(3, ge=1)
+    """Scores of one answer, averaged. One is drawn greedily."""
+    max_tokens: int = Field(1024, ge=8)
+    """Of one text, or of one reply."""
+
+
+class Embedding(BaseModel):
+    """How texts become vectors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: Literal["model", "words"] = "model"
+    """`words` is a program: a random direction for each word, summed."""
+    pooling: Literal["last", "mean"] = "last"
+    """Which of the model's states stand for a text: that of its last token, or the mean."""
+    max_tokens: int = Field(8192, ge=8)
+    """Of one text, or of one reply."""
 
 
 class AdapterTraining(Optimization):
