@@ -11,6 +11,7 @@ At serving time there are no rules yet, so a cluster's centroid is the mean of n
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import numpy as np
 
 from reasoning_pipeline.errors import DataError
 
-CENTROIDS_FILE = "centroids.npy"
+CLUSTERS_FILE, CENTROIDS_FILE = "clusters.json", "centroids.npy"
 
 
 def height_of(increment: float) -> float:
@@ -116,6 +117,33 @@ class Router:
     @classmethod
     def load(cls, folder: Path, *, unseen_distance: float) -> Router:
         return cls(np.load(folder / CENTROIDS_FILE, allow_pickle=False), unseen_distance=unseen_distance)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping:
+    """Which log is in which cluster.
+
+    Example: Grouping(labels={"s-17": 0, "s-18": 1}, embedder=None, embedding={"by": "words"})."""
+
+    labels: dict[str, int]
+    embedder: str | None
+    embedding: dict[str, Any]
+    continues: str | None = None
+    """The system whose centroids these are, where they were kept."""
+
+    @property
+    def count(self) -> int:
+        return max(self.labels.values()) + 1
+
+    def members(self, cluster: int, among: dict[str, Any]) -> list[str]:
+        """Names of `among` that stand in a cluster."""
+        return [name for name in among if self.labels.get(name) == cluster]
+
+    @classmethod
+    def load(cls, folder: Path) -> Grouping:
+        values = json.loads((folder / CLUSTERS_FILE).read_text(encoding="utf-8"))
+        known = {name: values.get(name) for name in ("labels", "embedder", "embedding", "continues")}
+        return cls(**known)
 
 
 def split(ids: Sequence[str], seed: int, shares: Sequence[float]) -> list[list[str]]:

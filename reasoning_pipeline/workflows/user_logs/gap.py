@@ -8,13 +8,16 @@ low, so it is tried first on pairs whose answer is known.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from reasoning_pipeline.errors import PipelineError
 
+GAP_FILE = "gap.json"
 Coverage = Callable[[Sequence[tuple[str, Sequence[str]]]], list[float]]
 """(rule, rules it may be covered by) -> probabilities of yes."""
 
@@ -87,3 +90,11 @@ def cluster_gaps(gaps: Sequence[float], labels: Sequence[int]) -> dict[int, dict
         own = [gap for gap, label in zip(gaps, labels, strict=True) if label == cluster]
         found[cluster] = {"gap": mean(own), "logs": len(own)}
     return found
+
+
+def load_gaps(folder: Path | None) -> dict[int, float]:
+    """Cluster -> gap; empty where none was measured."""
+    if folder is None:
+        return {}
+    values = json.loads((folder / GAP_FILE).read_text(encoding="utf-8"))
+    return {int(cluster): entry["gap"] for cluster, entry in values["clusters"].items()}

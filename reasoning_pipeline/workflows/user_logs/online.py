@@ -16,8 +16,7 @@ from typing import Literal
 
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.workflows.user_logs.clusters import split
-from reasoning_pipeline.workflows.user_logs.grouping import Grouping
+from reasoning_pipeline.workflows.user_logs.clusters import Grouping, split
 
 REPLACE, LOWER_LOSS = 0.03, 0.2
 LEARNED_FILE = "learned.json"

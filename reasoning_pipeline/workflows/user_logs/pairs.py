@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reasoning_pipeline.workflows.user_logs import prompts
-from reasoning_pipeline.workflows.user_logs.rule_sets import RuledLog
+from reasoning_pipeline.workflows.user_logs.rules import RuledLog
 
 PAIRS_FILE = "pairs.jsonl"
 

@@ -26,8 +26,7 @@ from reasoning_pipeline.workflows.user_logs.clusters import Route, Router
 from reasoning_pipeline.workflows.user_logs.online import adapter_place
 from reasoning_pipeline.workflows.user_logs.retrieval import BM25, rules_of
 from reasoning_pipeline.workflows.user_logs.roles import Embedder, embedder
-from reasoning_pipeline.workflows.user_logs.rule_sets import RuledLog, load_rules
-from reasoning_pipeline.workflows.user_logs.rules import MAX_RULES
+from reasoning_pipeline.workflows.user_logs.rules import MAX_RULES, RuledLog, load_rules
 from reasoning_pipeline.workflows.user_logs.settings import Embedding
 
 SYSTEM_FILE, MEMORY_FOLDER = "system.json", "memory"

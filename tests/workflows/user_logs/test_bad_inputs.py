@@ -12,7 +12,7 @@ from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.workflows.user_logs import prompts, small_world
 from reasoning_pipeline.workflows.user_logs.logs import Log, ReadLogs
-from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
+from reasoning_pipeline.workflows.user_logs.rules import load_rules
 from reasoning_pipeline.workflows.user_logs.system import System
 from tests.workflows.user_logs.running import log, run
 

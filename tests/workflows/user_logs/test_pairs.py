@@ -8,7 +8,7 @@ from reasoning_pipeline.recipe.workflows import stage_module
 from reasoning_pipeline.workflows.user_logs.logs import Log
 from reasoning_pipeline.workflows.user_logs.pairs import build, questions
 from reasoning_pipeline.workflows.user_logs.retrieval import BM25, rules_of
-from reasoning_pipeline.workflows.user_logs.rule_sets import RuledLog
+from reasoning_pipeline.workflows.user_logs.rules import RuledLog
 from reasoning_pipeline.workflows.user_logs.scoring import CHECKS
 
 

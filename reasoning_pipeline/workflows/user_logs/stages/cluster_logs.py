@@ -18,6 +18,7 @@ from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.recipe.stage import Input, StageConfig
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.user_logs.clusters import (
+    CLUSTERS_FILE,
     Router,
     as_before,
     centroids,
@@ -26,9 +27,8 @@ from reasoning_pipeline.workflows.user_logs.clusters import (
     table,
     ward_labels,
 )
-from reasoning_pipeline.workflows.user_logs.grouping import CLUSTERS_FILE
 from reasoning_pipeline.workflows.user_logs.roles import embedder
-from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
+from reasoning_pipeline.workflows.user_logs.rules import load_rules
 from reasoning_pipeline.workflows.user_logs.settings import Embedding
 
 GIANT = 0.9

@@ -22,8 +22,7 @@ from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.speaking import Memory, speaker
 from reasoning_pipeline.workflows.user_logs.logs import ReadLogs, load_logs
 from reasoning_pipeline.workflows.user_logs.roles import extract
-from reasoning_pipeline.workflows.user_logs.rule_sets import RULES_FILE, load_rules
-from reasoning_pipeline.workflows.user_logs.rules import parse_rules
+from reasoning_pipeline.workflows.user_logs.rules import RULES_FILE, load_rules, parse_rules
 from reasoning_pipeline.workflows.user_logs.settings import Player
 
 

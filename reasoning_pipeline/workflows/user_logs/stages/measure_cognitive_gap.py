@@ -19,10 +19,10 @@ from reasoning_pipeline.recipe.stage import Input, StageConfig
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.user_logs import small_world
 from reasoning_pipeline.workflows.user_logs.choice import GAP
-from reasoning_pipeline.workflows.user_logs.gap import CALIBRATION, calibrate, cluster_gaps, log_gaps
-from reasoning_pipeline.workflows.user_logs.grouping import GAP_FILE, Grouping
+from reasoning_pipeline.workflows.user_logs.clusters import Grouping
+from reasoning_pipeline.workflows.user_logs.gap import CALIBRATION, GAP_FILE, calibrate, cluster_gaps, log_gaps
 from reasoning_pipeline.workflows.user_logs.roles import coverage
-from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
+from reasoning_pipeline.workflows.user_logs.rules import load_rules
 from reasoning_pipeline.workflows.user_logs.settings import Player
 
 

@@ -21,9 +21,10 @@ from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.speaking import speaker
 from reasoning_pipeline.workflows.user_logs import prompts
 from reasoning_pipeline.workflows.user_logs.choice import WIN_RATE
-from reasoning_pipeline.workflows.user_logs.grouping import Grouping, load_gaps
+from reasoning_pipeline.workflows.user_logs.clusters import Grouping
+from reasoning_pipeline.workflows.user_logs.gap import load_gaps
 from reasoning_pipeline.workflows.user_logs.online import INCUMBENT, Before, clearly_better, parted
-from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
+from reasoning_pipeline.workflows.user_logs.rules import load_rules
 from reasoning_pipeline.workflows.user_logs.settings import AdapterTraining, OfClusters
 from reasoning_pipeline.workflows.user_logs.validation import CRITICS_FILE, decisions, load_experts
 

@@ -22,12 +22,12 @@ from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.speaking import Memory, Speaker, speaker
 from reasoning_pipeline.workflows.user_logs.choice import win
-from reasoning_pipeline.workflows.user_logs.clusters import split
-from reasoning_pipeline.workflows.user_logs.grouping import Grouping, load_gaps
+from reasoning_pipeline.workflows.user_logs.clusters import Grouping, split
+from reasoning_pipeline.workflows.user_logs.gap import load_gaps
 from reasoning_pipeline.workflows.user_logs.online import INCUMBENT, Before, parted
 from reasoning_pipeline.workflows.user_logs.pairs import PAIRS_FILE
 from reasoning_pipeline.workflows.user_logs.roles import Judge, judge
-from reasoning_pipeline.workflows.user_logs.rule_sets import RuledLog, load_rules
+from reasoning_pipeline.workflows.user_logs.rules import RuledLog, load_rules
 from reasoning_pipeline.workflows.user_logs.settings import Judging, OfClusters, Writing
 from reasoning_pipeline.workflows.user_logs.validation import Expert, save_experts
 

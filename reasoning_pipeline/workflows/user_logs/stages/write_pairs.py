@@ -22,7 +22,7 @@ from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.speaking import Memory, speaker
 from reasoning_pipeline.workflows.user_logs.pairs import PAIRS_FILE, build, questions
 from reasoning_pipeline.workflows.user_logs.roles import judge
-from reasoning_pipeline.workflows.user_logs.rule_sets import load_rules
+from reasoning_pipeline.workflows.user_logs.rules import load_rules
 from reasoning_pipeline.workflows.user_logs.settings import Judging
 
 
