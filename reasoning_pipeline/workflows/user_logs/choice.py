@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoning_pipeline.statistics.scores import estimate
+from reasoning_pipeline.workflows.user_logs.settings import GAP, WIN_RATE
 
 Path = Literal["primary", "reflective", "base"]
-WIN_RATE, GAP, BLEU, LENGTH = 0.53, 0.45, 0.05, 0.1
+BLEU, LENGTH = 0.05, 0.1
 _TOKENS = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|\w+|[^\w\s]")
 
 

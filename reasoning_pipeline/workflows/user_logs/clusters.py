@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,22 +146,15 @@ class Grouping:
         return cls(**known)
 
 
-def split(ids: Sequence[str], seed: int, shares: Sequence[float]) -> list[list[str]]:
-    """Parts of these sizes, the last takes the rest: sorted, shuffled by the seed, cut. Every part that is asked for
-    gets at least one where there are enough.
+def split(ids: Iterable[str], seed: int, share: float) -> tuple[list[str], list[str]]:
+    """A part of this size and the rest: sorted, shuffled by the seed, cut. Both get at least one where there are two.
 
-    Example: split(["c", "a", "b", "d", "e"], 42, (0.8,)) gives four and one.
+    Example: split(["c", "a", "b", "d", "e"], 42, 0.8) gives four and one.
     """
     ordered = sorted(ids)
     random.Random(seed).shuffle(ordered)
-    parts: list[list[str]] = []
-    start = 0
-    for position, share in enumerate(shares):
-        after = len(shares) - position  # parts that still need one each
-        size = max(1, min(round(share * len(ordered)), len(ordered) - start - after))
-        parts.append(ordered[start : start + size])
-        start += size
-    return [*parts, ordered[start:]]
+    size = max(1, min(round(share * len(ordered)), len(ordered) - 1))
+    return ordered[:size], ordered[size:]
 
 
 def table(names: Sequence[str], labels: Sequence[int], examples: Sequence[str]) -> list[dict[str, Any]]:

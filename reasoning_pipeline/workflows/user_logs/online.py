@@ -19,6 +19,7 @@ from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.workflows.user_logs.clusters import Grouping, split
 
 REPLACE, LOWER_LOSS = 0.03, 0.2
+Role = Literal["expert", "critic"]
 LEARNED_FILE = "learned.json"
 INCUMBENT = 0
 """The epoch of a module that another step trained."""
@@ -49,13 +50,13 @@ class Before:
                             remedy="publish it again (`run --until` its step)")  # fmt: skip
         return cls(folder, frozenset(json.loads(file.read_text(encoding="utf-8"))))
 
-    def adapter(self, role: Literal["expert", "critic"], cluster: int) -> Path | None:
+    def adapter(self, role: Role, cluster: int) -> Path | None:
         """What answers there now; None where nothing does."""
         path = adapter_place(self.folder, role, cluster)
         return path if path.is_dir() else None
 
 
-def adapter_place(system: Path, role: Literal["expert", "critic"], cluster: int | None) -> Path:
+def adapter_place(system: Path, role: Role, cluster: int | None) -> Path:
     return system / "adapters" / f"{role}-{cluster}"
 
 
@@ -75,5 +76,5 @@ def parted(members: Sequence[str], learned: Collection[str], seed: int, share: f
     fresh = [name for name in members if name not in learned]
     if len(fresh) < 2:
         fresh = list(members)
-    train, held = split(fresh, seed, (share,))
+    train, held = split(fresh, seed, share)
     return [*(name for name in members if name not in fresh), *train], held

@@ -20,12 +20,12 @@ from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.run.context import StageContext
-from reasoning_pipeline.run.speaking import Speaker
+from reasoning_pipeline.run.speaking import Speaker, speaker
 from reasoning_pipeline.workflows.user_logs import prompts, small_world
 from reasoning_pipeline.workflows.user_logs.gap import Coverage
 from reasoning_pipeline.workflows.user_logs.logs import Log
 from reasoning_pipeline.workflows.user_logs.rules import RULES_SCHEMA, SCORE_SCHEMA, parse_score
-from reasoning_pipeline.workflows.user_logs.settings import Embedding, Judging
+from reasoning_pipeline.workflows.user_logs.settings import Embedding, Judged, Judging
 
 Judge = Callable[[Sequence[tuple[str, Sequence[str], str, str]]], list[float | None]]
 """(query, rules, answer, language) -> mean score, 1 to 10; None where it gave no number."""
@@ -33,32 +33,43 @@ Embedder = Callable[[Sequence[str]], np.ndarray]
 WORDS_DIMENSIONS = 256
 
 
-def extract(speaker: Speaker | None, logs: Sequence[Log], decoding: Decoding) -> list[tuple[str, str]]:
+def extract(model: Speaker | None, logs: Sequence[Log], decoding: Decoding) -> list[tuple[str, str]]:
     """(reply about the feedback, reply about the query alone) of each log, as JSON texts."""
-    if speaker is None:
+    if model is None:
         return [(small_world.extract(log), small_world.guess(log)) for log in logs]
     shown = [prompts.rules_from_feedback(log) for log in logs] + [prompts.rules_from_query(log) for log in logs]
-    replies = [found[0] for found in speaker.ask(shown, decoding, schema=RULES_SCHEMA)]
+    replies = [found[0] for found in model.ask(shown, decoding, schema=RULES_SCHEMA)]
     return list(zip(replies[: len(logs)], replies[len(logs) :], strict=True))
 
 
-def judge(speaker: Speaker | None, config: Judging, seed: int) -> Judge:
-    """A judge that is one model, or the program."""
-    if speaker is None:
+def judge(model: Speaker | None, config: Judging, seed: int) -> Judge:
+    """A judge that is one model, or the program where there is none."""
+    if model is None:
         return lambda asked: [float(small_world.judge(query, rules, answer)) for query, rules, answer, _ in asked]
 
     def by_model(asked: Sequence[tuple[str, Sequence[str], str, str]]) -> list[float | None]:
         shown = [prompts.judge(*parts) for parts in asked]
         greedy = Decoding(temperature=0.0, max_tokens=config.max_tokens, seed=seed)
-        replies = speaker.ask(shown, greedy, schema=SCORE_SCHEMA)
+        replies = model.ask(shown, greedy, schema=SCORE_SCHEMA)
         if config.samples > 1:
             drawn = Decoding(temperature=1.0, top_p=0.9, max_tokens=config.max_tokens, seed=seed)
-            more = speaker.ask(shown, drawn, n=config.samples - 1, schema=SCORE_SCHEMA)
+            more = model.ask(shown, drawn, n=config.samples - 1, schema=SCORE_SCHEMA)
             replies = [first + others for first, others in zip(replies, more, strict=True)]
         scores = [[score for reply in group if (score := parse_score(reply)) is not None] for group in replies]
         return [mean(group) if group else None for group in scores]
 
     return by_model
+
+
+def judge_of(config: Judged, context: StageContext, policy: Speaker, seed: int) -> Judge:
+    """The model in the field `judge`, the policy where none is named, or the program.
+
+    To be called when its turn has come: on a shared server the judge takes the policy's place.
+    """
+    model = policy if config.judging.by == "model" else None
+    if model is not None and config.judge is not None:
+        model = speaker(context, "judge", max_prompt_tokens=policy.max_prompt_tokens, memory=policy.memory)
+    return judge(model, config.judging, seed)
 
 
 def coverage(context: StageContext, max_tokens: int) -> Coverage:

@@ -1,17 +1,22 @@
-"""Settings that more than one stage of this workflow reads, and who plays a role (roles.py makes them play)."""
+"""Settings that more than one stage of this workflow reads, and who plays a role (roles.py makes them play). Light:
+every recipe is read with it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from reasoning_pipeline.recipe.fields import Lora, Optimization
 from reasoning_pipeline.recipe.stage import Input, ModelRef, StageConfig
+from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.records import Decoding
-from reasoning_pipeline.workflows.user_logs.choice import GAP
 
+WIN_RATE, GAP = 0.53, 0.45
+"""The paper's thresholds."""
 Player = Literal["model", "small_world"]
+PLAYED: dict[Player, str] = {"model": "a model", "small_world": "a program, in the place of a model"}
+"""As records say who played."""
 
 
 class Judging(BaseModel):
@@ -24,7 +29,16 @@ class Judging(BaseModel):
     samples: int = Field(3, ge=1)
     """Scores of one answer, averaged. One is drawn greedily."""
     max_tokens: int = Field(1024, ge=8)
-    """Of one text, or of one reply."""
+    """Of one reply."""
+
+
+class Judged(BaseModel):
+    """Who judges answers."""
+
+    judge: Annotated[str | None, Input("checkpoint")] = None
+    """The model that judges, where `judging.by: model`; the policy where it is not given."""
+    judging: Judging = Judging()
+    """How the judge is asked."""
 
 
 class Embedding(BaseModel):
@@ -37,15 +51,48 @@ class Embedding(BaseModel):
     pooling: Literal["last", "mean"] = "last"
     """Which of the model's states stand for a text: that of its last token, or the mean."""
     max_tokens: int = Field(8192, ge=8)
-    """Of one text, or of one reply."""
+    """Of one text."""
 
 
-class AdapterTraining(Optimization):
+class Writing(BaseModel):
+    """How the policy answers."""
+
+    temperature: float = Field(0.1, ge=0)
+    """Of sampling."""
+    max_prompt_tokens: int = Field(8192, ge=1)
+    """A longer prompt ends the step."""
+    max_completion_tokens: int = Field(2048, ge=1)
+    """Of one answer."""
+
+    def decoding(self, seed: int) -> Decoding:
+        return Decoding(temperature=self.temperature, max_tokens=self.max_completion_tokens, seed=seed)
+
+
+class OfClusters(StageConfig):
+    """What the three stages read that make and choose modules."""
+
+    heavy: ClassVar[bool] = False
+
+    policy: ModelRef
+    """The base model: what answers, what adapters are for."""
+    rules: Annotated[str, Input("rules")]
+    """Logs with their rules."""
+    clusters: Annotated[str, Input("clusters")]
+    """Which log is in which cluster."""
+    gap: Annotated[str | None, Input("cognitive_gap")] = None
+    """The cognitive gap of each cluster; without it every gap counts as low. A high one starts no expert."""
+    before: Annotated[str | None, Input("system")] = None
+    """A published system that the clusters continue: its modules stay where they are not clearly beaten (online.py)."""
+    gap_threshold: float = Field(GAP, ge=0, le=1)
+    """A gap above it is high."""
+
+
+class AdapterTraining(OfClusters, Optimization):
     """The paper's settings of both adapters, as its released code has them."""
 
     learning_rate: float = Field(5e-4, gt=0)
     """At its highest."""
-    schedule: str = "cosine"  # type: ignore[assignment]
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
     final_learning_rate_ratio: float = Field(0.0, ge=0, le=1)
     weight_decay: float = Field(1e-4, ge=0)
     adam_beta2: float = Field(0.98, ge=0, lt=1)
@@ -63,33 +110,11 @@ class AdapterTraining(Optimization):
     least_logs: int = Field(10, ge=3)
     """A cluster with fewer gets no adapter: nothing could be said about it."""
 
-
-class OfClusters(StageConfig):
-    """What the three stages read that make and choose modules."""
-
-    policy: ModelRef
-    """The base model: what answers, what adapters are for."""
-    rules: Annotated[str, Input("rules")]
-    """Logs with their rules."""
-    clusters: Annotated[str, Input("clusters")]
-    """Which log is in which cluster."""
-    gap: Annotated[str | None, Input("cognitive_gap")] = None
-    """The cognitive gap of each cluster; without it every gap counts as low. A high one starts no expert."""
-    before: Annotated[str | None, Input("system")] = None
-    """A published system that the clusters continue: its modules stay where they are not clearly beaten (online.py)."""
-    gap_threshold: float = Field(GAP, ge=0, le=1)
-    """A gap above it is high."""
-
-
-class Writing(AdapterTraining):
-    """How the policy answers while adapters are compared, and later when it serves."""
-
-    temperature: float = Field(0.1, ge=0)
-    """Of sampling."""
-    max_prompt_tokens: int = Field(8192, ge=1)
-    """A longer prompt ends the step."""
-    max_completion_tokens: int = Field(2048, ge=1)
-    """Of one answer."""
-
-    def decoding(self) -> Decoding:
-        return Decoding(temperature=self.temperature, max_tokens=self.max_completion_tokens, seed=self.split_seed)
+    def training(self, known: Known, *, sequences: int = 1, **more: Any) -> Work | None:
+        """The work of all clusters together, of which each row has so many sequences."""
+        rules = known.made_by("rules")
+        if rules is None:
+            return None
+        steps = (self.epochs or 1) * self.train_share * (rules.rows // 2) / self.rows_per_step
+        rows = sequences * self.rows_per_step
+        return Work(rows=rows, steps=steps, trains=True, batch="rows_per_step", lora=self.lora, **more)

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from reasoning_pipeline.errors import DataError, RegistryError
 from reasoning_pipeline.records import Decoding
@@ -23,11 +23,11 @@ from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs import prompts
 from reasoning_pipeline.workflows.user_logs.choice import Path as Way
 from reasoning_pipeline.workflows.user_logs.clusters import Route, Router
-from reasoning_pipeline.workflows.user_logs.online import adapter_place
+from reasoning_pipeline.workflows.user_logs.online import Role, adapter_place
 from reasoning_pipeline.workflows.user_logs.retrieval import BM25, rules_of
 from reasoning_pipeline.workflows.user_logs.roles import Embedder, embedder
 from reasoning_pipeline.workflows.user_logs.rules import MAX_RULES, RuledLog, load_rules
-from reasoning_pipeline.workflows.user_logs.settings import Embedding
+from reasoning_pipeline.workflows.user_logs.settings import Embedding, Writing
 
 SYSTEM_FILE, MEMORY_FOLDER = "system.json", "memory"
 Mode = Literal["uno", "uno_single", "base", "critics_everywhere", "experts_everywhere", "bm25", "embedding"]
@@ -35,7 +35,7 @@ NEAREST = 3
 """Logs whose rules the retrieval baselines take."""
 
 
-class Thresholds(BaseModel):
+class Thresholds(Writing):
     """What a system was decided with, and how it writes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,12 +44,6 @@ class Thresholds(BaseModel):
     """`uno`, or what another arm of the paper would do with the same pieces."""
     unseen_distance: float = Field(1.2, gt=0)
     """Beyond it the base answers. Normalised queries are at most 2 apart from one another."""
-    temperature: float = Field(0.1, ge=0)
-    """Of sampling."""
-    max_prompt_tokens: int = Field(8192, ge=1)
-    """A longer prompt ends the step."""
-    max_completion_tokens: int = Field(2048, ge=1)
-    """Of one answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +103,7 @@ class System:
     device: str = "cpu"
     dtype: str = "float32"
 
-    def adapter(self, role: Literal["expert", "critic"], cluster: int | None) -> Path | None:
+    def adapter(self, role: Role, cluster: int | None) -> Path | None:
         """None where the cluster has none."""
         path = adapter_place(self.folder, role, cluster)
         return path if path.is_dir() else None
@@ -139,9 +133,7 @@ class System:
 
     def decoding(self, seed: int) -> Decoding:
         """How it was decided to write."""
-        return Decoding(
-            temperature=self.thresholds.temperature, max_tokens=self.thresholds.max_completion_tokens, seed=seed
-        )
+        return self.thresholds.decoding(seed)
 
     @property
     def language(self) -> str:
@@ -229,7 +221,7 @@ class _Asked:
             text=text, path=way, cluster=route.cluster, distance=route.distance, generations=generations, **more
         )
 
-    def _by_cluster(self, asked: list[str], routes: list[Route], role: Literal["expert", "critic"]) -> list[str]:
+    def _by_cluster(self, asked: list[str], routes: list[Route], role: Role) -> list[str]:
         """Each by its cluster's adapter, all of one adapter together."""
         found = [""] * len(asked)
         for cluster in dict.fromkeys(route.cluster for route in routes):

@@ -11,8 +11,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from reasoning_pipeline.base.files import write_json
-from reasoning_pipeline.workflows.user_logs.choice import WIN_RATE, WinRate, best_epoch, decide, win_rate
+from reasoning_pipeline.workflows.user_logs.choice import WinRate, best_epoch, decide, win_rate
 from reasoning_pipeline.workflows.user_logs.online import INCUMBENT, REPLACE
+from reasoning_pipeline.workflows.user_logs.settings import WIN_RATE
 
 EXPERTS_FILE, CRITICS_FILE = "experts.json", "critics.json"
 ROUNDING = 1e-9

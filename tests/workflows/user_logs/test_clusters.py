@@ -76,10 +76,10 @@ def test_an_embedder_of_another_dimension_is_refused():
 
 def test_splits_follow_the_seed_and_leave_nobody_out():
     names = [f"s{i}" for i in range(10)]
-    train, held = split(names, 42, (0.8,))
+    train, held = split(names, 42, 0.8)
     assert (len(train), len(held)) == (8, 2) and sorted(train + held) == sorted(names)
-    assert split(reversed(names), 42, (0.8,)) == [train, held] != split(names, 43, (0.8,))
-    assert [len(part) for part in split(["a", "b"], 0, (0.9,))] == [1, 1]
+    assert split(reversed(names), 42, 0.8) == (train, held) != split(names, 43, 0.8)
+    assert [len(part) for part in split(["a", "b"], 0, 0.9)] == [1, 1]
 
 
 def test_one_log_and_one_giant_cluster_are_clusters():

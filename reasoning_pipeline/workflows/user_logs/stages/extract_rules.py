@@ -17,16 +17,18 @@ from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.recipe.stage import Input, StageConfig
 from reasoning_pipeline.recipe.work import Known, Work
-from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.speaking import Memory, speaker
 from reasoning_pipeline.workflows.user_logs.logs import ReadLogs, load_logs
 from reasoning_pipeline.workflows.user_logs.roles import extract
-from reasoning_pipeline.workflows.user_logs.rules import RULES_FILE, load_rules, parse_rules
-from reasoning_pipeline.workflows.user_logs.settings import Player
+from reasoning_pipeline.workflows.user_logs.rules import RULES_FILE, RuledLog, load_rules, parse_rules
+from reasoning_pipeline.workflows.user_logs.settings import PLAYED, Player, Writing
+
+EMPTY = "no rule in the feedback"
+"""Why a log is left out whose extractor could be read."""
 
 
-class Config(StageConfig):
+class Config(Writing, StageConfig):
     publishes: ClassVar[str] = "rules"
     heavy: ClassVar[bool] = False
 
@@ -41,12 +43,8 @@ class Config(StageConfig):
     """The model that writes them, where `by: model`."""
     drop_empty: bool = True
     """Leave logs out whose feedback holds no rule; off, they are kept and make no pair."""
-    temperature: float = Field(0.1, ge=0)
-    """Of sampling."""
     max_prompt_tokens: int = Field(12_000, ge=16)
-    """A longer prompt ends the step."""
     max_completion_tokens: int = Field(1024, ge=16)
-    """Of one answer."""
 
     @property
     def generator(self) -> str | None:
@@ -73,57 +71,39 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the logs that are kept, and rules.jsonl with `rules` and `prior` of each."""
-    earlier = load_rules(context.inputs["before"]) if config.before is not None else []
-    known = {one.log.id for one in earlier}
+    kept = load_rules(context.inputs["before"]) if config.before is not None else []
+    known = {one.log.id for one in kept}
     logs = [log for log in load_logs(context.inputs["logs"]) if log.id not in known]
     model = None
     if config.by == "model":
         memory = Memory(context.work / "replies.jsonl")
         model = speaker(context, "extractor", max_prompt_tokens=config.max_prompt_tokens, memory=memory)
-    decoding = Decoding(temperature=config.temperature, max_tokens=config.max_completion_tokens, seed=context.seed)
-    read = _Read([one.as_row() for one in earlier])
-    for log, (said, guessed) in zip(logs, extract(model, logs, decoding), strict=True):
-        read.add(log.id, said, guessed, drop_empty=config.drop_empty)
-    if not read.rows:
+    aside: list[dict[str, Any]] = []
+    problems: Counter[str] = Counter()
+    replies = extract(model, logs, config.decoding(context.seed))
+    for log, (rules, prior) in zip(logs, (map(parse_rules, texts) for texts in replies), strict=True):
+        problems.update(found.problem for found in (rules, prior) if found.problem is not None)
+        if rules.rules or not (config.drop_empty or rules.problem):
+            kept.append(RuledLog(log=log, rules=rules.rules, prior=prior.rules))
+        else:
+            aside.append({"id": log.id, "reason": rules.problem or EMPTY})
+    if not kept:
         raise PipelineError(
-            f"no log of {len(logs)} holds a rule: {dict(read.problems)}",
+            f"no log of {len(logs)} holds a rule: {dict(problems)}",
             remedy="look at the feedback, or at the extractor's replies in the work folder",
         )
-    kept = {row["id"] for row in read.rows}
     output = context.fresh_output()
-    found = [*(one.log for one in earlier), *(log for log in logs if log.id in kept)]
-    ReadLogs(logs=found, set_aside=read.aside).save(output)
-    (output / RULES_FILE).write_text(lines(read.rows), encoding="utf-8")
+    ReadLogs(logs=[one.log for one in kept], set_aside=aside).save(output)
+    (output / RULES_FILE).write_text(lines(one.as_row() for one in kept), encoding="utf-8")
     return StageOutcome(
         output,
         {
             "logs": len(logs),
-            "kept": len(read.rows),
-            "dropped_empty": read.empty,
-            "unreadable": dict(sorted(read.problems.items())),
-            "rules": sum(len(row["rules"]) for row in read.rows),
-            "prior_rules": sum(len(row["prior"]) for row in read.rows),
-            "extractor": "a model" if model is not None else "a program, in the place of a model",
+            "kept": len(kept),
+            "dropped_empty": sum(row["reason"] == EMPTY for row in aside),
+            "unreadable": dict(sorted(problems.items())),
+            "rules": sum(len(one.rules) for one in kept),
+            "prior_rules": sum(len(one.prior) for one in kept),
+            "extractor": PLAYED[config.by],
         },
     )
-
-
-class _Read:
-    """What came of the replies so far."""
-
-    def __init__(self, earlier: list[dict[str, Any]]) -> None:
-        self.rows = earlier
-        self.aside: list[dict[str, object]] = []
-        self.problems: Counter[str] = Counter()
-        self.empty = 0
-
-    def add(self, name: str, said: str, guessed: str, *, drop_empty: bool) -> None:
-        rules, prior = parse_rules(said), parse_rules(guessed)
-        for problem in (rules.problem, prior.problem):
-            if problem is not None:
-                self.problems[problem] += 1
-        if not rules.rules and (drop_empty or rules.problem is not None):
-            self.empty += rules.problem is None
-            self.aside.append({"id": name, "reason": rules.problem or "no rule in the feedback"})
-            return
-        self.rows.append({"id": name, "rules": list(rules.rules), "prior": list(prior.rules)})

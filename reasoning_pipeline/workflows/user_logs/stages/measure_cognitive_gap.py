@@ -18,12 +18,11 @@ from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.recipe.stage import Input, StageConfig
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.user_logs import small_world
-from reasoning_pipeline.workflows.user_logs.choice import GAP
 from reasoning_pipeline.workflows.user_logs.clusters import Grouping
 from reasoning_pipeline.workflows.user_logs.gap import CALIBRATION, GAP_FILE, calibrate, cluster_gaps, log_gaps
 from reasoning_pipeline.workflows.user_logs.roles import coverage
 from reasoning_pipeline.workflows.user_logs.rules import load_rules
-from reasoning_pipeline.workflows.user_logs.settings import Player
+from reasoning_pipeline.workflows.user_logs.settings import GAP, PLAYED, Player
 
 
 class Config(StageConfig):
@@ -79,6 +78,6 @@ def run(config: Config, context: StageContext) -> StageOutcome:
             "clusters": {str(cluster): round(entry["gap"], 4) for cluster, entry in found.items()},
             "high": sum(entry["gap"] > GAP for entry in found.values()),
             "calibration": asdict(calibration),
-            "scorer": "a model" if config.by == "model" else "a program, in the place of a model",
+            "scorer": PLAYED[config.by],
         },
     )

@@ -10,9 +10,8 @@ Try it: python -m reasoning_pipeline run recipes/smoke/train_experts.yaml
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -21,28 +20,24 @@ from reasoning_pipeline.recipe.stage import Input
 from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.speaking import Memory, Speaker, speaker
+from reasoning_pipeline.workflows.user_logs.adapters import train
 from reasoning_pipeline.workflows.user_logs.choice import win
 from reasoning_pipeline.workflows.user_logs.clusters import Grouping, split
 from reasoning_pipeline.workflows.user_logs.gap import load_gaps
-from reasoning_pipeline.workflows.user_logs.online import INCUMBENT, Before, parted
+from reasoning_pipeline.workflows.user_logs.online import INCUMBENT, Before
 from reasoning_pipeline.workflows.user_logs.pairs import PAIRS_FILE
-from reasoning_pipeline.workflows.user_logs.roles import Judge, judge
+from reasoning_pipeline.workflows.user_logs.roles import Judge, judge_of
 from reasoning_pipeline.workflows.user_logs.rules import RuledLog, load_rules
-from reasoning_pipeline.workflows.user_logs.settings import Judging, OfClusters, Writing
+from reasoning_pipeline.workflows.user_logs.settings import PLAYED, AdapterTraining, Judged, Writing
 from reasoning_pipeline.workflows.user_logs.validation import Expert, save_experts
 
 
-class Config(OfClusters, Writing):
+class Config(AdapterTraining, Judged, Writing):
     publishes: ClassVar[str] = "experts"
-    heavy: ClassVar[bool] = False
 
     stage: Literal["train_experts"] = "train_experts"
     pairs: Annotated[str, Input("pairs")]
     """Preference pairs of these logs."""
-    judge: Annotated[str | None, Input("checkpoint")] = None
-    """The model that compares, where `judging.by: model`; the policy where it is not given."""
-    judging: Judging = Judging()
-    """How the judge is asked."""
     beta: float = Field(0.1, gt=0)
     """Of DPO: how dear it is to move from the reference."""
     losses: tuple[str, ...] = ("sigmoid", "sft")
@@ -53,20 +48,8 @@ class Config(OfClusters, Writing):
     """Half of the held-out logs choose the epoch, the other half accept it; off, all do both, as in the paper."""
 
     def work(self, known: Known) -> Work | None:
-        rules = known.made_by("rules")
-        if rules is None:
-            return None
-        pairs = self.train_share * (rules.rows // 2)
-        return Work(
-            rows=2 * self.rows_per_step,  # chosen and rejected
-            steps=(self.epochs or 1) * pairs / self.rows_per_step,
-            prompt_limit=self.max_prompt_tokens,
-            completion_limit=self.max_completion_tokens,
-            scorings=1,
-            trains=True,
-            batch="rows_per_step",
-            lora=self.lora,
-        )
+        limits = {"prompt_limit": self.max_prompt_tokens, "completion_limit": self.max_completion_tokens}
+        return self.training(known, sequences=2, scorings=1, **limits)  # chosen and rejected
 
     @model_validator(mode="after")
     def _a_weight_each(self) -> Config:
@@ -78,131 +61,77 @@ class Config(OfClusters, Writing):
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the adapter of every epoch, and experts.json with what each won."""
     from reasoning_pipeline.rollouts.adapted import AdaptedModel
+    from reasoning_pipeline.training.adapters import Preference
 
-    ruled = {one.log.id: one for one in load_rules(context.inputs["rules"])}
-    pairs = {row["id"]: row for row in read_rows(context.inputs["pairs"] / PAIRS_FILE)}
-    grouping, gaps = Grouping.load(context.inputs["clusters"]), load_gaps(context.inputs.get("gap"))
-    before = Before.of(context.inputs.get("before"), grouping)
+    inputs = context.inputs
+    ruled = {one.log.id: one for one in load_rules(inputs["rules"])}
+    pairs = {row["id"]: row for row in read_rows(inputs["pairs"] / PAIRS_FILE)}
+    grouping, gaps = Grouping.load(inputs["clusters"]), load_gaps(inputs.get("gap"))
+    before = Before.of(inputs.get("before"), grouping)
     memory = Memory(context.work / "replies.jsonl")
-    limit = config.max_prompt_tokens
-    adapted = AdaptedModel(context.inputs["policy"], dtype=context.profile.precision, device=context.profile.device)
-    policy = speaker(context, "policy", max_prompt_tokens=limit, memory=memory, sampler=adapted)
-    referee = policy if config.judging.by == "model" else None
-    if referee is not None and config.judge is not None:
-        referee = speaker(context, "judge", max_prompt_tokens=limit, memory=memory)
-    compare = _Comparison(config, policy, judge(referee, config.judging, config.split_seed), ruled)
+    adapted = AdaptedModel(inputs["policy"], dtype=context.profile.precision, device=context.profile.device)
+    policy = speaker(context, "policy", max_prompt_tokens=config.max_prompt_tokens, memory=memory, sampler=adapted)
+    judge = judge_of(config, context, policy, config.split_seed)
+    preference = Preference(losses=config.losses, weights=config.loss_weights, beta=config.beta)
+
+    def row(name: str) -> dict[str, list[int]]:
+        prompt, chosen = policy.ids(pairs[name]["prompt"], pairs[name]["chosen"])
+        return {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": policy.ids("", pairs[name]["rejected"])[1]}
 
     metrics = context.start_metrics(total_steps=grouping.count)
+    output = context.fresh_output()
     experts, skipped, saved = [], {}, 0
     for cluster in range(grouping.count):
         context.stop_if_asked()
         members = grouping.members(cluster, pairs)
         if gaps.get(cluster, 0.0) > config.gap_threshold:
-            skipped[cluster], saved = "high gap", saved + len(members)
+            skipped[str(cluster)], saved = "high gap", saved + len(members)
         elif len(members) < config.least_logs:
-            skipped[cluster] = f"{len(members)} pairs, fewer than {config.least_logs}"
+            skipped[str(cluster)] = f"{len(members)} pairs, fewer than {config.least_logs}"
         else:
-            learned = before.learned if before is not None else ()
-            train, held = parted(members, learned, config.split_seed, config.train_share)
-            epochs = _train(config, context, policy, [pairs[name] for name in train], _place(context, cluster))
-            if before is not None and (incumbent := before.adapter("expert", cluster)) is not None:
-                epochs = {INCUMBENT: _taken(incumbent, _place(context, cluster)), **epochs}
-            selection, acceptance = held, held
-            if config.separate_acceptance and len(held) > 1:
-                selection, acceptance = split(held, config.split_seed, (0.5,))
-            wins = {epoch: compare.wins(adapter, held) for epoch, adapter in epochs.items()}
-            experts.append(
-                Expert(
-                    cluster=cluster,
-                    learned=tuple(train),
-                    wins=wins,
-                    selection=tuple(selection),
-                    acceptance=tuple(acceptance),
-                )
-            )
+            made = train(config, context, cluster, members, row, role="expert", before=before, preference=preference)
+            selection, acceptance = made.held, made.held
+            if config.separate_acceptance and len(made.held) > 1:
+                selection, acceptance = split(made.held, config.split_seed, 0.5)
+            wins = _wins(config, policy, judge, [ruled[name] for name in made.held], made.epochs)
+            splits = {"selection": tuple(selection), "acceptance": tuple(acceptance)}
+            experts.append(Expert(cluster=cluster, learned=tuple(made.learned), wins=wins, **splits))
+            for epoch, adapter in made.epochs.items():
+                shutil.copytree(adapter, output / f"cluster-{cluster}" / f"epoch-{epoch}")
         metrics.write(cluster + 1, experts=len(experts))
-        print(f"cluster {cluster}: {skipped.get(cluster, 'trained')}")
+        print(f"cluster {cluster}: {skipped.get(str(cluster), 'trained')}")
     metrics.close()
-    output = context.fresh_output()
-    for expert in experts:
-        for epoch in expert.wins:
-            shutil.copytree(_place(context, expert.cluster) / f"epoch-{epoch}", output / _name(expert.cluster, epoch))
     save_experts(output, experts)
     return StageOutcome(
         output,
         {
             "jobs": len(experts),
-            "skipped": {str(cluster): why for cluster, why in skipped.items()},
+            "skipped": skipped,
             "pairs": len(pairs),
             "pairs_trained_on": sum(len(expert.learned or ()) for expert in experts),
             "saved_by_gap": saved / max(len(pairs), 1),
             "kept": [expert.cluster for expert in experts if expert.chosen() == INCUMBENT],
-            "judge": "a model" if referee is not None else "a program, in the place of a model",
+            "judge": PLAYED[config.judging.by],
             "seconds": round(metrics.seconds, 2),
         },
     )
 
 
-def _place(context: StageContext, cluster: int) -> Path:
-    return context.work / "adapters" / f"cluster-{cluster}"
+def _wins(
+    config: Config, policy: Speaker, judge: Judge, held: list[RuledLog], epochs: dict[int, Path]
+) -> dict[int, dict[str, float | None]]:
+    """Epoch -> log -> whether the adapter's answer to a held-out query won over the base's."""
 
+    def answered(adapter: Path | None) -> tuple[list[str], list[float | None]]:
+        questions = [one.log.question for one in held]
+        texts = policy.answer(questions, config.decoding(config.split_seed), adapter=adapter)
+        asked = zip(held, texts, strict=True)
+        return texts, judge([(one.log.question, one.rules, text, one.log.language) for one, text in asked])
 
-def _name(cluster: int, epoch: int) -> str:
-    return f"cluster-{cluster}/epoch-{epoch}"
-
-
-def _taken(incumbent: Path, place: Path) -> Path:
-    """An earlier system's expert among the epochs, under the name of none."""
-    copy = place / f"epoch-{INCUMBENT}"
-    if not copy.is_dir():
-        shutil.copytree(incumbent, copy)
-    return copy
-
-
-def _train(
-    config: Config, context: StageContext, policy: Speaker, pairs: list[dict[str, Any]], folder: Path
-) -> dict[int, Path]:
-    from reasoning_pipeline.training.adapters import Preference, train_adapter
-
-    rows = []
-    for pair in pairs:
-        prompt, chosen = policy.ids(pair["prompt"], pair["chosen"])
-        rows.append({"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": policy.ids("", pair["rejected"])[1]})
-    return train_adapter(
-        config,
-        context,
-        rows,
-        folder,
-        base=context.inputs["policy"].name,
-        rows_per_step=config.rows_per_step,
-        max_length=config.max_length,
-        preference=Preference(losses=config.losses, weights=config.loss_weights, beta=config.beta),
-    )
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """An adapter's answers to held-out queries against the base's."""
-
-    config: Config
-    policy: Speaker
-    judge: Judge
-    ruled: dict[str, RuledLog]
-
-    def wins(self, adapter: Path, names: list[str]) -> dict[str, float | None]:
-        asked = [self.ruled[name] for name in names]
-        base = self._answers(asked, None)
-        ours = self._answers(asked, adapter)
-        scores = self._scores(asked, ours), self._scores(asked, base)
-        return {
-            name: win(score, before, answer, plain)
-            for name, score, before, answer, plain in zip(names, *scores, ours, base, strict=True)
-        }
-
-    def _answers(self, asked: list[RuledLog], adapter: Path | None) -> list[str]:
-        return self.policy.answer([one.log.question for one in asked], self.config.decoding(), adapter=adapter)
-
-    def _scores(self, asked: list[RuledLog], answers: list[str]) -> list[float | None]:
-        return self.judge(
-            [(one.log.question, one.rules, text, one.log.language) for one, text in zip(asked, answers, strict=True)]
-        )
+    plain, before = answered(None)
+    found = {}
+    for epoch, adapter in epochs.items():
+        texts, scores = answered(adapter)
+        names = [one.log.id for one in held]
+        found[epoch] = dict(zip(names, map(win, scores, before, texts, plain), strict=True))
+    return found

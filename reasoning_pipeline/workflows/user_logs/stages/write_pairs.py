@@ -21,12 +21,12 @@ from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.speaking import Memory, speaker
 from reasoning_pipeline.workflows.user_logs.pairs import PAIRS_FILE, build, questions
-from reasoning_pipeline.workflows.user_logs.roles import judge
+from reasoning_pipeline.workflows.user_logs.roles import judge_of
 from reasoning_pipeline.workflows.user_logs.rules import load_rules
-from reasoning_pipeline.workflows.user_logs.settings import Judging
+from reasoning_pipeline.workflows.user_logs.settings import PLAYED, Judged, Judging
 
 
-class Config(StageConfig):
+class Config(Judged, StageConfig):
     publishes: ClassVar[str] = "pairs"
     generates_with: ClassVar[str | None] = "policy"
     heavy: ClassVar[bool] = False
@@ -38,8 +38,6 @@ class Config(StageConfig):
     """Logs with their rules."""
     before: Annotated[str | None, Input("pairs")] = None
     """Pairs of an earlier batch, kept as they are; their logs are not rewritten again."""
-    judge: Annotated[str | None, Input("checkpoint")] = None
-    """The model that judges, where `judging.by: model`; the policy where it is not given."""
     judging: Judging = Judging(samples=1)
     """How the judge is asked."""
     styles: tuple[Literal["feedback", "rules"], ...] = Field(("feedback", "rules"), min_length=1)
@@ -85,8 +83,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     known = {row["id"] for row in earlier}
     ruled = [one for one in load_rules(context.inputs["rules"]) if one.log.id not in known]
     memory = Memory(context.work / "replies.jsonl")
-    limit = config.max_prompt_tokens
-    policy = speaker(context, "policy", max_prompt_tokens=limit, memory=memory)
+    policy = speaker(context, "policy", max_prompt_tokens=config.max_prompt_tokens, memory=memory)
     # All rewrites of all logs at once, then all judgements: a server is never idle in between.
     asked = [questions(one, config.styles) for one in ruled]
     decoding = Decoding(
@@ -94,16 +91,13 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     )
     replies = iter(policy.ask([text for texts in asked for text in texts], decoding, n=config.samples))
     rewrites = [[text for _ in texts for text in next(replies)] for texts in asked]
-    referee = policy if config.judging.by == "model" else None
-    if referee is not None and config.judge is not None:  # now: on a shared server it takes the policy's place
-        referee = speaker(context, "judge", max_prompt_tokens=limit, memory=memory)
-    scored = judge(referee, config.judging, context.seed)
+    judge = judge_of(config, context, policy, context.seed)
     flat = [
         (one.log.question, one.rules, text, one.log.language)
         for one, texts in zip(ruled, rewrites, strict=True)
         for text in (*texts, one.log.answer)
     ]
-    scores = iter(scored(flat))
+    scores = iter(judge(flat))
     found = [[next(scores) for _ in range(len(texts) + 1)] for texts in rewrites]
     pairs, left = build(
         ruled,
@@ -129,7 +123,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
             "chosen_score": sum(pair.chosen_score for pair in pairs) / max(len(pairs), 1),
             "rejected_score": sum(pair.rejected_score or 0 for pair in pairs) / max(len(pairs), 1),
             "score_by_style": _by_style(config, [one[:-1] for one in found]),
-            "judge": "a model" if referee is not None else "a program, in the place of a model",
+            "judge": PLAYED[config.judging.by],
             "unscored": sum(score is None for score in judged) / max(len(judged), 1),
             "tokens_generated": policy.tokens,
         },
