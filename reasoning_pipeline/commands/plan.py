@@ -46,6 +46,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     plan = load(arguments, sketch=True)
     estimates = {found.step: found for found in estimate_plan(plan, profile, arguments.mean_completion)}
     if arguments.json:
+        check_models(plan)
         _print_json(plan, profile, estimates)
         return 0
     missing = [estimates[step.name] for step in plan.steps if not step.complete]

@@ -12,10 +12,10 @@ from typing import Any
 from reasoning_pipeline.beside import LAUNCH
 from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.worlds import WORLDS
-from reasoning_pipeline.doctor.folders import PROBE_BYTES
 from reasoning_pipeline.doctor.subject import Finding, Subject
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.models.compatible import check_compatible
+from reasoning_pipeline.models.outside import READ_BYTES
 from reasoning_pipeline.models.weights import weight_files
 from reasoning_pipeline.plan.compatibility import check_distillations, longest_rows
 from reasoning_pipeline.recipe.rewarded import Rewarded
@@ -250,7 +250,7 @@ def distances(subject: Subject) -> Iterator[Finding]:
     for student, teacher in _students_and_teachers(subject):
         names = subject.called(student), subject.called(teacher)
         size = sum(path.stat().st_size for folder in (student, teacher) for path in weight_files(folder))
-        if size > PROBE_BYTES and not subject.with_models:
+        if size > READ_BYTES and not subject.with_models:
             yield Finding(
                 level="ok",
                 check="distances",

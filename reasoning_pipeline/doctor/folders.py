@@ -19,11 +19,7 @@ from reasoning_pipeline.models.description import (
 )
 from reasoning_pipeline.models.outside import hub_refuses, require_whole
 from reasoning_pipeline.models.pins import SHOWN_DIGITS, follow_command
-from reasoning_pipeline.models.weights import not_finite, weight_files
 from reasoning_pipeline.plan.compatibility import check_outside, longest_rows
-
-PROBE_BYTES = 2 * 2**30
-"""Models up to this size are read whole without being asked (--models reads larger ones, too)."""
 
 
 def models(subject: Subject) -> Iterator[Finding]:
@@ -36,15 +32,13 @@ def models(subject: Subject) -> Iterator[Finding]:
             continue
         try:
             require_whole(model.commit)
-            check_outside(subject.plan, model.folder)
+            check_outside(subject.plan, model.folder, whole=subject.with_models)
         except PipelineError as error:
             message = f"{model.reference} {used}: {error.message}"
             yield Finding(level="error", check="models", message=message, remedy=error.remedy)
             continue
         at = f" at {model.commit.partition('@')[2][:SHOWN_DIGITS]}" if "@" in model.commit else ""
-        yield _finite(subject, model.folder) or Finding(
-            level="ok", check="models", message=f"{model.reference} is here{at} {used}"
-        )
+        yield Finding(level="ok", check="models", message=f"{model.reference} is here{at} {used}")
     for move in subject.plan.pins.moved(ask=not subject.offline):
         level: Level = "ok" if move.same else "warning"
         remedy = f"to follow: {follow_command(subject.plan.named)}"
@@ -59,21 +53,6 @@ def _absent(subject: Subject, model: Model, used: str) -> Finding:
         message=f"{model.reference} is not on this machine {used}"
         + (f": {refused[0]}" if refused else "" if subject.offline else "; its step would download it"),
         remedy=refused[1] if refused else f"{LAUNCH} prefetch {subject.plan.named}",
-    )
-
-
-def _finite(subject: Subject, folder: Path) -> Finding | None:
-    size = sum(path.stat().st_size for path in weight_files(folder))
-    if size > PROBE_BYTES and not subject.with_models:
-        return None
-    name = not_finite(folder)
-    if name is None:
-        return None
-    return Finding(
-        level="error",
-        check="models",
-        message=f"{folder}: {name} holds a NaN or an infinity",
-        remedy="take other weights; a model saved in float16 may have overflowed",
     )
 
 

@@ -100,21 +100,29 @@ def vocabulary(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
     size = rows if rows is not None else declared
     if not isinstance(size, int) or not (folder / "tokenizer.json").is_file():
         return None
-    largest = _largest_id(folder)
+    tokens = _tokens(folder)
+    largest = max(tokens.items(), key=lambda entry: entry[1], default=None)
     if largest is not None and largest[1] >= size:
         return (
             f"token {largest[0]!r} has id {largest[1]}, the embedding has {size} rows",
             "resize the embedding (`resize_token_embeddings`), or take the tokenizer that belongs to the model",
         )
+    pad = read_json(folder / "tokenizer_config.json").get("pad_token")
+    text = pad.get("content") if isinstance(pad, dict) else pad
+    if largest is not None and text and text not in tokens and largest[1] + 1 >= size:
+        return (
+            f"pad_token {text!r} is no token of tokenizer.json: it would get the id {largest[1] + 1}, the embedding has "
+            f"{size} rows",
+            "name one of the tokenizer's own tokens in tokenizer_config.json, or resize the embedding",
+        )
     return None
 
 
-def _largest_id(folder: Path) -> tuple[str, int] | None:
+def _tokens(folder: Path) -> dict[str, int]:
     tokenizer = read_json(folder / "tokenizer.json")
     vocabulary = tokenizer.get("model", {}).get("vocab", {})
-    ids = list(vocabulary.items()) if isinstance(vocabulary, dict) else [(e[0], i) for i, e in enumerate(vocabulary)]
-    ids += [(token["content"], token["id"]) for token in tokenizer.get("added_tokens", [])]
-    return max(ids, key=lambda entry: entry[1], default=None)
+    found = vocabulary if isinstance(vocabulary, dict) else {entry[0]: n for n, entry in enumerate(vocabulary)}
+    return found | {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
 
 
 def one_set(folder: Path, config: dict[str, Any], found: Header) -> Refusal:

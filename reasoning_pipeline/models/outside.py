@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.base.fingerprint import digest, file_digest, in_threads
 from reasoning_pipeline.base.hub import AWAY, GATED, UNKNOWN, cache_folder, cached_commit, may_fetch, refusal
 from reasoning_pipeline.base.validation import suggested_file
-from reasoning_pipeline.errors import RegistryError
-from reasoning_pipeline.models.weights import tensors, weight_files
+from reasoning_pipeline.errors import IncompatibleModels, RegistryError
+from reasoning_pipeline.models.weights import not_finite, tensors, weight_files
 
 MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
 """What makes a model: configuration, weights, tokenizer, chat template. No pickle and no code is ever read."""
 
 DIGESTS = ".digests.json"
 """In ROOT/work: digests of files from outside, so that a plan reads gigabytes once and not each time."""
+READ_BYTES = 2 * 2**30
+"""Models up to this size are read whole without being asked."""
 
 _RECORD = "record.json"
 
@@ -68,10 +71,34 @@ def folder_digests(folder: Path, root: Path | None = None) -> dict[str, str]:
         root: Where digests are remembered (by path, size and time of change); None hashes everything.
     """
     paths = model_files(folder)
-    remembered = _Remembered(root)
-    digests = in_threads(remembered.digest, paths)
-    remembered.save()
+    digests = _of_each(paths, root, file_digest)
     return {path.name: found for path, found in zip(paths, digests, strict=True)}
+
+
+def check_finite(folder: Path, root: Path, *, whole: bool) -> None:
+    """Raises IncompatibleModels where a weight is no number: half-precision weights may have overflowed, and training
+    turns all into NaN at its first step.
+
+    Args:
+        root: Where it is remembered that a file was read.
+        whole: Read models of more than READ_BYTES, too.
+    """
+    paths = weight_files(folder)
+    if not whole and sum(path.stat().st_size for path in paths) > READ_BYTES:
+        return
+    for path, name in zip(paths, _of_each(paths, root, lambda path: not_finite(path) or "", "finite"), strict=True):
+        if name:
+            raise IncompatibleModels(
+                f"{path}: {name} holds a NaN or an infinity",
+                remedy="take other weights; a model saved in float16 may have overflowed",
+            )
+
+
+def _of_each(paths: list[Path], root: Path | None, read: Callable[[Path], str], what: str = "") -> list[str]:
+    remembered = _Remembered(root)
+    found = in_threads(lambda path: remembered.of(path, read, what), paths)
+    remembered.save()
+    return found
 
 
 def hub_fingerprint(reference: str) -> str:
@@ -125,7 +152,7 @@ def _snapshot(reference: str, *, local: bool) -> Path:
 
 
 class _Remembered:
-    """Digests of files that have not changed since they were hashed."""
+    """What was found in files that have not changed since they were read whole: their digests, above all."""
 
     def __init__(self, root: Path | None) -> None:
         self.path = root / "work" / DIGESTS if root is not None else None
@@ -137,14 +164,14 @@ class _Remembered:
         except (OSError, ValueError, TypeError):
             pass  # it can be made again
 
-    def digest(self, path: Path) -> str:
+    def of(self, path: Path, read: Callable[[Path], str], what: str = "") -> str:
         status = path.stat()
         state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        key = str(path.resolve())
+        key = f"{path.resolve()}{what and f' {what}'}"
         entry = self.known.get(key)
         if isinstance(entry, list) and entry[:-1] == state:
             return str(entry[-1])
-        found = file_digest(path)
+        found = read(path)
         if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLED_SECONDS * 1e9:
             self.known[key] = [*state, found]
             self.changed = True

@@ -127,18 +127,22 @@ def raw(folder: Path, name: str) -> bytes:
     raise KeyError(name)
 
 
-def not_finite(folder: Path) -> str | None:
-    """The first tensor that holds a NaN or an infinity; None where there is none. Reads all weights."""
+def not_finite(path: Path) -> str | None:
+    """The first tensor of a file that holds a NaN or an infinity; None where there is none. Reads all of it."""
     import numpy as np
 
     # A float whose exponent bits are all set is infinite or no number; numpy lacks bfloat16, not its bits.
-    exponents = {"F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80), "F32": ("<u4", 0x7F800000)}
-    for path in weight_files(folder):
-        for name, dtype, data in _read(path):
-            if dtype in exponents:
-                kind, bits = exponents[dtype]
-                if np.any(np.frombuffer(data, kind) & bits == bits):
-                    return name
+    exponents = {
+        "F16": ("<u2", 0x7C00),
+        "BF16": ("<u2", 0x7F80),
+        "F32": ("<u4", 0x7F800000),
+        "F64": ("<u8", 0x7FF0 << 48),
+    }
+    for name, dtype, data in _read(path):
+        if dtype in exponents:
+            kind, bits = exponents[dtype]
+            if np.any(np.frombuffer(data, kind) & bits == bits):
+                return name
     return None
 
 

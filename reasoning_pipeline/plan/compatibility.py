@@ -16,7 +16,7 @@ from typing import Any
 from reasoning_pipeline.errors import IncompatibleModels, RegistryError
 from reasoning_pipeline.models.architecture import positions, why_no_longer
 from reasoning_pipeline.models.compatible import check_compatible
-from reasoning_pipeline.models.outside import hub_snapshot, outside_folder
+from reasoning_pipeline.models.outside import check_finite, hub_snapshot, outside_folder
 from reasoning_pipeline.models.refusals import check_model, check_speaks
 from reasoning_pipeline.models.weights import weight_files
 from reasoning_pipeline.plan.graph import Plan, PlannedInput, PlannedStep
@@ -26,22 +26,28 @@ WRITERS = ("policy", "teacher")
 """Fields whose models write text, or judge it token by token."""
 
 
-def check_models(plan: Plan) -> None:
-    """Everything below, cheapest first. Raises RegistryError, IncompatibleModels or DataError."""
+def check_models(plan: Plan, *, whole: bool = False) -> None:
+    """Everything below, cheapest first. Raises RegistryError, IncompatibleModels or DataError.
+
+    Args:
+        whole: Read every weight of large models, too.
+    """
     for folder in outside_folders(plan):
-        check_outside(plan, folder)
+        check_outside(plan, folder, whole=whole)
     for row in longest_rows(plan):
         if row.beyond:
             raise IncompatibleModels(row.said, remedy=row.remedy)
     check_distillations(plan)
 
 
-def check_outside(plan: Plan, folder: Path) -> None:
-    """One model from outside: can it be loaded, and spoken to where it has to be? An embedder need not speak."""
+def check_outside(plan: Plan, folder: Path, *, whole: bool) -> None:
+    """One model from outside: can it be loaded, is every weight a number, can it be spoken to where it has to be? An
+    embedder need not speak."""
     writes = folder in outside_folders(plan, fields=WRITERS)
     check_model(folder, writes=writes)
     if writes:
         check_speaks(folder, plan.recipe.prompt)
+    check_finite(folder, plan.registry.root, whole=whole)
 
 
 def outside_folders(plan: Plan, fields: tuple[str, ...] | None = None) -> list[Path]:

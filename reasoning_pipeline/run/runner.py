@@ -106,7 +106,7 @@ class Runner:
             return plan.of_arms(arms), 0
         judging.enforce(plan)
         self._before(replace(plan, steps=tuple(todo), given=self._given))
-        check_models(plan)
+        check_models(plan, whole=True)
         check_fit(plan, self.profile, todo)
         # Steps of one recipe may run side by side, each in a job of its own; a step itself is made by one at a time.
         lock = run_lock(self.folder) if only is None else nullcontext()

@@ -259,7 +259,7 @@ def test_distances_between_models(
 
 
 def test_large_models_are_compared_only_when_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(contents, "PROBE_BYTES", 1)
+    monkeypatch.setattr(contents, "READ_BYTES", 1)
     assert "--models loads them" in only(contents.distances, subject(bench, outside(bench)))[1]
 
 

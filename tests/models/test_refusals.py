@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from reasoning_pipeline.__main__ import main
 from reasoning_pipeline.doctor import folders as doctor_folders
 from reasoning_pipeline.errors import IncompatibleModels, PipelineError
 from reasoning_pipeline.models import belonging
+from reasoning_pipeline.models import outside as outside_module
 from reasoning_pipeline.models.refusals import check_model
 from reasoning_pipeline.plan.compatibility import check_models
 from tests.bench import Bench
@@ -64,6 +66,14 @@ def without(*endings: str) -> Callable[[Path], object]:
 
 def renamed(name: Callable[[str], str]) -> Callable[[Path], object]:
     return changed(lambda tensors: [tensors.update({name(old): tensors.pop(old)}) for old in list(tensors)])
+
+
+def padded_with_another(folder: Path) -> None:
+    edit(folder / "tokenizer_config.json", lambda t: t.update(pad_token="<pad>"))
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    rows = 1 + max(*tokenizer["model"]["vocab"].values(), *(t["id"] for t in tokenizer["added_tokens"]))
+    config(vocab_size=rows)(folder)  # as many rows as tokens
+    with_tensors(folder, embedding=load_file(folder / "model.safetensors")["model.embed_tokens.weight"][:rows])
 
 
 def beside(name: str) -> Callable[[Path], object]:
@@ -117,6 +127,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a file beside": (beside("ema.safetensors"), "two sets of weights, model.safetensors and ema.safetensors: trainer"),
     "an index beside": (an_index, "two sets of weights, model.safetensors and model.safetensors.index.json, which nam"),
     "tokens beyond the embedding": (tokens, "token '<x>' has id 112, the embedding has 112 rows"),
+    "padding beyond": (padded_with_another, "pad_token '<pad>' is no token of tokenizer.json: it would get the id 99"),
     "another width": (config(vocab_size=128), "vocab_size is 128, the embedding has 112 rows"),
     "fewer layers": (config(num_hidden_layers=3), "num_hidden_layers is 3, the weights have 2 layers"),
     "more layers": (config(num_hidden_layers=1), "num_hidden_layers is 1, the weights have 2 layers"),
@@ -238,12 +249,27 @@ def test_rows_beyond_a_model_that_a_step_makes_are_refused_too(bench: Bench):
         check_models(bench.plan(lambda r: r["steps"]["student_base"].update(architecture={"max_positions": 64})))
 
 
-def test_weights_that_are_no_numbers_are_found_by_doctor(bench: Bench, folder: Path):
+def test_weights_that_are_no_numbers_are_found_before_training_and_read_once(
+    bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    change = outside(bench, folder)
+    os.utime(folder / "model.safetensors", (1, 1))
+    monkeypatch.setattr(outside_module, "SETTLED_SECONDS", -1.0)  # its inode has just changed
+    check_models(bench.plan(change))
+    with monkeypatch.context() as patch:
+        patch.setattr(outside_module, "not_finite", lambda path: pytest.fail("read once more"))
+        check_models(bench.plan(change))
     broken = load_file(folder / "model.safetensors")["model.embed_tokens.weight"].copy()
     broken[0, 0] = np.nan
     with_tensors(folder, embedding=broken)
-    (finding,) = found(doctor_folders.models, subject(bench, outside(bench, folder)))
+    with pytest.raises(IncompatibleModels, match=r"model.embed_tokens.weight holds a NaN or an infinity"):
+        check_models(bench.plan(change))
+    (finding,) = found(doctor_folders.models, subject(bench, change))
     assert finding[0] == "error" and "model.embed_tokens.weight holds a NaN or an infinity" in finding[1]
+    monkeypatch.setattr(outside_module, "READ_BYTES", 1)
+    check_models(bench.plan(change))  # a plan waits for no large model to be read
+    with pytest.raises(IncompatibleModels, match="holds a NaN"):
+        check_models(bench.plan(change), whole=True)  # a run does
 
 
 def test_doctor_tells_what_of_a_folder_is_not_heeded(bench: Bench, folder: Path):

@@ -168,18 +168,20 @@ def test_a_hub_snapshot_is_looked_at_as_a_folder_is(
 
 
 def test_a_nan_or_an_infinity_is_found_in_every_precision(folder: Path, tmp_path: Path):
-    assert not_finite(folder) is None
+    path = folder / "model.safetensors"
+    assert not_finite(path) is None
     embedding = load_file(folder / "model.safetensors")["model.embed_tokens.weight"]
     for bad in (np.inf, -np.inf, np.nan):
-        for kind in (np.float32, np.float16):
+        for kind in (np.float64, np.float32, np.float16):
             values = embedding.astype(kind)
             values[3, 4] = bad
-            assert not_finite(with_tensors(folder, embedding=values)) == "model.embed_tokens.weight"
+            with_tensors(folder, embedding=values)
+            assert not_finite(path) == "model.embed_tokens.weight"
     other = tmp_path / "bf16"
     other.mkdir()
     for bits, found in ((0x3F80, None), (0x7F7F, None), (0x7F80, "w"), (0xFF81, "w")):  # 1, the largest, inf, nan
         bfloat16_file(other / "model.safetensors", [0, bits])
-        assert not_finite(other) == found
+        assert not_finite(other / "model.safetensors") == found
 
 
 def test_a_published_folder_is_held_by_its_record(folder: Path):
