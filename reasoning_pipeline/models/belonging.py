@@ -60,7 +60,7 @@ def layers(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
 
 def _embedding(found: Header) -> tuple[int | None, int | None]:
     """(rows, their width) of the matrix that tokens are looked up in."""
-    shape = next((entry["shape"] for name, entry in found.items() if name.endswith(EMBEDDING)), ())
+    shape: list[int] = next((entry["shape"] for name, entry in found.items() if name.endswith(EMBEDDING)), [])
     return (shape[0], shape[1]) if len(shape) == 2 else (None, None)
 
 
@@ -111,8 +111,8 @@ def vocabulary(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
     text = pad.get("content") if isinstance(pad, dict) else pad
     if largest is not None and text and text not in tokens and largest[1] + 1 >= size:
         return (
-            f"pad_token {text!r} is no token of tokenizer.json: it would get the id {largest[1] + 1}, the embedding has "
-            f"{size} rows",
+            f"pad_token {text!r} is no token of tokenizer.json: it would get the id {largest[1] + 1}, the embedding "
+            f"has {size} rows",
             "name one of the tokenizer's own tokens in tokenizer_config.json, or resize the embedding",
         )
     return None

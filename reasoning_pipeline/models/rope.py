@@ -87,8 +87,10 @@ def _problem(where: str, one: Any, config: dict[str, Any]) -> Problem:
     if missing := [name for name in REQUIRED.get(kind or "default", ()) if given.get(name) is None]:
         return f"{where}: {kind} without {', '.join(missing)}", mend
     for name, least in NUMBERS.items():
-        value = given.get(name)
-        if (value is not None or (name in one and name in NEVER_NULL)) and not (_is_number(value) and value >= least):
+        value: Any = given.get(name)
+        if value is None and not (name in one and name in NEVER_NULL):
+            continue
+        if not _is_number(value) or value < least:
             return f"{where}: {name} is {value!r}", mend
     if kind == "linear" and not isinstance(one["factor"], float):
         return f"{where}: factor is {one['factor']}, which the server takes for a list", f"write {one['factor']}.0"

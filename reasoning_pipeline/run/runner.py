@@ -225,7 +225,7 @@ class Runner:
             if status == 0 or not (dead or status == ServerLost.exit_status):
                 before = ""
                 break
-            told = "".join(f"\n{one.log_tail()}" for one in dead or [server] if one is not None)
+            told = "".join(f"\n{one.log_tail()}" for one in dead or ([server] if server is not None else []))
             now = kept(work, step.config.publishes)
             if before and now <= lost_at:
                 before = f"\n  the server's log ended with{told}{before}"
