@@ -48,12 +48,22 @@ class TextEmbedder:
         self.model: Any = model.to(device).eval()
         self._alone = threading.Lock()
 
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """[N, D], rows of length 1."""
-        parts = [texts[start : start + self.batch] for start in range(0, len(texts), self.batch)]
+    def __call__(self, texts: Sequence[str], progress: Callable[[int], None] = lambda done: None) -> np.ndarray:
+        """[N, D], rows of length 1. Texts of a length are read together: few tokens are computed for nothing.
+
+        Args:
+            progress: Told how many texts are done; what it raises ends the work.
+        """
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        if not order:
+            return np.zeros((0, self.model.config.hidden_size), dtype=np.float32)
+        found = []
         with self._alone, torch.no_grad():
-            found = [self._part(part) for part in parts]
-        return np.concatenate(found) if found else np.zeros((0, self.model.config.hidden_size), dtype=np.float32)
+            for start in range(0, len(order), self.batch):
+                chosen = order[start : start + self.batch]
+                found.append(self._part([texts[index] for index in chosen]))
+                progress(start + len(chosen))
+        return np.concatenate(found)[np.argsort(order)]
 
     def _part(self, texts: Sequence[str]) -> np.ndarray:
         read = _read(self.tokenizer, texts, self.max_tokens, self.device)

@@ -18,7 +18,7 @@ from itertools import chain
 import numpy as np
 from scipy import sparse
 
-from reasoning_pipeline.workflows.recommendation.clustering import representatives
+from reasoning_pipeline.statistics.directions import representatives
 from reasoning_pipeline.workflows.recommendation.histories import Histories, Insertion
 
 LONGEST_ANSWER, LONGEST_PROPOSAL, MOST_PROPOSALS = 4_000, 200, 20

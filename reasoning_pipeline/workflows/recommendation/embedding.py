@@ -22,7 +22,7 @@ from reasoning_pipeline.base.fingerprint import digest, file_digest, seed_from
 from reasoning_pipeline.base.jsonl import read_rows
 from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.recipe.stage import Input, StageConfig
-from reasoning_pipeline.workflows.recommendation.clustering import centroids_of
+from reasoning_pipeline.statistics.directions import centroids_of
 from reasoning_pipeline.workflows.recommendation.histories import Histories
 
 if TYPE_CHECKING:

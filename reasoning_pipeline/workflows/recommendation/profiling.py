@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reasoning_pipeline.workflows.recommendation.clustering import cluster_of
+from reasoning_pipeline.statistics.directions import cluster_of
 from reasoning_pipeline.workflows.recommendation.histories import Item
 
 GROUP_TITLES = 15

@@ -13,8 +13,8 @@ from reasoning_pipeline.data.prompts import PromptRenderer
 from reasoning_pipeline.data.tokenizer_making import save_bpe_tokenizer
 from reasoning_pipeline.errors import IncompatibleModels, PipelineError
 from reasoning_pipeline.rollouts.clients.scripted import ScriptedSampler
+from reasoning_pipeline.statistics.directions import centroids_of, cluster_of, representatives
 from reasoning_pipeline.workflows.recommendation import augmenting, profiling
-from reasoning_pipeline.workflows.recommendation.clustering import centroids_of, cluster_of, representatives
 from reasoning_pipeline.workflows.recommendation.embedding import Embedder, ItemTable
 from reasoning_pipeline.workflows.recommendation.histories import Histories
 from reasoning_pipeline.workflows.recommendation.stages import augment_histories, profile_users

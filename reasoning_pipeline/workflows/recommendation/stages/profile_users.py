@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from reasoning_pipeline.base.jsonl import lines
+from reasoning_pipeline.statistics.directions import centroids_of
 from reasoning_pipeline.workflows.recommendation import profiling
-from reasoning_pipeline.workflows.recommendation.clustering import centroids_of
 from reasoning_pipeline.workflows.recommendation.embedding import Embeds, items_of
 from reasoning_pipeline.workflows.recommendation.settings import AsksWriter, OfItems
 

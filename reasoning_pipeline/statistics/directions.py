@@ -1,4 +1,4 @@
-"""K-means on directions: groups of items that are alike, and the item that stands for each."""
+"""K-means on directions, rows of length 1: groups of what is alike, and the row that stands for each."""
 
 from __future__ import annotations
 
