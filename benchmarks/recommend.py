@@ -18,10 +18,9 @@ import uvicorn
 
 from reasoning_pipeline.workflows.recommendation.bundle import Bundle
 from reasoning_pipeline.workflows.recommendation.histories import Histories, Item
-from reasoning_pipeline.workflows.recommendation.sasrec import Adapter, Backbone
+from reasoning_pipeline.workflows.recommendation.sasrec import Adapter, Backbone, Trained
 from reasoning_pipeline.workflows.recommendation.serving import Recommender, application
 from reasoning_pipeline.workflows.recommendation.settings import About, Size
-from reasoning_pipeline.workflows.recommendation.trained import Trained
 
 KEY, WIDTH, TEXT = "benchmark-only-key", 64, 128
 WARM = 20

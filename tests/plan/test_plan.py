@@ -289,7 +289,6 @@ MAY_BE_HEAVY = (
     "workflows.reasoning.until",
     "workflows.recommendation.phases",
     "workflows.recommendation.sasrec",
-    "workflows.recommendation.trained",
     "workflows.user_logs.opening",
     "workflows.user_logs.serving",
     "doctor.distance",

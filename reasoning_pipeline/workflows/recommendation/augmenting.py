@@ -13,10 +13,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
-from scipy import sparse
 
 from reasoning_pipeline.statistics.directions import representatives
 from reasoning_pipeline.workflows.recommendation.histories import Histories, Insertion
@@ -129,36 +127,35 @@ class Catalogue:
     """Finds the item of a domain that a proposal means: cosine of words weighted by how rare they are (tf-idf)."""
 
     def __init__(self, histories: Histories, least: float) -> None:
-        self.least, self._places = least, histories.places
         titles = [_words(item.title) for item in histories.items]
-        self._vocabulary = {word: number for number, word in enumerate(dict.fromkeys(chain(*titles)))}
-        counts = self._counts(titles)
-        seen = np.bincount(counts.indices, minlength=len(self._vocabulary))
-        self._weight = np.log((1 + len(titles)) / (1 + seen)) + 1
-        weighted = self._weighted(counts)
-        self._matrices = [weighted[places] for places in self._places]
+        found: dict[str, list[int]] = defaultdict(list)
+        for item, words in enumerate(titles):
+            for word in words:
+                found[word].append(item)
+        self.least, self._places = least, histories.places
+        self._items = {word: np.array(items) for word, items in found.items()}
+        rarity = {word: float(np.log((1 + len(titles)) / (1 + len(items)))) + 1 for word, items in self._items.items()}
+        self._squares = {word: weight**2 for word, weight in rarity.items()}
+        self._lengths_N = np.sqrt([sum(self._squares[word] for word in words) for words in titles])
 
     def matches(self, texts: Sequence[str], domain: int) -> list[int | None]:
         """The nearest item of the domain for each text; None where none is near enough."""
-        if not texts:
-            return []
-        near = (self._weighted(self._counts([_words(text) for text in texts])) @ self._matrices[domain].T).toarray()
-        found = zip(self._places[domain][near.argmax(axis=1)], near.max(axis=1), strict=True)
-        return [int(item) if value >= max(self.least, 1e-9) else None for item, value in found]
+        return [self._match([word for word in _words(text) if word in self._items], domain) for text in texts]
 
-    def _counts(self, texts: Sequence[list[str]]) -> sparse.csr_matrix:
-        known = [{self._vocabulary[word] for word in words if word in self._vocabulary} for words in texts]
-        ends, columns = np.cumsum([0, *map(len, known)]), np.array([*chain(*known)], int)
-        return sparse.csr_matrix((np.ones(len(columns)), columns, ends), shape=(len(texts), len(self._vocabulary)))
-
-    def _weighted(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
-        weighted = counts.multiply(self._weight).tocsr()
-        norms = np.sqrt(weighted.multiply(weighted).sum(axis=1)).A1
-        return sparse.diags(1 / np.maximum(norms, 1e-9)) @ weighted
+    def _match(self, words: list[str], domain: int) -> int | None:
+        if not words:
+            return None
+        products_N = np.zeros(len(self._lengths_N))
+        for word in words:
+            products_N[self._items[word]] += self._squares[word]
+        length, places = np.sqrt(sum(self._squares[word] for word in words)), self._places[domain]
+        cosines = products_N[places] / np.maximum(self._lengths_N[places] * length, 1e-9)
+        best = int(cosines.argmax())
+        return int(places[best]) if cosines[best] >= max(self.least, 1e-9) else None
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
 
 
 # Filter and insertion

@@ -11,7 +11,7 @@ No torch here: popularity and title cosine are recommenders too, and serving loa
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +22,32 @@ from pydantic import ValidationError
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.errors import RegistryError
 from reasoning_pipeline.workflows.recommendation.histories import Histories
-from reasoning_pipeline.workflows.recommendation.ranking import Scorer, popularity, title_cosine
 from reasoning_pipeline.workflows.recommendation.settings import ARCHITECTURE, About
 
 if TYPE_CHECKING:
-    from reasoning_pipeline.workflows.recommendation.trained import Trained
+    from reasoning_pipeline.workflows.recommendation.sasrec import Trained
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Whatever ranks items here: a score is the product of a user's vector and an item's.
+
+    Phase 2's sum h·E + h'·E is (h + h')·E, popularity a vector of one number: nothing needs another form.
+    """
+
+    queries: Callable[[Sequence[tuple[int, ...]], Sequence[int]], np.ndarray]
+    """Histories, and the domain asked for in each -> [users, D]."""
+    items_ND: np.ndarray
+
+
+def popularity(counts_N: np.ndarray) -> Scorer:
+    counts_N1 = counts_N[:, None].astype(np.float32)
+    return Scorer(lambda histories, domains: np.ones((len(histories), 1), np.float32), counts_N1)
+
+
+def title_cosine(vectors_NX: np.ndarray) -> Scorer:
+    """Untrained: cosine to the mean of the history's titles."""
+    return Scorer(lambda histories, domains: np.stack([vectors_NX[list(h)].mean(0) for h in histories]), vectors_NX)
 
 
 @dataclass(frozen=True)
@@ -73,14 +94,17 @@ class Bundle:
                 f"a {self.about.kind} recommender has no pretrained backbone",
                 remedy="let `policy` name a pretrain_recommender step",
             )
-        from reasoning_pipeline.workflows.recommendation.trained import Trained
+        from reasoning_pipeline.workflows.recommendation.sasrec import Trained
 
         return Trained.of(self.about, self.about.size, self.histories.domain_N, self.weights)
 
     def scorer(self) -> Scorer:
         if self.about.kind == "popularity":
             return popularity(self.counts_N)
-        return title_cosine(self.text_NX) if self.about.kind == "title_cosine" else self.trained().scorer()
+        if self.about.kind == "title_cosine":
+            return title_cosine(self.text_NX)
+        trained = self.trained()
+        return Scorer(trained.queries, trained.item_vectors[1:].numpy())
 
     def top(
         self, history: Sequence[int], domains: Sequence[int], count: int, scorer: Scorer

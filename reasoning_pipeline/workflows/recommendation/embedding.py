@@ -96,7 +96,11 @@ class Embedder:
             progress: Told how many texts are done; what it raises ends the work.
         """
         if folder is not None:
-            return _of_states(texts, folder, progress)
+            from reasoning_pipeline.models.reading import TextEmbedder
+
+            # What sentence encoders are trained for (Reimers and Gurevych, arXiv 1908.10084), and usable of others.
+            model = TextEmbedder(folder, pooling="mean", max_tokens=MOST_TOKENS, batch=ROWS)
+            return model([text or " " for text in texts], progress)
         salts = domains if self.per_domain else [""] * len(texts)
         return unit(np.array([_of_words(text, salt) for text, salt in zip(texts, salts, strict=True)]))
 
@@ -111,20 +115,6 @@ def _of_words(text: str, salt: str) -> np.ndarray:
 def _word_vector(word: str, salt: str) -> np.ndarray:
     rng = np.random.default_rng(seed_from(f"word/{salt}/{word}"))
     return rng.standard_normal(WORD_VECTOR).astype(np.float32)
-
-
-def _of_states(texts: Sequence[str], folder: Path, progress: Callable[[int], None]) -> np.ndarray:
-    """Mean of a model's last hidden states over a text's tokens: what sentence encoders are trained for (Reimers and
-    Gurevych, arXiv 1908.10084), and a usable vector of language models."""
-    from reasoning_pipeline.models.reading import TextEmbedder
-
-    model, found = TextEmbedder(folder, pooling="mean", max_tokens=MOST_TOKENS, batch=ROWS), []
-    # Texts of a length together: no token is computed for nothing.
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    for start in range(0, len(order), ROWS):
-        found.append(model([texts[index] or " " for index in order[start : start + ROWS]]))
-        progress(min(start + ROWS, len(order)))
-    return np.concatenate(found)[np.argsort(order)]
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

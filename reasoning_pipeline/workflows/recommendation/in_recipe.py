@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from reasoning_pipeline.recipe.checks import checkpoint_problems
 from reasoning_pipeline.recipe.model import MAIN, STEP, Recipe, World
 from reasoning_pipeline.recipe.sections import Section
 from reasoning_pipeline.recipe.stage import StageConfig
 from reasoning_pipeline.recipe.workflows import stage_module
-from reasoning_pipeline.workflows.recommendation.settings import Rankings
+from reasoning_pipeline.workflows.recommendation.settings import Rankings, Strict
 
 TITLED = {name: f"train_{name}.txt" for name in ("overlap", "A", "B")} | {"valid": "valid.txt", "test": "test.txt"}
 NAMES = {
@@ -24,9 +22,7 @@ NAMES = {
 RECIPIENT = "read_histories"
 
 
-class Folder(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class Folder(Strict):
     path: str
     """A folder of files as `read_histories` names them; relative paths start at the recipe's folder."""
 

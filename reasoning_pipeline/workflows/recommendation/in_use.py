@@ -12,7 +12,7 @@ from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.registry.resolve import ResolvedModel
 from reasoning_pipeline.run.uses import Use
 from reasoning_pipeline.workflows.recommendation.bundle import Bundle, is_recommender
-from reasoning_pipeline.workflows.recommendation.evaluating import BESIDE, evaluate
+from reasoning_pipeline.workflows.recommendation.ranking import BESIDE, evaluate
 from reasoning_pipeline.workflows.recommendation.settings import Rankings
 
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from reasoning_pipeline.run.context import StageContext
 from reasoning_pipeline.training.epochs import train_epochs
 from reasoning_pipeline.workflows.recommendation import sasrec
+from reasoning_pipeline.workflows.recommendation.bundle import Scorer
 from reasoning_pipeline.workflows.recommendation.histories import Histories, of_domain, places_of
 from reasoning_pipeline.workflows.recommendation.ranking import Negatives, figures, ranks
 from reasoning_pipeline.workflows.recommendation.settings import Pretraining, Size, Training, Tuning
-from reasoning_pipeline.workflows.recommendation.trained import Trained
 
 VALIDATION_NEGATIVES = 100
 Row = tuple[int, Sequence[int]]
@@ -29,14 +29,14 @@ def pretrained(
     histories: Histories,
     text_NX: np.ndarray,
     profiles_UX: np.ndarray | None,
-) -> tuple[Trained, dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[sasrec.Trained, dict[str, np.ndarray], dict[str, Any]]:
     """(recommender, the parts of its item table as a bundle keeps them, figures)."""
     items = sasrec.Items(torch.from_numpy(text_NX), config.sees, config.width)
     backbone = sasrec.Backbone(config.size, causal=config.causal)
     modules = nn.ModuleDict({"catalogue": items, "backbone": backbone})
     learning = Learning(config, modules, histories, profiles_UX, config.size)
     rows = [(number, user.training) for number, user in enumerate(histories.users) if len(user.training) > 1]
-    trained, validation = Trained(backbone, items.table(), histories.domain_N), Validation(histories, config)
+    trained, validation = sasrec.Trained(backbone, items.table(), histories.domain_N), Validation(histories, config)
 
     def losses(rng: np.random.Generator) -> Iterator[Tensor]:
         for batch in batches(rows, config.batch, rng):
@@ -54,7 +54,7 @@ def pretrained(
 
 
 def tuned(
-    config: Tuning, context: StageContext, histories: Histories, trained: Trained, profiles_UX: np.ndarray | None
+    config: Tuning, context: StageContext, histories: Histories, trained: sasrec.Trained, profiles_UX: np.ndarray | None
 ) -> dict[str, Any]:
     """Gives `trained` its adapters; figures, with the validation of phase 1 and of the untrained sum."""
     validation, backbone, vectors = Validation(histories, config), trained.backbone, trained.item_vectors
@@ -162,10 +162,11 @@ class Validation:
         count = max(1, min(VALIDATION_NEGATIVES, min(map(len, histories.places)) - longest))
         self.negatives = Negatives(histories.domain_N, histories.counts_N, count, seed=0)
 
-    def of(self, trained: Trained) -> float:
+    def of(self, trained: sasrec.Trained) -> float:
         if not self.cases:
             return 0.0
-        return float(figures(ranks(trained.scorer(), self.cases, self.negatives, "uniform"), (10,))["ndcg@10"].mean())
+        scorer = Scorer(trained.queries, trained.item_vectors[1:].numpy())
+        return float(figures(ranks(scorer, self.cases, self.negatives, "uniform"), (10,))["ndcg@10"].mean())
 
 
 def batches(rows: Sequence[Row], size: int, rng: np.random.Generator) -> Iterator[list[Row]]:

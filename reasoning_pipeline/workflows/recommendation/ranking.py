@@ -7,17 +7,25 @@ Candidates follow from the seed and the user alone, so every model is asked the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from reasoning_pipeline.base.files import table, write_json
 from reasoning_pipeline.base.fingerprint import seed_from
+from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.statistics.scores import estimate
+from reasoning_pipeline.workflows.recommendation.bundle import Bundle, Scorer, popularity, title_cosine
 from reasoning_pipeline.workflows.recommendation.histories import Case, places_of
-from reasoning_pipeline.workflows.recommendation.settings import Ranking
+from reasoning_pipeline.workflows.recommendation.settings import Ranking, Rankings
 
+BESIDE = ("popularity", "title_cosine", "chance")
+FIVE = 5
+COLUMNS = ("problem", "samples", "scored", "right", "mean", "domain", "rank", "ndcg")
 CHUNK = 256
 """Users scored at once in a full ranking: 256 x 36,000 scores are 37 MB."""
 
@@ -71,28 +79,6 @@ class Negatives:
         rates = np.ones(len(left)) if ranking == "uniform" else np.maximum(self.counts_N[left], 1e-9)
         order = np.argsort(rng.exponential(size=len(left)) / rates)
         return np.concatenate([np.fromiter(found, int), left[order]])[: self.count].astype(int)
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """Whatever ranks items here: a score is the product of a user's vector and an item's.
-
-    Phase 2's sum h·E + h'·E is (h + h')·E, popularity a vector of one number: nothing needs another form.
-    """
-
-    queries: Callable[[Sequence[tuple[int, ...]], Sequence[int]], np.ndarray]
-    """Histories, and the domain asked for in each -> [users, D]."""
-    items_ND: np.ndarray
-
-
-def popularity(counts_N: np.ndarray) -> Scorer:
-    counts_N1 = counts_N[:, None].astype(np.float32)
-    return Scorer(lambda histories, domains: np.ones((len(histories), 1), np.float32), counts_N1)
-
-
-def title_cosine(vectors_NX: np.ndarray) -> Scorer:
-    """Untrained: cosine to the mean of the history's titles."""
-    return Scorer(lambda histories, domains: np.stack([vectors_NX[list(h)].mean(0) for h in histories]), vectors_NX)
 
 
 def random_scores(count: int, seed: int) -> Scorer:
@@ -150,3 +136,89 @@ def groups(cases: Sequence[Case], domains: Sequence[str], counts_N: np.ndarray) 
         found[f"{name} {low + 1} to {high}"] = (values > low) & (values <= high)
         found[f"{name} above {high}"] = values > high
     return {name: mask for name, mask in found.items() if mask.any()}
+
+
+# As an evaluation that the house can read
+
+
+def evaluate(
+    bundle: Bundle, output: Path, asked: Rankings, *, seed: int, between: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Writes a folder a ranking and returns what the record keeps.
+
+    Example:
+        {"suites": {"uniform": {"accuracy": 0.44, "interval": [0.43, 0.45], "problems": 7501, "hr@5": …, "ndcg@10": …,
+         "mrr": …, "groups": {"domain A": {"hr@10": 0.51, …}}, "beside": {"popularity": {"hr@10": 0.40, …}}}}}
+    """
+    histories, counts, k = bundle.histories, bundle.counts_N, asked.k
+    cases, scorer = histories.cases(asked.part), bundle.scorer()
+    drawn = Negatives(histories.domain_N, counts, asked.negatives, seed)
+    chance = random_scores(len(histories.items), seed)
+    others = dict(zip(BESIDE, (popularity(counts), title_cosine(bundle.text_NX), chance), strict=True))
+    masks, suites = groups(cases, histories.domains, counts), dict[str, Any]()
+    for suite in asked.suites:
+        between()
+        found = ranks(scorer, cases, drawn, suite)
+        per_user = figures(found, (FIVE, k))
+        beside = {n: figures(ranks(other, cases, drawn, suite), (k,)) for n, other in others.items()}
+        suites[suite] = _entry(per_user, k) | {
+            "groups": {name: _means(per_user, mask) | {"users": int(mask.sum())} for name, mask in masks.items()},
+            "beside": {name: _means(values) for name, values in beside.items()},
+        }
+        _write(output / suite, cases, found, per_user, histories.domains, k)
+    if asked.shown:
+        write_json(output / "shown.json", shown_users(bundle, scorer, cases, asked.shown))
+    return {"suites": suites, **asked.model_dump(include={"part", "negatives", "k"})}
+
+
+def _entry(per_user: Mapping[str, np.ndarray], k: int) -> dict[str, Any]:
+    score = estimate(per_user[f"hr@{k}"][:, None].tolist())
+    found: dict[str, Any] = {"accuracy": None, "interval": None, "problems": 0, "samples": 1}
+    if score is not None:
+        found |= {"accuracy": score.mean, "interval": [score.low, score.high], "problems": score.problems}
+        found["se_problems_drawn"] = score.se_drawn
+    return found | _means(per_user)
+
+
+def _means(per_user: Mapping[str, np.ndarray], mask: np.ndarray | slice = slice(None)) -> dict[str, float]:
+    """Rounded to what a reader can use; absent where there is no user."""
+    chosen = {name: values[mask] for name, values in per_user.items()}
+    return {name: round(float(values.mean()), 6) for name, values in chosen.items() if len(values)}
+
+
+def _write(
+    folder: Path,
+    cases: Sequence[Case],
+    ranks_U: np.ndarray,
+    per_user: Mapping[str, np.ndarray],
+    domains: Sequence[str],
+    k: int,
+) -> None:
+    """`problems.csv` in the form of every evaluation, with the columns of a ranking; `samples.jsonl` for the page."""
+    folder.mkdir(parents=True)
+    hits, gains = per_user[f"hr@{k}"].tolist(), per_user[f"ndcg@{k}"].round(6).tolist()
+    figures = zip(cases, ranks_U.tolist(), hits, gains, strict=True)
+    rows = [(case.user, 1, 1, int(hit), hit, domains[case.domain], place, gain) for case, place, hit, gain in figures]
+    samples = (
+        {"problem_id": user, "sample": 0, "status": "correct" if right else "wrong", "text": f"rank {place}"}
+        for user, _, _, right, _, _, place, _ in rows
+    )
+    text = table(COLUMNS, (dict(zip(COLUMNS, row, strict=True)) for row in rows))
+    (folder / "problems.csv").write_text(text, encoding="utf-8")
+    (folder / "samples.jsonl").write_text(lines(samples), encoding="utf-8")
+
+
+def shown_users(bundle: Bundle, scorer: Scorer, cases: Sequence[Case], count: int) -> list[dict[str, Any]]:
+    """A few users, evenly from the shortest history to the longest; the same of every checkpoint."""
+    order = sorted(cases, key=lambda case: (len(case.history), case.user))
+    titles = [item.title for item in bundle.histories.items]
+    return [
+        {
+            "user": case.user,
+            "history": [titles[item] for item in case.history],
+            "target": titles[case.target],
+            "domain": bundle.histories.domains[case.domain],
+            "top": [titles[item] for item, _ in bundle.top(case.history, [case.domain], 10, scorer)[0]],
+        }
+        for case in (order[(2 * i + 1) * len(order) // (2 * count)] for i in range(count if order else 0))
+    ]

@@ -6,19 +6,21 @@ are refused with their place; what cannot be used but does no harm (a user with 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from reasoning_pipeline.data.rows import jsonl_rows
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.workflows.recommendation.histories import Histories, History, Item, Split
 from reasoning_pipeline.workflows.recommendation.in_recipe import TITLED
 
 LONGEST_TITLE, LONGEST_LINE, MOST_EVENTS = 1_000, 1_000_000, 10_000
 """Characters, characters, events of one user: more is a damaged file."""
+AN_ITEM = {"one": "item", "like": '{"id": …, "domain": …, "title": …}'}
 LEAST_ITEMS = 20
 """A domain with fewer has nothing to rank among."""
 
@@ -65,7 +67,7 @@ def read_titled(files: dict[str, str], *, split: str, single_domain: bool) -> Fo
         single_domain: Whether users of one domain are learned from too.
     """
     found = Found()
-    for place, row in _jsonl(Path(files["items"])):
+    for place, row in jsonl_rows(Path(files["items"]), **AN_ITEM):
         found.add_item(place, row.get("id"), row.get("domain"), row.get("title"))
     held = split == "held_out"
     for name in ("overlap", *(("A", "B") if single_domain else ()), *(("valid", "test") if held else ())):
@@ -85,9 +87,9 @@ def read_timed(files: dict[str, str], *, split: str) -> Found:
     """`histories`: JSONL of user, events [[item, domain, seconds], …] and, for `held_out`, split (train, valid, test);
     `items`: JSONL of id or asin, domain, title."""
     found = Found()
-    for place, row in _jsonl(Path(files["items"])):
+    for place, row in jsonl_rows(Path(files["items"]), **AN_ITEM):
         found.add_item(place, row.get("asin", row.get("id")), row.get("domain"), row.get("title"))
-    for place, row in _jsonl(Path(files["histories"])):
+    for place, row in jsonl_rows(Path(files["histories"]), one="user", like='{"user": …, "events": […]}'):
         events = row.get("events")
         if not isinstance(events, list) or not all(isinstance(e, list) and len(e) == 3 for e in events):
             raise DataError(f"{place}: expected events [[item, domain, seconds], …]")
@@ -165,24 +167,11 @@ def finished(found: Found, *, user_core: int, item_core: int) -> Histories:
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
-        number = 0
-        while line := file.readline(LONGEST_LINE + 1):
-            number += 1
+        for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE + 1), ""), start=1):
             if len(line) > LONGEST_LINE:
-                raise DataError(f"{path.name} line {number}: longer than {LONGEST_LINE:,} characters")
+                raise DataError(f"{path}:{number}: longer than {LONGEST_LINE:,} characters")
             if line.strip():
-                yield f"{path.name} line {number}", line.strip("\r\n")
-
-
-def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for place, line in _lines(path):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place}: not JSON ({error})") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{place}: expected an object, found {type(row).__name__}")
-        yield place, row
+                yield f"{path}:{number}", line.strip("\r\n")
 
 
 def _atomic(path: Path) -> Iterator[tuple[str, dict[str, str]]]:

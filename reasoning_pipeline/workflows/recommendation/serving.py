@@ -10,21 +10,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 
 from reasoning_pipeline.run import endpoint
 from reasoning_pipeline.workflows.recommendation import profiling
 from reasoning_pipeline.workflows.recommendation.bundle import Bundle
+from reasoning_pipeline.workflows.recommendation.settings import Strict
 
 MOST_BYTES = 256 << 10
 MOST_GROUPS = 5
 
 
-class Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Asked(Strict):
     history: list[str] = Field(min_length=1, max_length=1_000)
     """Ids of the catalogue, oldest first."""
     domain: str | None = None

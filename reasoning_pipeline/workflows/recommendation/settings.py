@@ -19,6 +19,10 @@ Ranking = Literal["uniform", "popularity", "full"]
 Part = Literal["valid", "test"]
 
 
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 class OfItems(StageConfig):
     """Fields of a stage that reads histories and vectors of their items."""
 
@@ -61,9 +65,7 @@ class AsksWriter(StageConfig):
         return [replies[0] for replies in model.ask(prompts, decoding, schema=schema)]
 
 
-class Alignment(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class Alignment(Strict):
     weight: float = Field(0.5, ge=0)
     """The released value for Food-Kitchen (0.7 and 1.0 for the other pairs)."""
     tau: float = Field(0.1, gt=0)
@@ -96,10 +98,8 @@ class Training(StageConfig):
     """At most so many are asked after every epoch."""
 
 
-class Size(BaseModel):
+class Size(Strict):
     """Of the backbone."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     width: int = Field(64, ge=4)
     """Of an item's vector and of the states."""
@@ -143,10 +143,8 @@ class Tuning(Training):
     """False is the released behaviour, except that the tables then keep the global ones instead of chance."""
 
 
-class Rankings(BaseModel):
+class Rankings(Strict):
     """How recommenders are ranked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     suites: tuple[Ranking, ...] = Field(("uniform", "popularity", "full"), min_length=1)
     """Rankings to make."""
@@ -160,10 +158,8 @@ class Rankings(BaseModel):
     """Users whose first ten stand on the page."""
 
 
-class About(BaseModel):
+class About(Strict):
     """config.json of a published recommender."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     architectures: tuple[str, ...] = (ARCHITECTURE,)
     kind: Literal["popularity", "title_cosine", "sasrec"]

@@ -8,10 +8,11 @@ a few of the other domain, three quarters of the same theme. It has never seen a
 from __future__ import annotations
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from reasoning_pipeline.workflows.recommendation.histories import Item
 from reasoning_pipeline.workflows.recommendation.reading import Found
+from reasoning_pipeline.workflows.recommendation.settings import Strict
 
 THEMES = 8
 NOUNS = 5
@@ -19,9 +20,7 @@ NOUNS = 5
 SYLLABLES = ("ba", "ke", "li", "mo", "nu", "ra", "si", "to", "ve", "zu")
 
 
-class World(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class World(Strict):
     users: int = Field(1200, ge=20)
     """Who take 6 to 16 items each."""
     items_A: int = Field(200, ge=40)

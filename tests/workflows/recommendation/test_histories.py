@@ -76,7 +76,7 @@ def test_a_user_with_one_event_is_set_aside_and_counted(tmp_path: Path):
 
 
 def test_an_item_without_a_title_is_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"items\.jsonl line 2: the item x has no title"):
+    with pytest.raises(DataError, match=r"items\.jsonl:2: the item x has no title"):
         read(
             titled(
                 tmp_path, "", [{"id": "a", "domain": "A", "title": "soup"}, {"id": "x", "domain": "A", "title": " "}]
@@ -85,7 +85,7 @@ def test_an_item_without_a_title_is_named(tmp_path: Path):
 
 
 def test_an_unknown_item_is_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"overlap\.txt line 2: the user overlap/2 took the item 'A99'"):
+    with pytest.raises(DataError, match=r"overlap\.txt:2: the user overlap/2 took the item 'A99'"):
         read(titled(tmp_path, "1\tA0,B1,A2\n2\tA0,A99\n"))
 
 
@@ -97,15 +97,15 @@ def test_a_domain_with_five_items_is_refused(tmp_path: Path):
 
 @pytest.mark.parametrize("line", ["no tab", "{", "1\t"])
 def test_a_line_that_is_no_history_is_refused_with_its_place(tmp_path: Path, line: str):
-    with pytest.raises(DataError, match=r"overlap\.txt line 1"):
+    with pytest.raises(DataError, match=r"overlap\.txt:1:"):
         read(titled(tmp_path, line + "\n"))
 
 
 def test_a_damaged_catalogue_is_refused_with_its_place(tmp_path: Path):
     files = titled(tmp_path, "")
-    for text, said in (("{", "not JSON"), ("[1]", "expected an object"), ("[" * 100_000, "not JSON")):
+    for text, said in (("{", "not valid JSON"), ("[1]", "expected an object"), ("[" * 100_000, "not valid JSON")):
         Path(files["items"]).write_text(text + "\n")
-        with pytest.raises(DataError, match=rf"items\.jsonl line 1: {said}"):
+        with pytest.raises(DataError, match=rf"items\.jsonl:1: {said}"):
             read(files)
 
 
@@ -140,5 +140,5 @@ def test_recboles_atomic_files_of_two_domains(tmp_path: Path):
     found = reading.finished(reading.read_recbole(files), user_core=0, item_core=0)
     assert [found.items[item].id for item in found.users[0].items] == ["A/3", "B/3", "A/4"]
     (tmp_path / "b.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\nu\t3\n")
-    with pytest.raises(DataError, match=r"b\.inter line 2: 2 columns, the header has 3"):
+    with pytest.raises(DataError, match=r"b\.inter:2: 2 columns, the header has 3"):
         reading.read_recbole(files)

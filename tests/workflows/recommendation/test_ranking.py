@@ -6,17 +6,9 @@ import numpy as np
 import pytest
 
 from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.workflows.recommendation.bundle import Scorer, popularity, title_cosine
 from reasoning_pipeline.workflows.recommendation.histories import Case
-from reasoning_pipeline.workflows.recommendation.ranking import (
-    Negatives,
-    Scorer,
-    figures,
-    popularity,
-    random_scores,
-    rank,
-    ranks,
-    title_cosine,
-)
+from reasoning_pipeline.workflows.recommendation.ranking import Negatives, figures, random_scores, rank, ranks
 from tests.workflows.recommendation.small import directions, histories
 
 

@@ -35,7 +35,7 @@ class Config(Rankings, Evaluation):
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes a folder a ranking: `problems.csv` with every user's figures; and the few users that the page shows."""
     from reasoning_pipeline.run.context import StageOutcome
-    from reasoning_pipeline.workflows.recommendation.evaluating import evaluate
+    from reasoning_pipeline.workflows.recommendation.ranking import evaluate
 
     metrics = context.start_metrics(total_steps=len(config.suites))
     output, bundle = context.fresh_output(), Bundle.load(context.inputs["checkpoint"])
