@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,14 +41,14 @@ def train_epochs(
     measure: str,
     clip: float,
     from_start: bool = False,
-) -> tuple[Progress, float]:
-    """Train in place and leave the best epoch's weights; (progress, seconds over all attempts).
+) -> dict[str, Any]:
+    """Train in place and leave the best epoch's weights; figures for the record, with the seconds of all attempts.
 
     Args:
         patience: Epochs without a better validation before training ends.
         losses: The mean losses of one epoch's batches, each in nats; what it draws, it draws from the generator.
         validate: More is better.
-        measure: What the metrics call it.
+        measure: What metrics and figures call it.
         clip: Longest gradient, L2 over all weights.
         from_start: Whether what is there before the first epoch competes too.
     """
@@ -81,4 +82,10 @@ def train_epochs(
     metrics.close()
     model.load_state_dict(best)
     model.eval()
-    return progress, metrics.seconds
+    return {
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        measure: progress.best,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "seconds": round(metrics.seconds, 2),
+    }

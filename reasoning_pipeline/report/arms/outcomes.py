@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reasoning_pipeline.report.answers import read_means
 from reasoning_pipeline.report.charts import finite
@@ -83,6 +83,7 @@ def arm_results(plan: Plan) -> list[ArmResult]:
     return _corrected(found)
 
 
+Key = TypeVar("Key")
 Scored = dict[str, dict[str, float]]
 """Suite -> problem -> mean score of its samples."""
 
@@ -95,23 +96,35 @@ def _scores(plan: Plan, arm: PlannedArm) -> Scored:
     return {suite: values for suite, values in means.items() if values}
 
 
+def compared(
+    scores: Mapping[tuple[str, int], Mapping[Key, Mapping[str, float]]], name: str, key: Key
+) -> tuple[Crossed | None, Crossed | None]:
+    """(an arm's mean, its difference to the main arm) over problems and seeds; None where nothing is scored.
+
+    Args:
+        scores: (arm, seed) -> what was asked, a suite for one -> problem -> score.
+    """
+    from reasoning_pipeline.recipe.model import MAIN
+    from reasoning_pipeline.statistics.over_seeds import crossed_difference, crossed_mean
+
+    ours = [seed for arm, seed in scores if arm == name and key in scores[arm, seed]]
+    both = [seed for seed in ours if key in scores.get((MAIN, seed), {})] if name != MAIN else []
+    difference = crossed_difference(*([scores[arm, seed][key] for seed in both] for arm in (name, MAIN)))
+    return crossed_mean([scores[name, seed][key] for seed in ours]), difference
+
+
 def _result(plan: Plan, arms: Sequence[PlannedArm], scores: dict[tuple[str, int], Scored]) -> ArmResult:
     from reasoning_pipeline.recipe.model import MAIN
     from reasoning_pipeline.registry.record import distinct_labels
-    from reasoning_pipeline.statistics.over_seeds import crossed_difference, crossed_mean
 
     name = arms[0].name
     counted = [arm for arm in arms if scores[name, arm.seed]]
     accuracy: dict[str, Crossed] = {}
     difference: dict[str, Crossed] = {}
     for suite in suites(plan):
-        ours = [arm.seed for arm in counted if suite in scores[name, arm.seed]]
-        if (estimate := crossed_mean([scores[name, seed][suite] for seed in ours])) is not None:
+        estimate, paired = compared(scores, name, suite)
+        if estimate is not None:
             accuracy[suite] = estimate
-        both = [seed for seed in ours if suite in scores.get((MAIN, seed), {})] if name != MAIN else []
-        paired = crossed_difference(
-            [scores[name, seed][suite] for seed in both], [scores[MAIN, seed][suite] for seed in both]
-        )
         if paired is not None:
             difference[suite] = paired
     lineage = plan.step(arms[0].outcome).lineage if arms[0].outcome is not None else ()

@@ -1,6 +1,6 @@
 """Titles and profiles as vectors: by a model's hidden states, or by static vectors of their words; PCA; the item table.
 
-One `Embedder` makes the item table and whatever is compared with it later, so both lie in one space, and a table meets
+One embedder makes the item table and whatever is compared with it later, so both lie in one space, and a table meets
 only what has the same.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import model_validator
@@ -55,54 +55,30 @@ class Embeds(StageConfig):
             raise ValueError("`by: model` needs `model`, and `by: words` has none")
         return self
 
-    def embedder(self, context: StageContext) -> Embedder:
-        """What it is by the files of its model, so that two steps with one model have one embedder."""
+    def embedder(self, context: StageContext) -> dict[str, Any]:
+        """What makes the vectors, a model by its files: two steps with one model embed into one space."""
         folder = context.inputs.get("model")
         files = [] if folder is None else sorted([*folder.glob("*.safetensors"), folder / "tokenizer.json"])
         model = digest([[path.name, file_digest(path)] for path in files]) if files else ""
-        return Embedder(by=self.by, per_domain=self.per_domain, model=model)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Embedder:
-    """How text becomes a vector before PCA.
-
-    Example:
-        Embedder(by="model", per_domain=False, model="9f2c01d4…")
-    """
-
-    by: Literal["words", "model"]
-    per_domain: bool = False
-    """`words` alone: each domain has word vectors of its own, so that nearness across domains means nothing."""
-    model: str = ""
-    """Digest of the model's files."""
-
-    def __str__(self) -> str:
-        model = f" {self.model[:12]}" if self.model else ""
-        return f"{self.by}{model}{', a space for each domain' if self.per_domain else ''}"
+        return {"by": self.by, "per_domain": self.per_domain, "model": model}
 
     def vectors(
-        self,
-        texts: Sequence[str],
-        domains: Sequence[str],
-        folder: Path | None,
-        progress: Callable[[int], None] = lambda done: None,
+        self, context: StageContext, texts: Sequence[str], domains: Sequence[str], progress: Callable[[int], None]
     ) -> np.ndarray:
-        """[texts, width], rows of length 1.
+        """[texts, width] before PCA, rows of length 1.
 
         Args:
             domains: Of each text; read where `per_domain`.
-            folder: The model's.
             progress: Told how many texts are done; what it raises ends the work.
         """
-        if folder is not None:
-            from reasoning_pipeline.models.reading import TextEmbedder
+        if self.by == "words":
+            salts = domains if self.per_domain else [""] * len(texts)
+            return unit(np.array([_of_words(text, salt) for text, salt in zip(texts, salts, strict=True)]))
+        from reasoning_pipeline.models.reading import TextEmbedder
 
-            # What sentence encoders are trained for (Reimers and Gurevych, arXiv 1908.10084), and usable of others.
-            model = TextEmbedder(folder, pooling="mean", max_tokens=MOST_TOKENS, batch=ROWS)
-            return model([text or " " for text in texts], progress)
-        salts = domains if self.per_domain else [""] * len(texts)
-        return unit(np.array([_of_words(text, salt) for text, salt in zip(texts, salts, strict=True)]))
+        # Sentence encoders are trained for it (Reimers and Gurevych, arXiv 1908.10084); of others it is usable.
+        model = TextEmbedder(context.inputs["model"], pooling="mean", max_tokens=MOST_TOKENS, batch=ROWS)
+        return model([text or " " for text in texts], progress)
 
 
 def _of_words(text: str, salt: str) -> np.ndarray:
@@ -130,11 +106,12 @@ class ItemTable:
     """Of length 1, after PCA."""
     mean_W: np.ndarray
     components_XW: np.ndarray
-    embedder: Embedder
+    embedder: dict[str, Any]
+    """As `Embeds` has it."""
     items_digest: str
 
     @classmethod
-    def made(cls, raw_NW: np.ndarray, width: int, embedder: Embedder, items_digest: str) -> ItemTable:
+    def made(cls, raw_NW: np.ndarray, width: int, embedder: dict[str, Any], items_digest: str) -> ItemTable:
         """Centred and reduced to the `width` first principal components; the most there are where it asks for more."""
         chosen = raw_NW[:: max(1, len(raw_NW) // COMPONENTS_FROM)]
         mean = chosen.mean(axis=0)
@@ -157,7 +134,7 @@ class ItemTable:
         components = np.ascontiguousarray(self.components_XW)
         tensors = {"vectors": self.vectors_NX, "mean": self.mean_W, "components": components}
         save_file(tensors, folder / "table.safetensors")
-        write_json(folder / "table.json", {"embedder": asdict(self.embedder), "items": self.items_digest})
+        write_json(folder / "table.json", {"embedder": self.embedder, "items": self.items_digest})
 
     @classmethod
     def load(cls, folder: Path) -> ItemTable:
@@ -169,7 +146,7 @@ class ItemTable:
             vectors_NX=tensors["vectors"],
             mean_W=tensors["mean"],
             components_XW=tensors["components"],
-            embedder=Embedder(**about["embedder"]),
+            embedder=about["embedder"],
             items_digest=about["items"],
         )
 
@@ -182,14 +159,19 @@ class ItemTable:
                 remedy="embed the items of these histories: let both come from one read_histories",
             )
 
-    def require_embedder(self, other: Embedder, whose: str) -> None:
+    def require_embedder(self, other: dict[str, Any], whose: str) -> None:
         """Raises IncompatibleModels where something else was embedded by something else."""
         if self.embedder != other:
             raise IncompatibleModels(
-                f"{whose} come from another embedder ({other}) than the item table ({self.embedder}): "
+                f"{whose} come from another embedder ({_said(other)}) than the item table ({_said(self.embedder)}): "
                 "their vectors cannot be compared",
                 remedy="make both from one embed_items step",
             )
+
+
+def _said(embedder: dict[str, Any]) -> str:
+    model = f" {embedder['model'][:12]}" if embedder["model"] else ""
+    return f"{embedder['by']}{model}{', a space for each domain' if embedder['per_domain'] else ''}"
 
 
 def items_of(context: StageContext) -> tuple[Histories, ItemTable]:

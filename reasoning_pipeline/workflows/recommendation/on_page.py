@@ -14,6 +14,7 @@ from reasoning_pipeline.base.files import shipped
 from reasoning_pipeline.plan.graph import Plan, PlannedArm, PlannedStep
 from reasoning_pipeline.recipe.model import MAIN
 from reasoning_pipeline.report.answers import read_rows
+from reasoning_pipeline.report.arms.outcomes import compared
 from reasoning_pipeline.report.parts import PagePart, PageSection, Table
 
 WITHOUT = "plain"
@@ -42,20 +43,14 @@ class RecommendationPart(PagePart):
 def _ranked(plan: Plan) -> Iterator[Row]:
     """One arm on one ranking, one domain, by one measure, with its difference to the main arm, paired by user over the
     seeds that both have. The main arm comes first, and so do `all` domains."""
-    from reasoning_pipeline.statistics.over_seeds import crossed_difference, crossed_mean
-
     scores = {(arm.name, arm.seed): table for arm in plan.arms if (table := _scores(plan, arm))}
     for key in dict.fromkeys(key for table in scores.values() for key in table):
         for arm in dict.fromkeys(arm.name for arm in plan.arms):
-            seeds = [seed for seed in plan.seeds if (arm, seed) in scores]
-            found = crossed_mean([scores[arm, seed][key] for seed in seeds])
-            if found is None:
-                continue
-            spread = (found.mean, found.low, found.high, found.problems, found.seeds)
-            both = [seed for seed in seeds if (MAIN, seed) in scores] if arm != MAIN else []
-            pair = crossed_difference(*([scores[name, seed][key] for seed in both] for name in (arm, MAIN)))
-            paired = (None,) * 4 if pair is None else (pair.mean, pair.low, pair.high, pair.p)
-            yield dict(zip(COLUMNS, (*key, arm, *spread, *paired), strict=True))
+            found, pair = compared(scores, arm, key)
+            if found is not None:
+                spread = (found.mean, found.low, found.high, found.problems, found.seeds)
+                paired = (None,) * 4 if pair is None else (pair.mean, pair.low, pair.high, pair.p)
+                yield dict(zip(COLUMNS, (*key, arm, *spread, *paired), strict=True))
 
 
 Scores = dict[tuple[str, str, str], dict[str, float]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +19,7 @@ from reasoning_pipeline.workflows.recommendation.ranking import Negatives, figur
 from reasoning_pipeline.workflows.recommendation.settings import Pretraining, Size, Training, Tuning
 
 VALIDATION_NEGATIVES = 100
-Row = tuple[int, Sequence[int]]
-"""(the user's number, items learned from)."""
+MEASURE = "validation_ndcg"
 
 
 def pretrained(
@@ -35,26 +34,29 @@ def pretrained(
     backbone = sasrec.Backbone(config.size, causal=config.causal)
     modules = nn.ModuleDict({"catalogue": items, "backbone": backbone})
     learning = Learning(config, modules, histories, profiles_UX, config.size)
-    rows = [(number, user.training) for number, user in enumerate(histories.users) if len(user.training) > 1]
     trained, validation = sasrec.Trained(backbone, items.table(), histories.domain_N), Validation(histories, config)
-
-    def losses(rng: np.random.Generator) -> Iterator[Tensor]:
-        for batch in batches(rows, config.batch, rng):
-            yield learning.loss(batch, rng, items, lambda given: backbone(items(given), given))
+    path = Path(list(enumerate(user.training for user in histories.users)), items, lambda x: backbone(items(x), x))
 
     def validate() -> float:
         trained.item_vectors = items.table()
         return validation.of(trained)
 
-    optimizer = torch.optim.Adam(modules.parameters(), lr=config.learning_rate)
-    result = learning.train(context, optimizer, losses, validate)
+    result = train_epochs(
+        context, modules, torch.optim.Adam(modules.parameters(), lr=config.learning_rate),
+        epochs=config.epochs, patience=config.patience, clip=config.clip,
+        losses=partial(learning.losses, [path]), validate=validate, measure=MEASURE,
+    )  # fmt: skip
     trained.item_vectors = items.table()
     parts = {f"item_parts.{name}": part.numpy() for name, part in items.state_dict().items() if name != "ids.weight"}
     return trained, parts, result
 
 
 def tuned(
-    config: Tuning, context: StageContext, histories: Histories, trained: sasrec.Trained, profiles_UX: np.ndarray | None
+    config: Tuning,
+    context: StageContext,
+    histories: Histories,
+    trained: sasrec.Trained,
+    profiles_UX: np.ndarray | None,
 ) -> dict[str, Any]:
     """Gives `trained` its adapters; figures, with the validation of phase 1 and of the untrained sum."""
     validation, backbone, vectors = Validation(histories, config), trained.backbone, trained.item_vectors
@@ -68,29 +70,35 @@ def tuned(
     result["validation_untrained_sum"] = validation.of(trained.eval())
     modules = nn.ModuleDict({"adapters": trained.adapters})
     learning = Learning(config, modules, histories, profiles_UX, backbone.size)
-    training = [(number, user.training) for number, user in enumerate(histories.users)]
-    rows = [
-        [(number, own) for number, items in training if len(own := of_domain(items, histories.domain_N, domain)) > 1]
-        for domain in range(len(adapters))
+
+    def states(adapter: sasrec.Adapter, ids: Tensor) -> Tensor:
+        return adapter(backbone(vectors[ids], ids, adapter.positions))
+
+    paths = [
+        Path(
+            [(n, of_domain(user.training, histories.domain_N, domain)) for n, user in enumerate(histories.users)],
+            vectors.__getitem__,
+            partial(states, adapter),
+        )
+        for domain, adapter in enumerate(adapters)
     ]
-
-    def states(adapter: sasrec.Adapter, given: Tensor) -> Tensor:
-        return adapter(backbone(vectors[given], given, adapter.positions))
-
-    def losses(rng: np.random.Generator) -> Iterator[Tensor]:
-        # The domains take turns, a batch each, until the longer has been seen once: L_A + L_B, and neither waits.
-        turns = [list(batches(own, config.batch, rng)) for own in rows]
-        for turn in range(max(map(len, turns))):
-            loss = torch.zeros(())
-            for adapter, own in zip(adapters, turns, strict=True):
-                if own:
-                    batch = own[turn % len(own)]
-                    loss = loss + learning.loss(batch, rng, vectors.__getitem__, partial(states, adapter))
-            yield loss
-
     learned = [p for p in modules.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=config.learning_rate, weight_decay=config.weight_decay)
-    return result | learning.train(context, optimizer, losses, lambda: validation.of(trained), from_start=True)
+    return result | train_epochs(
+        context, modules, torch.optim.AdamW(learned, lr=config.learning_rate, weight_decay=config.weight_decay),
+        epochs=config.epochs, patience=config.patience, clip=config.clip, losses=partial(learning.losses, paths),
+        validate=lambda: validation.of(trained), measure=MEASURE, from_start=True,
+    )  # fmt: skip
+
+
+class Path(NamedTuple):
+    """One way through the model: all items in phase 1, those of one domain in phase 2."""
+
+    rows: Sequence[tuple[int, Sequence[int]]]
+    """(the user's number, items learned from)."""
+    vectors_of: Callable[[Tensor], Tensor]
+    """Ids [B, T] -> the items' vectors [B, T, D]."""
+    states_of: Callable[[Tensor], Tensor]
+    """Ids [B, T] -> the state behind each [B, T, D]."""
 
 
 class Learning:
@@ -105,50 +113,37 @@ class Learning:
         size: Size,
     ) -> None:
         """`modules`, all that learns, gets the map from profiles to states."""
-        self.config, self.modules, self.domain_N, self.length = config, modules, histories.domain_N, size.max_length
+        self.config, self.domain_N, self.length = config, histories.domain_N, size.max_length
         self.profiles_UX = profiles_UX if config.align.weight else None
         if profiles_UX is not None:
-            modules["profiles"] = nn.Linear(profiles_UX.shape[1], size.width)
+            modules["profiles"] = self.project = nn.Linear(profiles_UX.shape[1], size.width)
 
-    def loss(
-        self,
-        rows: Sequence[Row],
-        rng: np.random.Generator,
-        vectors_of: Callable[[Tensor], Tensor],
-        states_of: Callable[[Tensor], Tensor],
-    ) -> Tensor:
-        """Of a batch, in nats, the mean over positions. Ids are [B, T]; vectors, and the states behind what they stand
-        for, [B, T, D]."""
+    def losses(self, paths: Sequence[Path], rng: np.random.Generator) -> Iterator[Tensor]:
+        """Of one epoch, in nats. The paths take turns, a batch each, until the longest has been seen once: their losses
+        are summed, and none waits."""
+        turns = []
+        for path in paths:
+            rows = [row for row in path.rows if len(row[1]) > 1]
+            order, size = rng.permutation(len(rows)), self.config.batch
+            turns.append([[rows[n] for n in order[start : start + size]] for start in range(0, len(rows), size)])
+        for turn in range(max(map(len, turns))):
+            parts = [self._loss(path, own[turn % len(own)], rng) for path, own in zip(paths, turns, strict=True) if own]
+            yield sum(parts, start=torch.zeros(()))
+
+    def _loss(self, path: Path, rows: Sequence[tuple[int, Sequence[int]]], rng: np.random.Generator) -> Tensor:
+        """The mean over a batch's positions."""
         ids = sasrec.padded([items for _, items in rows], self.length + 1)
         wanted = ids[:, 1:]
         given = torch.where(wanted > 0, ids[:, :-1], 0)  # the last item of a row foretells nothing
-        states, right = states_of(given), vectors_of(wanted)
-        wrong = vectors_of(negatives_of(wanted, self.domain_N, rng))
+        states, right = path.states_of(given), path.vectors_of(wanted)
+        wrong = path.vectors_of(negatives_of(wanted, self.domain_N, rng))
         total, count = sasrec.next_item_loss(states, right, wrong, wanted > 0)
         if self.profiles_UX is None:
             return total / count
-        theirs = self.modules["profiles"](torch.from_numpy(self.profiles_UX[[user for user, _ in rows]]))
+        theirs = self.project(torch.from_numpy(self.profiles_UX[[user for user, _ in rows]]))
         mine, align = sasrec.last_states(states, given), self.config.align
         apart = sasrec.alignment_loss(mine, theirs, tau=align.tau, normalise=align.normalise)
         return total / count + align.weight * apart
-
-    def train(
-        self,
-        context: StageContext,
-        optimizer: torch.optim.Optimizer,
-        losses: Callable[[np.random.Generator], Iterator[Tensor]],
-        validate: Callable[[], float],
-        *,
-        from_start: bool = False,
-    ) -> dict[str, Any]:
-        """Figures of the epochs."""
-        config, parameters = self.config, sum(p.numel() for p in self.modules.parameters() if p.requires_grad)
-        progress, seconds = train_epochs(
-            context, self.modules, optimizer, epochs=config.epochs, patience=config.patience, losses=losses,
-            validate=validate, measure="validation_ndcg", clip=config.clip, from_start=from_start,
-        )  # fmt: skip
-        found = {"epochs": progress.epoch, "best_epoch": progress.best_epoch, "validation_ndcg": progress.best}
-        return found | {"parameters": parameters, "seconds": round(seconds, 2)}
 
 
 class Validation:
@@ -167,13 +162,6 @@ class Validation:
             return 0.0
         scorer = Scorer(trained.queries, trained.item_vectors[1:].numpy())
         return float(figures(ranks(scorer, self.cases, self.negatives, "uniform"), (10,))["ndcg@10"].mean())
-
-
-def batches(rows: Sequence[Row], size: int, rng: np.random.Generator) -> Iterator[list[Row]]:
-    """Every row once, in an order of chance."""
-    order = rng.permutation(len(rows))
-    for start in range(0, len(rows), size):
-        yield [rows[index] for index in order[start : start + size]]
 
 
 def negatives_of(wanted_BT: Tensor, domain_N: np.ndarray, rng: np.random.Generator) -> Tensor:

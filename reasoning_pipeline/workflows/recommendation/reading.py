@@ -20,7 +20,7 @@ from reasoning_pipeline.workflows.recommendation.in_recipe import TITLED
 
 LONGEST_TITLE, LONGEST_LINE, MOST_EVENTS = 1_000, 1_000_000, 10_000
 """Characters, characters, events of one user: more is a damaged file."""
-AN_ITEM = {"one": "item", "like": '{"id": …, "domain": …, "title": …}'}
+AN_ITEM = '{"id": …, "domain": …, "title": …}'
 LEAST_ITEMS = 20
 """A domain with fewer has nothing to rank among."""
 
@@ -67,7 +67,7 @@ def read_titled(files: dict[str, str], *, split: str, single_domain: bool) -> Fo
         single_domain: Whether users of one domain are learned from too.
     """
     found = Found()
-    for place, row in jsonl_rows(Path(files["items"]), **AN_ITEM):
+    for place, row in jsonl_rows(Path(files["items"]), one="item", like=AN_ITEM):
         found.add_item(place, row.get("id"), row.get("domain"), row.get("title"))
     held = split == "held_out"
     for name in ("overlap", *(("A", "B") if single_domain else ()), *(("valid", "test") if held else ())):
@@ -87,7 +87,7 @@ def read_timed(files: dict[str, str], *, split: str) -> Found:
     """`histories`: JSONL of user, events [[item, domain, seconds], …] and, for `held_out`, split (train, valid, test);
     `items`: JSONL of id or asin, domain, title."""
     found = Found()
-    for place, row in jsonl_rows(Path(files["items"]), **AN_ITEM):
+    for place, row in jsonl_rows(Path(files["items"]), one="item", like=AN_ITEM):
         found.add_item(place, row.get("asin", row.get("id")), row.get("domain"), row.get("title"))
     for place, row in jsonl_rows(Path(files["histories"]), one="user", like='{"user": …, "events": […]}'):
         events = row.get("events")

@@ -15,12 +15,15 @@ from reasoning_pipeline.errors import IncompatibleModels, PipelineError
 from reasoning_pipeline.rollouts.clients.scripted import ScriptedSampler
 from reasoning_pipeline.statistics.directions import centroids_of, cluster_of, representatives
 from reasoning_pipeline.workflows.recommendation import augmenting, profiling
-from reasoning_pipeline.workflows.recommendation.embedding import Embedder, ItemTable
+from reasoning_pipeline.workflows.recommendation.embedding import Embeds, ItemTable
 from reasoning_pipeline.workflows.recommendation.histories import Histories
 from reasoning_pipeline.workflows.recommendation.stages import augment_histories, profile_users
 from tests.workflows.recommendation.small import catalogue, context, directions, histories
 
 ROWS = [(n, 20 + n, (n + 3) % 20, 20 + (n + 5) % 20, (n + 9) % 20) for n in range(12)]
+
+
+WORDS = {"by": "words", "per_domain": False, "model": ""}
 
 
 def table_of(found: Histories, vectors: np.ndarray) -> ItemTable:
@@ -29,7 +32,7 @@ def table_of(found: Histories, vectors: np.ndarray) -> ItemTable:
         vectors_NX=vectors,
         mean_W=np.zeros(len(raw), np.float32),
         components_XW=raw,
-        embedder=Embedder(by="words"),
+        embedder=WORDS,
         items_digest=found.items_digest,
     )
 
@@ -194,7 +197,7 @@ def test_item_tables_of_another_catalogue_or_embedder_are_refused(tmp_path: Path
     with pytest.raises(
         IncompatibleModels, match=r"another embedder \(model 0123456789ab\) than the item table \(words\)"
     ):
-        table.require_embedder(Embedder(by="model", model="0123456789abcdef"), "these profiles")
+        table.require_embedder(WORDS | {"by": "model", "model": "0123456789abcdef"}, "these profiles")
     for folder in ("h", "t"):
         (tmp_path / folder).mkdir()
     found.save(tmp_path / "h")
@@ -205,18 +208,16 @@ def test_item_tables_of_another_catalogue_or_embedder_are_refused(tmp_path: Path
         profile_users.run(config, work)
 
 
-def test_words_in_unrelated_spaces_are_near_within_a_domain_alone():
-    embedder = Embedder(by="words", per_domain=True)
-    same, other = (
-        embedder.vectors(["red pan", "red pan", "red pan"], ["A", "A", "B"], None)[[1, 2]]
-        @ embedder.vectors(["red pan"], ["A"], None)[0]
-    )
+def test_words_in_unrelated_spaces_are_near_within_a_domain_alone(tmp_path: Path):
+    embeds, work = Embeds(stage="x", by="words", per_domain=True), context(tmp_path)
+    first, same, other = embeds.vectors(work, ["red pan"] * 3, ["A", "A", "B"], lambda done: None)
+    same, other = first @ same, first @ other
     assert same == pytest.approx(1, abs=1e-5) and abs(other) < 0.6
 
 
 def test_principal_components_keep_distances_of_what_lies_in_them():
     raw = directions(200, 4) @ directions(4, 32, seed=1)
-    table = ItemTable.made(raw.astype(np.float32), 8, Embedder(by="words"), "x")
+    table = ItemTable.made(raw.astype(np.float32), 8, WORDS, "x")
     assert table.vectors_NX.shape == (200, 8)
     assert np.allclose(table.place(raw[:5]), table.vectors_NX[:5], atol=1e-4)
     centred = raw - raw.mean(0)

@@ -42,11 +42,10 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         context.stop_if_asked()
         metrics.write(done)
 
-    embedder = config.embedder(context)
     titles, domains = [item.title for item in histories.items], [item.domain for item in histories.items]
-    raw = embedder.vectors(titles, domains, context.inputs.get("model"), progress)
+    raw = config.vectors(context, titles, domains, progress)
     metrics.close()
-    table = ItemTable.made(raw, config.width, embedder, histories.items_digest)
+    table = ItemTable.made(raw, config.width, config.embedder(context), histories.items_digest)
     output = context.fresh_output()
     table.save(output)
     found = {"items": len(titles), "width": table.vectors_NX.shape[1], "seconds": round(metrics.seconds, 2)}

@@ -51,8 +51,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     from reasoning_pipeline.run.context import StageOutcome
 
     histories, table = items_of(context)
-    embedder = config.embedder(context)
-    table.require_embedder(embedder, "these profiles")
+    table.require_embedder(config.embedder(context), "these profiles")
     metrics = context.start_metrics(total_steps=None)
     centroids = centroids_of(table.vectors_NX, config.clusters)
     groups = [
@@ -60,8 +59,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         for user in histories.users
     ]
     summaries, profiles = _texts(config, context, groups)
-    folder = context.inputs.get("model")
-    raw = embedder.vectors(profiles, [""] * len(profiles), folder, lambda _: context.stop_if_asked())
+    raw = config.vectors(context, profiles, [""] * len(profiles), lambda _: context.stop_if_asked())
     metrics.close()
 
     output = context.fresh_output()
