@@ -58,7 +58,7 @@ def ask(system: System, speaker: Speaker, queries: list[dict[str, Any]], seed: i
     """Every query once, in the system's language where a row does not say."""
     rows = [{"language": system.language} | row for row in queries]
     texts, languages = [row["query"] for row in rows], [row["language"] for row in rows]
-    return list(zip(rows, system.answer(texts, languages, speaker, system.decoding(seed)), strict=True))
+    return list(zip(rows, system.answer(texts, languages, speaker, system.thresholds.decoding(seed)), strict=True))
 
 
 def evaluated(asked: Asked, referee: Judge | None = None, *, tokens: int) -> Evaluated:

@@ -33,7 +33,7 @@ def opened_system(
         return
     from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service
 
-    system = _loaded(folder, profile)
+    system = System.load(folder, device=profile.device, dtype=profile.precision)
     adapters = sorted(folder.glob("adapters/*"))
     rank = max(map(rank_of, adapters), default=1)
     limits = system.thresholds
@@ -64,7 +64,7 @@ def open_system(
     """The system, and its base model with the adapters beside it in this process."""
     from reasoning_pipeline.rollouts.adapted import AdaptedModel
 
-    system = _loaded(folder, profile)
+    system = System.load(folder, device=profile.device, dtype=profile.precision)
     model = AdaptedModel(system.base, dtype=profile.precision, device=profile.device)
     return system, _speaker(system, model, prompt, between)
 
@@ -81,12 +81,6 @@ def opened_judge(
     length = limit + judging.max_tokens
     with rollout_session(folder, hardware=profile, max_model_len=length, label="judge") as sampler:
         yield judge(Speaker(sampler, renderer, version=folder.name, max_prompt_tokens=limit), judging, seed)
-
-
-def _loaded(folder: Path, profile: HardwareProfile) -> System:
-    system = System.load(folder)
-    system.device, system.dtype = profile.device, profile.precision
-    return system
 
 
 def _speaker(system: System, sampler: Sampler, prompt: PromptConfig | None, between: Callable[[], None]) -> Speaker:

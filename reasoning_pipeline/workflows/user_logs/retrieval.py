@@ -29,12 +29,14 @@ class BM25:
         """[N]."""
         found = np.zeros(len(self._counts))
         norm = K1 * (1 - B + B * self._lengths / max(self._lengths.mean(), 1e-9))
-        for word in set(tokens(query)) & self._idf.keys():
+        for word in dict.fromkeys(tokens(query)):  # a set's order, and with it the last digit, would change with runs
+            if word not in self._idf:
+                continue
             counts = np.array([one[word] for one in self._counts], dtype=float)
             found += self._idf[word] * counts * (K1 + 1) / (counts + norm)
         return found
 
 
-def rules_of(nearest: Sequence[int], rules: Sequence[Sequence[str]], most: int) -> list[str]:
+def rules_of(nearest: Sequence[int], rules: Sequence[Sequence[str]], most: int) -> tuple[str, ...]:
     """The rules of these logs, the nearest first, each once."""
-    return list(dict.fromkeys(rule for at in nearest for rule in rules[at]))[:most]
+    return tuple(dict.fromkeys(rule for at in nearest for rule in rules[at]))[:most]

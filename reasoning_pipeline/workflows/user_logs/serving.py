@@ -136,7 +136,7 @@ def answering(system: System, speaker: Speaker, *, one_at_a_time: bool = True) -
             version=speaker.version,
             max_prompt_tokens=speaker.max_prompt_tokens,
         )
-        decoding = system.decoding(asked.seed or 0)
+        decoding = system.thresholds.decoding(asked.seed or 0)
         most = min(limit for limit in (decoding.max_tokens, asked.max_tokens, asked.max_completion_tokens) if limit)
         temperature = decoding.temperature if asked.temperature is None else asked.temperature
         decoding = replace(decoding, max_tokens=most, temperature=temperature)

@@ -8,11 +8,11 @@ cluster's critic, and the base's revision of its own draft.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field
 
@@ -26,11 +26,17 @@ from reasoning_pipeline.workflows.user_logs.clusters import Route, Router
 from reasoning_pipeline.workflows.user_logs.online import Role, adapter_place
 from reasoning_pipeline.workflows.user_logs.retrieval import BM25, rules_of
 from reasoning_pipeline.workflows.user_logs.roles import Embedder, embedder
-from reasoning_pipeline.workflows.user_logs.rules import MAX_RULES, RuledLog, load_rules
+from reasoning_pipeline.workflows.user_logs.rules import MAX_RULES, load_rules
 from reasoning_pipeline.workflows.user_logs.settings import Embedding, Writing
 
 SYSTEM_FILE, MEMORY_FOLDER = "system.json", "memory"
 Mode = Literal["uno", "uno_single", "base", "critics_everywhere", "experts_everywhere", "bm25", "embedding"]
+Key = TypeVar("Key")
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+Along = Literal["primary", "reflective", "retrieval", "base"]
+GENERATIONS: dict[Along, int] = {"primary": 1, "reflective": 3, "retrieval": 2, "base": 1}
+ADAPTERS: dict[Along, Role] = {"primary": "expert", "reflective": "critic"}
 NEAREST = 3
 """Logs whose rules the retrieval baselines take."""
 
@@ -52,8 +58,8 @@ class Answer:
     adapter="expert-0")."""
 
     text: str
-    path: str
-    """primary, reflective or base; or retrieval, of the baselines."""
+    path: Along
+    """`retrieval` is that of the baselines which look rules up."""
     cluster: int | None
     distance: float
     generations: int
@@ -73,35 +79,32 @@ class System:
     thresholds: Thresholds
     router: Router
     base: Path
-    embedder_folder: Path | None
-    paths: dict[int, Way] = field(default_factory=dict)
+    paths: dict[int, Way]
+    load_embedder: Callable[[], Embedder]
 
     @classmethod
-    def load(cls, folder: Path, *, base: Path | None = None) -> System:
+    def load(cls, folder: Path, *, base: Path | None = None, device: str = "cpu", dtype: str = "float32") -> System:
         """Raises RegistryError where the folder is no system, or its base or embedder is not beside it."""
         file = folder / SYSTEM_FILE
         if not file.is_file():
             raise RegistryError(f"{folder}: no {SYSTEM_FILE}", remedy="name what a `choose_modules` step published")
         values = json.loads(file.read_text(encoding="utf-8"))
         thresholds = Thresholds.model_validate(values["thresholds"])
-        named = values["embedder"]
+        named = None if values["embedder"] is None else model_beside(folder, values["embedder"])
+        embedding = Embedding.model_validate(values["embedding"])
         return cls(
             folder=folder,
             values=values,
             thresholds=thresholds,
             router=Router.load(folder, unseen_distance=thresholds.unseen_distance),
             base=base or model_beside(folder, values["base"]),
-            embedder_folder=None if named is None else model_beside(folder, named),
             paths={int(cluster): entry["path"] for cluster, entry in values["decisions"].items()},
+            load_embedder=partial(embedder, named, embedding, device=device, dtype=dtype),
         )
 
     @cached_property
     def embed(self) -> Embedder:
-        config = Embedding.model_validate(self.values["embedding"])
-        return embedder(self.embedder_folder, config, device=self.device, dtype=self.dtype)
-
-    device: str = "cpu"
-    dtype: str = "float32"
+        return self.load_embedder()
 
     def adapter(self, role: Role, cluster: int | None) -> Path | None:
         """None where the cluster has none."""
@@ -112,28 +115,23 @@ class System:
         """By the query alone."""
         return self.router.route(self.embed(queries))
 
-    def path(self, route: Route) -> Way:
+    def path(self, route: Route) -> Along:
         """What answers a query that stands there: what the mode asks for, as far as there is an adapter for it."""
         mode, cluster = self.thresholds.mode, route.cluster
-        if cluster is None or mode in ("base", "bm25", "embedding"):
+        if mode in ("bm25", "embedding"):
+            return "retrieval"
+        if cluster is None or mode == "base":
             return "base"
-        asked: Way = self.paths.get(cluster, "base")
-        if mode in ("critics_everywhere", "experts_everywhere"):
-            asked = "reflective" if mode == "critics_everywhere" else "primary"
-        if asked == "primary":
-            return "primary" if self.adapter("expert", cluster) else "base"
-        if asked == "reflective" and mode != "uno_single":
-            return "reflective" if self.adapter("critic", cluster) else "base"
-        return "base"
+        everywhere: dict[Mode, Along] = {"critics_everywhere": "reflective", "experts_everywhere": "primary"}
+        asked = everywhere.get(mode) or self.paths.get(cluster, "base")
+        if asked == "base" or (mode == "uno_single" and asked == "reflective"):
+            return "base"
+        return asked if self.adapter(ADAPTERS[asked], cluster) else "base"
 
     @property
     def judge_reads(self) -> int:
         """Tokens at most of a question to whoever scores answers: it holds query and answer."""
         return 2 * self.thresholds.max_prompt_tokens
-
-    def decoding(self, seed: int) -> Decoding:
-        """How it was decided to write."""
-        return self.thresholds.decoding(seed)
 
     @property
     def language(self) -> str:
@@ -144,28 +142,51 @@ class System:
         self, queries: Sequence[str], languages: Sequence[str], speaker: Speaker, decoding: Decoding
     ) -> list[Answer]:
         """One answer to each query."""
-        routes = self.route(queries)
-        ways = [self.path(route) for route in routes]
-        found: list[Answer | None] = [None] * len(queries)
-        for way in dict.fromkeys(ways):
-            at = [number for number, other in enumerate(ways) if other == way]
-            answered = _Asked(self, speaker, decoding, way)(
-                [queries[n] for n in at], [languages[n] for n in at], [routes[n] for n in at]
-            )
-            for number, one in zip(at, answered, strict=True):
-                found[number] = one
-        return [one for one in found if one is not None]
+        asked = [_Asked(*parts) for parts in zip(queries, languages, self.route(queries), strict=True)]
+        ways = [self.path(one.route) for one in asked]
+        return _in_groups(ways, asked, lambda way, own: self._along(way, own, speaker, decoding))
 
-    @cached_property
-    def memory(self) -> list[RuledLog]:
-        """Logs with rules, of the baselines that look them up."""
+    def _along(self, way: Along, asked: list[_Asked], speaker: Speaker, decoding: Decoding) -> list[Answer]:
+        """Queries of one path, all of one adapter together."""
+        queries, clusters = [one.query for one in asked], [one.route.cluster for one in asked]
+
+        def adapted(role: Role, texts: list[str]) -> list[str]:
+            def by(cluster: int | None, own: list[str]) -> list[str]:
+                return speaker.answer(own, decoding, adapter=self.adapter(role, cluster))
+
+            return _in_groups(clusters, texts, by)
+
+        advice: list[tuple[str, ...]] = [()] * len(asked)
+        texts = adapted("expert", queries) if way == "primary" else speaker.answer(queries, decoding)
+        if way == "reflective":
+            shown = [prompts.critic(one.query, draft, one.language) for one, draft in zip(asked, texts, strict=True)]
+            replies = zip(adapted("critic", shown), asked, strict=True)
+            advice = [prompts.read_advice(reply, one.language) for reply, one in replies]
+        elif way == "retrieval":
+            advice = self.remembered(queries)
+        if GENERATIONS[way] > 1:
+            drafts = zip(asked, texts, advice, strict=True)
+            revised = [prompts.revise(one.query, draft, said, one.language) for one, draft, said in drafts]
+            # An empty revision would be worse than the draft that is there.
+            texts = [new or old for new, old in zip(speaker.answer(revised, decoding), texts, strict=True)]
+        return [
+            Answer(
+                text=text,
+                path=way,
+                generations=GENERATIONS[way],
+                adapter=f"{ADAPTERS[way]}-{one.route.cluster}" if way in ADAPTERS else None,
+                advice=said,
+                **vars(one.route),
+            )
+            for text, one, said in zip(texts, asked, advice, strict=True)
+        ]
+
+    def remembered(self, queries: Sequence[str]) -> list[tuple[str, ...]]:
+        """Rules of the nearest logs, by the mode's likeness: of the baselines that keep logs and look them up."""
         if not (self.folder / MEMORY_FOLDER).is_dir():
             raise DataError(f"{self.folder}: keeps no logs", remedy="publish it with mode bm25 or embedding")
-        return load_rules(self.folder / MEMORY_FOLDER)
-
-    def remembered(self, queries: Sequence[str]) -> list[list[str]]:
-        """Rules of the nearest logs, by the mode's likeness."""
-        texts, rules = [one.log.question for one in self.memory], [one.rules for one in self.memory]
+        memory = load_rules(self.folder / MEMORY_FOLDER)
+        texts, rules = [one.log.question for one in memory], [one.rules for one in memory]
         if self.thresholds.mode == "bm25":
             index = BM25(texts)
             scores = [index.scores(query) for query in queries]
@@ -176,62 +197,20 @@ class System:
 
 @dataclass(frozen=True)
 class _Asked:
-    """One path, taken by several queries at once."""
+    query: str
+    language: str
+    route: Route
 
-    system: System
-    speaker: Speaker
-    decoding: Decoding
-    way: Way
 
-    def __call__(self, queries: list[str], languages: list[str], routes: list[Route]) -> list[Answer]:
-        if self.way == "primary":
-            texts = self._by_cluster(queries, routes, "expert")
-            return [
-                self._answer(text, route, 1, adapter=f"expert-{route.cluster}")
-                for text, route in zip(texts, routes, strict=True)
-            ]
-        drafts = self.speaker.answer(queries, self.decoding)
-        if self.way == "reflective":
-            asked = [prompts.critic(*parts) for parts in zip(queries, drafts, languages, strict=True)]
-            replies = self._by_cluster(asked, routes, "critic")
-            advice = [prompts.read_advice(*parts) for parts in zip(replies, languages, strict=True)]
-        elif self.system.thresholds.mode in ("bm25", "embedding"):
-            advice = [tuple(rules) for rules in self.system.remembered(queries)]
-        else:
-            return [self._answer(draft, route, 1) for draft, route in zip(drafts, routes, strict=True)]
-        revised = self.speaker.answer(
-            [prompts.revise(*parts) for parts in zip(queries, drafts, advice, languages, strict=True)], self.decoding
-        )
-        name, generations = ("critic", 3) if self.way == "reflective" else (None, 2)
-        return [
-            self._answer(
-                # An empty revision would be worse than the draft that is there.
-                text or draft,
-                route,
-                generations,
-                adapter=f"{name}-{route.cluster}" if name else None,
-                advice=said,
-            )
-            for text, draft, route, said in zip(revised, drafts, routes, advice, strict=True)
-        ]
-
-    def _answer(self, text: str, route: Route, generations: int, **more: Any) -> Answer:
-        way = "retrieval" if generations == 2 else self.way
-        return Answer(
-            text=text, path=way, cluster=route.cluster, distance=route.distance, generations=generations, **more
-        )
-
-    def _by_cluster(self, asked: list[str], routes: list[Route], role: Role) -> list[str]:
-        """Each by its cluster's adapter, all of one adapter together."""
-        found = [""] * len(asked)
-        for cluster in dict.fromkeys(route.cluster for route in routes):
-            at = [number for number, route in enumerate(routes) if route.cluster == cluster]
-            texts = self.speaker.answer(
-                [asked[n] for n in at], self.decoding, adapter=self.system.adapter(role, cluster)
-            )
-            for number, text in zip(at, texts, strict=True):
-                found[number] = text
-        return found
+def _in_groups(
+    keys: Sequence[Key], items: Sequence[Item], ask: Callable[[Key, list[Item]], Sequence[Found]]
+) -> list[Found]:
+    """What `ask` makes of all items of each key at once, in the items' order."""
+    found: dict[int, Found] = {}
+    for key in dict.fromkeys(keys):
+        at = [number for number, other in enumerate(keys) if other == key]
+        found.update(zip(at, ask(key, [items[number] for number in at]), strict=True))
+    return [found[number] for number in range(len(items))]
 
 
 def model_beside(folder: Path, name: str) -> Path:

@@ -53,7 +53,7 @@ def test_bm25_finds_the_rarer_word():
     index = BM25(["a poem on rain", "a poem on snow", "a letter"])
     assert index.scores("snow poem").argmax() == 1
     assert index.scores("nothing of it").tolist()[2] == 0
-    assert rules_of([1, 0], [["x", "y"], ["z", "x"]], 2) == ["z", "x"]
+    assert rules_of([1, 0], [["x", "y"], ["z", "x"]], 2) == ("z", "x")
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def opened(published: Path) -> tuple[System, Speaker]:
 
 def ask(opened: tuple[System, Speaker], *queries: str):
     system, speaker = opened
-    return system.answer(queries, ["small"] * len(queries), speaker, system.decoding(0))
+    return system.answer(queries, ["small"] * len(queries), speaker, system.thresholds.decoding(0))
 
 
 def in_mode(system: System, mode: str) -> None:
