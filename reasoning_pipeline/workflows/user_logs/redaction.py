@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 from reasoning_pipeline.custom.loading import load_file
@@ -44,7 +43,7 @@ def by_patterns(text: str) -> str:
 def redactor(name: str, file: str | None = None) -> Redactor:
     """The one that is named, and behind it `redact` of a file. Raises PipelineError where presidio is not installed, or
     the file has no such function."""
-    named = _named(name)
+    named = by_patterns if name == "patterns" else _presidio() if name == "presidio" else str
     if file is None:
         return named
     own = getattr(load_file(Path(file)), "redact", None)
@@ -53,23 +52,15 @@ def redactor(name: str, file: str | None = None) -> Redactor:
     return lambda text: str(own(named(text)))
 
 
-def _named(name: str) -> Redactor:
-    if name == "none":
-        return lambda text: text
-    if name == "patterns":
-        return by_patterns
-    if find_spec("presidio_analyzer") is None or find_spec("presidio_anonymizer") is None:
+def _presidio() -> Redactor:
+    try:
+        from presidio_analyzer import AnalyzerEngine
+        from presidio_anonymizer import AnonymizerEngine
+    except ModuleNotFoundError:
         raise PipelineError(
             "redactor: presidio is not installed",
             remedy="pip install 'reasoning-pipeline[presidio]', or take `redactor: patterns`",
-        )
-    return _presidio()
-
-
-def _presidio() -> Redactor:
-    from presidio_analyzer import AnalyzerEngine
-    from presidio_anonymizer import AnonymizerEngine
-
+        ) from None
     analyzer, anonymizer = AnalyzerEngine(), AnonymizerEngine()
 
     def masked(text: str) -> str:

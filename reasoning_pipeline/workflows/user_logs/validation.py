@@ -90,6 +90,12 @@ class Decision:
     epoch: int | None
     accepted: WinRate
 
+    def told(self) -> str:
+        """In a line."""
+        won, gap = self.accepted, "not measured" if self.gap is None else f"{self.gap:.2f}"
+        rate = f"won {won.rate:.2f} [{won.low:.2f}, {won.high:.2f}] of {won.logs}" if won.logs else "no expert"
+        return f"cluster {self.cluster}: {self.path}; gap {gap}; {rate}"
+
 
 def decisions(
     clusters: int,

@@ -13,7 +13,6 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -21,7 +20,6 @@ from pydantic import Field
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.recipe.stage import Input
 from reasoning_pipeline.run.context import StageContext, StageOutcome
-from reasoning_pipeline.workflows.user_logs.choice import WinRate
 from reasoning_pipeline.workflows.user_logs.clusters import CENTROIDS_FILE, CLUSTERS_FILE, Grouping
 from reasoning_pipeline.workflows.user_logs.gap import load_gaps
 from reasoning_pipeline.workflows.user_logs.logs import LOGS_FILE, load_logs
@@ -75,18 +73,23 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         name = f"cluster-{decision.cluster}"
         if decision.epoch is not None and (decision.path == "primary" or everywhere):
             taken = inputs["experts"] / name / f"epoch-{decision.epoch}"
-            _take(taken, adapter_place(output, "expert", decision.cluster))
+            shutil.copytree(taken, adapter_place(output, "expert", decision.cluster))
         if decision.cluster in critics:
-            _take(inputs["critics"] / name, adapter_place(output, "critic", decision.cluster))
-    shutil.copyfile(inputs["clusters"] / CENTROIDS_FILE, output / CENTROIDS_FILE)
-    shutil.copyfile(inputs["clusters"] / CLUSTERS_FILE, output / CLUSTERS_FILE)
+            shutil.copytree(inputs["critics"] / name, adapter_place(output, "critic", decision.cluster))
+    for file in (CENTROIDS_FILE, CLUSTERS_FILE):
+        shutil.copyfile(inputs["clusters"] / file, output / file)
     learned = [expert.learned for expert in experts.values()] + [one.get("learned") for one in critics.values()]
     if before is not None:
         learned.append(tuple(before.learned))
     save_learned(output, learned)
     if config.serving.mode in ("bm25", "embedding"):
-        for name in (LOGS_FILE, RULES_FILE):
-            _take(inputs["rules"] / name, output / MEMORY_FOLDER / name)
+        (output / MEMORY_FOLDER).mkdir()
+        for file in (LOGS_FILE, RULES_FILE):
+            shutil.copyfile(inputs["rules"] / file, output / MEMORY_FOLDER / file)
+    told = {
+        "continues": before.folder.name if before is not None else None,
+        "decisions": {str(decision.cluster): asdict(decision) for decision in made},
+    }
     write_json(
         output / SYSTEM_FILE,
         {
@@ -95,34 +98,12 @@ def run(config: Config, context: StageContext) -> StageOutcome:
             "embedding": grouping.embedding,
             "thresholds": config.serving.model_dump(),
             "language": Counter(log.language for log in load_logs(inputs["rules"])).most_common(1)[0][0],
-            "continues": before.folder.name if before is not None else None,
-            "decisions": {str(decision.cluster): asdict(decision) for decision in made},
+            **told,
         },
     )
     if config.before is not None:
         print(f"continues {before.folder.name}" if before else "another number of clusters: nothing was kept")
     for decision in made:
-        print(_said(decision.cluster, decision.path, decision.gap, decision.accepted))
-    return StageOutcome(
-        output,
-        {
-            "mode": config.serving.mode,
-            "continues": before.folder.name if before is not None else None,
-            "decisions": {str(decision.cluster): asdict(decision) for decision in made},
-            "experts": sum(decision.path == "primary" for decision in made),
-            "critics": len(critics),
-        },
-    )
-
-
-def _take(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target)
-    else:
-        shutil.copyfile(source, target)
-
-
-def _said(cluster: int, path: str, gap: float | None, won: WinRate) -> str:
-    rate = f"won {won.rate:.2f} [{won.low:.2f}, {won.high:.2f}] of {won.logs}" if won.logs else "no expert"
-    return f"cluster {cluster}: {path}; gap {'not measured' if gap is None else f'{gap:.2f}'}; {rate}"
+        print(decision.told())
+    experts_used = sum(decision.path == "primary" for decision in made)
+    return StageOutcome(output, {"mode": config.serving.mode, **told, "experts": experts_used, "critics": len(critics)})
