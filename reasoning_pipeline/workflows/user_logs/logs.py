@@ -27,6 +27,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from reasoning_pipeline.base.jsonl import lines, read_rows
+from reasoning_pipeline.base.messages import ROLES, as_one_text, text_of
 from reasoning_pipeline.data.rows import Row, hub_rows, jsonl_rows
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.workflows.user_logs.redaction import Redactor
@@ -60,12 +61,8 @@ class Log:
 
     @property
     def question(self) -> str:
-        """The query as one text: earlier turns stand before the last one, with who spoke."""
-        if len(self.query) == 1:
-            return self.query[0]["content"]
-        *earlier, last = self.query
-        told = "\n".join(f"{turn['role']}: {turn['content']}" for turn in earlier)
-        return f"{told}\n\n{last['content']}"
+        """The query as one text."""
+        return as_one_text(self.query)
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Log:
@@ -225,20 +222,13 @@ def _literal(turns: Any) -> Any:
     return turns
 
 
-def text_of(content: Any) -> Any:
-    """A turn's content: its text, or the texts of its parts where all of them are texts."""
-    parts = content if isinstance(content, list) else []
-    texts = [part.get("text") if isinstance(part, dict) else None for part in parts]
-    return "\n".join(map(str, texts)) if texts and all(isinstance(text, str) for text in texts) else content
-
-
 def asked_in(turns: Any) -> str | None:
     """The query that turns come to; None where they are none."""
     try:
-        found = tuple(_turns(_literal(turns), "messages"))
+        found = _turns(_literal(turns), "messages")
     except _Unusable:
         return None
-    return Log(id="", query=found, answer="", feedback=()).question if found else None
+    return as_one_text(found) if found else None
 
 
 def _from_turns(raw: Any) -> tuple[list[dict[str, str]], str, list[str]]:
@@ -261,7 +251,7 @@ def _turns(raw: Any, where: str) -> list[dict[str, str]]:
     for turn in raw:
         if not isinstance(turn, dict) or not isinstance(text := text_of(turn.get("content")), str):
             raise _Unusable("a turn without text")
-        if turn.get("role") not in ("system", "developer", "user", "assistant"):
+        if turn.get("role") not in ROLES:
             raise _Unusable("a turn of nobody known")
         found.append({"role": turn["role"], "content": text})
     return found

@@ -12,8 +12,9 @@ from starlette.testclient import TestClient
 from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import PipelineError, ServerLost
 from reasoning_pipeline.hardware.profile import load_profile
+from reasoning_pipeline.run.chat import Reply
 from reasoning_pipeline.workflows.user_logs.opening import opened_system
-from reasoning_pipeline.workflows.user_logs.serving import Answered, answering, router
+from reasoning_pipeline.workflows.user_logs.serving import answering, router
 from reasoning_pipeline.workflows.user_logs.system import Answer
 from tests.workflows.user_logs.test_system import ADVISED, FAR, NEAR, opened, published  # noqa: F401
 
@@ -30,9 +31,10 @@ def scripted(answer: Any) -> TestClient:
     return TestClient(router(answer, "uno", "k" * 24), headers=KEY, raise_server_exceptions=False)
 
 
-def said(asked: Any) -> Answered:
+def said(asked: Any) -> Reply:
     answer = Answer(text="hello", path="base", cluster=None, distance=1.3, generations=1)
-    return Answered(answer=answer, prompt_tokens=3, completion_tokens=4, cut=False)
+    routing = {"routing": answer.metadata()}
+    return Reply(text=answer.text, prompt_tokens=3, completion_tokens=4, cut=False, beside=routing)
 
 
 def test_the_router_answers_as_openai_does_and_says_which_path(client: TestClient) -> None:
@@ -119,7 +121,7 @@ def test_a_request_that_is_none_is_refused_in_openais_form(body: Any, status: in
     ("error", "status"), [(ServerLost("gone"), 503), (PipelineError("broken"), 503), (RuntimeError("secret"), 500)]
 )
 def test_what_goes_wrong_here_is_told_as_ours(error: Exception, status: int) -> None:
-    def failing(asked: Any) -> Answered:
+    def failing(asked: Any) -> Reply:
         raise error
 
     reply = scripted(failing).post("/v1/chat/completions", json={"model": "uno", "messages": [QUERY]})
