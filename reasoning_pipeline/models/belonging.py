@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_pipeline.models.description import CONFIG, read_json, text_part
-from reasoning_pipeline.models.families import BACKBONE, EMBEDDING, HEAD, Shape, parameters, tied
+from reasoning_pipeline.models.families import BACKBONE, EMBEDDING, FAMILIES, HEAD, Shape, parameters, tied
 from reasoning_pipeline.models.weights import INDEX, WHOLE, Header, indexed_files, raw, weight_files
 
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -62,6 +62,19 @@ def _embedding(found: Header) -> tuple[int | None, int | None]:
     """(rows, their width) of the matrix that tokens are looked up in."""
     shape: list[int] = next((entry["shape"] for name, entry in found.items() if name.endswith(EMBEDDING)), [])
     return (shape[0], shape[1]) if len(shape) == 2 else (None, None)
+
+
+def two_classes(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
+    kind, named = str(config.get("model_type")), config.get("architectures")
+    if kind not in FAMILIES or not isinstance(named, list) or not named:
+        return None
+    if any(str(name).lower().startswith(kind.removesuffix("_text")) for name in named):
+        return None
+    return (
+        f"architectures of {CONFIG} names {named[0]}, model_type {kind!r}: a server builds the former, a trainer the "
+        "latter",
+        f"copy {CONFIG} again, or name the class that the weights are of",
+    )
 
 
 def head(folder: Path, config: dict[str, Any], found: Header) -> Refusal:
@@ -185,5 +198,5 @@ def _left_alone(name: str, config: dict[str, Any]) -> bool:
 
 
 CHECKS = (layers, vocabulary, learnt)
-OF_SERVED = (one_set, head, bare)
+OF_SERVED = (one_set, two_classes, head, bare)
 """Further ones, of models that write: their head is needed, and a server loads them, too."""

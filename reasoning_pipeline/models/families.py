@@ -49,16 +49,20 @@ _SANDWICH = (
     "post_feedforward_layernorm",
 )
 _PLAIN, _BOTH = Family(), Family(attention_bias=True, mlp_bias=True)
+_OLMO = Family(attention_bias=True, query_norm="all", norms=(_SANDWICH[1], _SANDWICH[3]))
 FAMILIES = {
     "llama": _BOTH,
     "granite": _BOTH,
     "mistral": _PLAIN,
+    "ministral3": Family(head_dim=128),
+    "exaone4": Family(query_norm="head", norms=(_SANDWICH[1], _SANDWICH[3])),
     "qwen2": Family(biases=("q_proj", "k_proj", "v_proj")),
     "qwen3": Family(attention_bias=True, query_norm="head", head_dim=128),
     "gemma": Family(attention_bias=True, tied=True, head_dim=256),
     "gemma2": Family(attention_bias=True, tied=True, head_dim=256, norms=_SANDWICH),
     "gemma3_text": Family(attention_bias=True, tied=True, head_dim=256, norms=_SANDWICH, query_norm="head"),
-    "olmo2": Family(attention_bias=True, query_norm="all", norms=(_SANDWICH[1], _SANDWICH[3])),
+    "olmo2": _OLMO,
+    "olmo3": _OLMO,
     "phi3": Family(fused=True),
     "smollm3": Family(attention_bias=True, mlp_bias=True, tied=True),
 }

@@ -19,37 +19,51 @@ def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
     Raises:
         IncompatibleModels: A weight is missing, which transformers would make up at random, or has another shape.
     """
-    import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     _without_dropout(config)
     for name in config._get_generation_parameters():  # of old models, a repetition penalty say; neither read nor saved
         setattr(config, name, None)
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
+    model: PreTrainedModel = _loaded(AutoModelForCausalLM, folder, dtype, config=config)
+    model.generation_config = _plain_generation(declared_ends(folder))
+    return model
+
+
+def load_encoder(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
+    """A model for its last hidden states alone, in evaluation. Raises IncompatibleModels, as `load_model`."""
+    from transformers import AutoModel
+
+    model: PreTrainedModel = _loaded(AutoModel, folder, dtype, unused=("pooler.",))
+    return model.eval()
+
+
+def _loaded(kind: Any, folder: Path, dtype: str, *, unused: tuple[str, ...] = (), **options: Any) -> Any:
+    """`unused` begin names of weights that may be made up, since nobody asks for what they compute."""
+    import torch
+
+    model, report = kind.from_pretrained(
         folder,
-        config=config,
         dtype=getattr(torch, dtype),
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # told below, by name
+        **options,
     )
-    model: PreTrainedModel = loaded[0]
-    report: dict[str, Any] = loaded[1]
+    remedy = f"{CONFIG} and weights do not belong together; copy the folder again"
     if mismatched := sorted(report["mismatched_keys"]):
         name, stored, wanted = mismatched[0]
         raise IncompatibleModels(
             f"{folder}: {name} is {'×'.join(map(str, stored))}, by {CONFIG} it is {'×'.join(map(str, wanted))}",
-            remedy=f"{CONFIG} and weights do not belong together; copy the folder again",
+            remedy=remedy,
         )
-    if missing := sorted(report["missing_keys"]):
+    if missing := sorted(name for name in report["missing_keys"] if not name.startswith(unused)):
         raise IncompatibleModels(
             f"{folder}: {len(missing)} weights are in no file, the first {missing[0]}; they would be made up at random",
-            remedy=f"{CONFIG} and weights do not belong together; copy the folder again",
+            remedy=remedy,
         )
-    model.generation_config = _plain_generation(declared_ends(folder))
     return model
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from reasoning_pipeline.errors import IncompatibleModels
-from reasoning_pipeline.models.loading import load_model, load_tokenizer
+from reasoning_pipeline.models.loading import load_encoder, load_model, load_tokenizer
 
 Score = Callable[[Sequence[Sequence[int]]], list[list[float]]]
 Pooling = Literal["last", "mean"]
@@ -36,16 +36,12 @@ class TextEmbedder:
         dtype: str = "float32",
         batch: int = 32,
     ) -> None:
-        from transformers import AutoModel
-
         self.pooling, self.max_tokens, self.device, self.batch = pooling, max_tokens, device, batch
         self.tokenizer = load_tokenizer(folder)
         # BERT counts positions from the left, padding too: beside a longer text, a text would be read further right.
         self.tokenizer.padding_side = "left" if pooling == "last" else "right"
-        model: Any = AutoModel.from_pretrained(
-            folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, local_files_only=True
-        )
-        self.model: Any = model.to(device).eval()
+        model: Any = load_encoder(folder, dtype=dtype)
+        self.model: Any = model.to(device)
         self._alone = threading.Lock()
 
     def __call__(self, texts: Sequence[str], progress: Callable[[int], None] = lambda done: None) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reasoning_pipeline.errors import IncompatibleModels
-from reasoning_pipeline.models.loading import load_model, load_tokenizer, pad_id
+from reasoning_pipeline.models.loading import load_encoder, load_model, load_tokenizer, pad_id
 from tests.models.folders import copied, edit, says
 
 pytestmark = pytest.mark.slow
@@ -47,6 +47,45 @@ def test_a_weight_that_is_in_no_file_is_not_made_up(folder: Path):
     edit(folder / "config.json", lambda c: c.update(num_hidden_layers=3, layer_types=["full_attention"] * 3))
     with pytest.raises(IncompatibleModels, match=r"11 weights are in no file, the first model\.layers\.2\."):
         load_model(folder)
+
+
+def test_a_matrix_of_another_shape_is_named(folder: Path):
+    edit(folder / "config.json", lambda c: c.update(num_key_value_heads=1))
+    with pytest.raises(IncompatibleModels, match=r"k_proj\.weight is 64×32, by config\.json it is 32×32"):
+        load_model(folder)
+
+
+def test_an_encoder_needs_all_of_its_layers_and_no_pooler(tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+    from transformers import BertConfig, BertModel
+
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertModel(BertConfig(**sizes, vocab_size=10)).save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = {name: value for name, value in load_file(path).items() if not name.startswith("pooler.")}
+    save_file(tensors, path, metadata={"format": "pt"})
+    assert not load_encoder(tmp_path).training
+    tensors.pop("encoder.layer.0.output.dense.weight")
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(IncompatibleModels, match=r"1 weights are in no file, the first encoder\.layer\.0\.output"):
+        load_encoder(tmp_path)
+
+
+def test_code_that_a_folder_brings_is_never_run(folder: Path, tmp_path: Path):
+    ran = tmp_path / "ran"
+    (folder / "own.py").write_text(f"open({str(ran)!r}, 'w')\nclass Own: pass\n")
+    edit(
+        folder / "config.json",
+        lambda c: c.update(auto_map={"AutoModelForCausalLM": "own.Own", "AutoConfig": "own.Own"}),
+    )
+    edit(
+        folder / "tokenizer_config.json",
+        lambda t: t.update(auto_map={"AutoTokenizer": [None, "own.Own"]}, tokenizer_class="Own"),
+    )
+    load_model(folder)
+    load_encoder(folder)
+    assert load_tokenizer(folder)("7+8", add_special_tokens=False)["input_ids"] == [27, 15, 28]
+    assert not ran.exists()
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "quantized elsewhere": (config(compression_config={"quant_method": "x"}), "quantized weights (x)"),
     "a file says quantized": (written("hf_quant_config.json", "{}"), "quantized weights (hf_quant_config.json)"),
     "frequencies": (config(rope_scaling={"rope_type": "yarn", "factor": 4.0}), "yarn without original_max"),
+    "another class": (config(architectures=["LlamaForCausalLM"]), "names LlamaForCausalLM, model_type 'qwen3': a"),
     "a file beside": (beside("ema.safetensors"), "two sets of weights, model.safetensors and ema.safetensors: trainer"),
     "an index beside": (an_index, "two sets of weights, model.safetensors and model.safetensors.index.json, which nam"),
     "tokens beyond the embedding": (tokens, "token '<x>' has id 112, the embedding has 112 rows"),

@@ -15,6 +15,7 @@ from reasoning_pipeline.beside import PIPELINE
 from reasoning_pipeline.errors import ServerError
 from reasoning_pipeline.hardware.profile import HardwareProfile
 from reasoning_pipeline.models.architecture import architecture_digest, bounded_length
+from reasoning_pipeline.models.weights import homes
 from reasoning_pipeline.rollouts.clients.client import KEY_VARIABLE, RolloutClient
 
 
@@ -110,7 +111,7 @@ class AdoptedServers:
         elif not os.access(own["transfer_folder"], os.W_OK):
             problems.append(f"its transfer folder {own['transfer_folder']} cannot be written from here")
         readable = [Path(name).resolve() for name in own["readable"]]
-        for needs in {self.registry, folder.resolve()}:
+        for needs in {self.registry, *(home.resolve() for home in homes(folder))}:
             if not any(needs.is_relative_to(allowed) for allowed in readable):
                 problems.append(f"it may not read {needs}; start it with --readable {needs}")
         if status["max_model_len"] < needed:
