@@ -75,7 +75,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         key=key or secrets.token_urlsafe(32),
     )
     folder = arguments.root / register.FOLDER
-    length = bounded_length(model.folder, arguments.max_model_len)
+    length = bounded_length(model.folder, arguments.max_model_len, trains=arguments.as_rollout_server)
     server = RolloutServer(
         model.folder.resolve(),
         alone_on_this_machine(profile, model.folder, length),

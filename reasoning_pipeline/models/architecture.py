@@ -38,7 +38,12 @@ def _text(folder: Path) -> dict[str, Any]:
     return text_part(json.loads((folder / "config.json").read_text(encoding="utf-8")))
 
 
-def bounded_length(folder: Path, wanted: int | None) -> int | None:
-    """`wanted`, but no more than the model has positions."""
-    most = positions(folder)
+def bounded_length(folder: Path, wanted: int | None, *, trains: bool = True) -> int | None:
+    """`wanted`, but no more than the model has positions.
+
+    Args:
+        trains: Whether what is written within them is trained on. Else a server may be asked for all that the model
+            declares, and chooses the frequencies that go with it.
+    """
+    most = positions(folder) if trains else _text(folder).get("max_position_embeddings")
     return min(wanted, most) if wanted is not None and most is not None else wanted

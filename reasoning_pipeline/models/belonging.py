@@ -33,7 +33,7 @@ def quantization(folder: Path, config: dict[str, Any], found: Header) -> Refusal
         told = settings.get("quant_method", "unknown") if isinstance(settings, dict) else settings
     else:
         named = next((name for name in found if name.endswith(PACKED)), None)
-        stored = next((n for n, e in found.items() if n.endswith(".weight") and e["dtype"] not in FLOATS), None)
+        stored = next((name for name, entry in found.items() if _is_packed(name, entry["dtype"])), None)
         beside = next((name for name in BESIDE if (folder / name).is_file()), None)
         told = f"{stored} in {found[stored]['dtype']}" if stored is not None else named or beside
     if told is None:
@@ -42,6 +42,11 @@ def quantization(folder: Path, config: dict[str, Any], found: Header) -> Refusal
         f"quantized weights ({told}), which cannot be trained",
         "take the model in bfloat16 or float32; a conversion of it is dequantized by the tool that made it",
     )
+
+
+def _is_packed(name: str, dtype: str) -> bool:
+    """Tables and masks may be whole numbers, of any family; a float of eight bits is always a weight."""
+    return dtype not in FLOATS and (name.endswith(".weight") or dtype.startswith("F"))
 
 
 def layers(folder: Path, config: dict[str, Any], found: Header) -> Refusal:

@@ -91,7 +91,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a file; an empty one where there is no file. Raises ValueError for anything else."""
     if not path.is_file():
         return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        found = None
     if not isinstance(found, dict):
         raise ValueError(f"{path}: no JSON object")
     return found

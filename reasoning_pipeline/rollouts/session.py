@@ -88,7 +88,7 @@ def rollout_session(
     from reasoning_pipeline.rollouts.servers.process import RolloutServer
 
     log = Path(tempfile.gettempdir()) / f"reasoning-pipeline-{os.getpid()}-{label.replace('/', '-')}.log"
-    length = bounded_length(folder, max_model_len)
+    length = bounded_length(folder, max_model_len, trains=False)
     alone = alone_on_this_machine(profile, folder, length)
     readable = (folder.parent, *(home for one in others for home in homes(one)))
     owned = RolloutServer(folder, alone, log, readable=readable, max_model_len=length)

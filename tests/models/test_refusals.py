@@ -140,6 +140,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "of no known type": (config(model_type="own"), "model_type 'own' of config.json is none that transformers knows"),
     "an end in words": (written("generation_config.json", '{"eos_token_id": "2"}'), "is '2'"),
     "no end": (written("generation_config.json", '{"eos_token_id": [2, null]}'), "is [2, None]"),
+    "no end of brackets": (written("tokenizer.json", "[" * 100_000), "unreadable JSON in tokenizer.json"),
     "no JSON": (written("generation_config.json", "[1"), "unreadable JSON in generation_config.json"),
     "no tokenizer's JSON": (written("tokenizer_config.json", "{"), "unreadable JSON in tokenizer_config.json"),
 }  # fmt: skip
@@ -210,6 +211,10 @@ def test_floats_of_eight_bits_are_told_by_their_header(tmp_path: Path):
         "quantized weights (w.weight in F8_E4M3), which cannot be trained",
         "take the model in bfloat16 or float32; a conversion of it is dequantized by the tool that made it",
     )
+    packed = {"experts.down": {"dtype": "F8_E5M2"}}  # a weight by no ending
+    assert belonging.quantization(tmp_path, {}, packed) is not None
+    tables = {"position_ids": {"dtype": "I64"}, "attn.bias": {"dtype": "U8"}}
+    assert belonging.quantization(tmp_path, {}, tables) is None
     found["w.weight"]["dtype"] = "BF16"
     assert belonging.quantization(tmp_path, {}, found | {"n.weight": {"dtype": "F32"}}) is None, "as many are published"
 

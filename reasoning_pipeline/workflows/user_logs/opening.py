@@ -36,13 +36,13 @@ def opened_system(
     system = System.load(folder, device=profile.device, dtype=profile.precision)
     adapters = sorted(folder.glob("adapters/*"))
     rank = max(map(rank_of, adapters), default=1)
-    limits = system.thresholds
+    longest = system.thresholds.max_prompt_tokens + system.thresholds.max_completion_tokens
     server = RolloutServer(
         system.base.resolve(),
         profile,
         Path(tempfile.gettempdir()) / f"reasoning-pipeline-{os.getpid()}-{folder.name}.log",
         readable=(folder.resolve(),),
-        max_model_len=bounded_length(system.base, limits.max_prompt_tokens + limits.max_completion_tokens),
+        max_model_len=bounded_length(system.base, longest, trains=False),
         service=Service(
             name=folder.name,
             development=False,
