@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,20 +155,3 @@ def split(ids: Iterable[str], seed: int, share: float) -> tuple[list[str], list[
     random.Random(seed).shuffle(ordered)
     size = max(1, min(round(share * len(ordered)), len(ordered) - 1))
     return ordered[:size], ordered[size:]
-
-
-def table(names: Sequence[str], labels: Sequence[int], examples: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a cluster, for people: size, share, an example of a query, an example of rules."""
-    rows: list[dict[str, Any]] = []
-    for cluster in range(max(labels, default=-1) + 1):
-        members = [at for at, label in enumerate(labels) if label == cluster]
-        rows.append(
-            {
-                "cluster": cluster,
-                "logs": len(members),
-                "share": round(len(members) / len(labels), 4),
-                "query": names[members[0]][:80],
-                "rules": examples[members[0]][:80],
-            }
-        )
-    return rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +31,10 @@ class Evaluated:
         folder = output / SUITE
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "samples.jsonl", lines(self.rows))
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["problem", "mean"])
-        table.writerows([row["problem_id"], row["score"]] for row in self.rows if row["score"] is not None)
-        write_text(folder / "problems.csv", text.getvalue())
+        with (folder / "problems.csv").open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(["problem", "mean"])
+            table.writerows([row["problem_id"], row["score"]] for row in self.rows if row["score"] is not None)
 
     def told(self) -> str:
         """In a line."""
@@ -73,37 +71,34 @@ def evaluated(asked: Asked, referee: Judge | None = None, *, tokens: int) -> Eva
     else:
         judged = referee([(row["query"], (), answer.text, row["language"]) for row, answer in asked])
         scores = [None if found is None else (found - 1) / 9 for found in judged]
-    rows = []
-    for (row, answer), found in zip(asked, scores, strict=True):
-        rows.append(
-            {
-                "status": "unscored" if found is None else "correct" if found == 1 else "wrong",
-                "problem_id": row["id"],
-                "sample": 0,
-                "score": found,
-                "text": answer.text,
-                "kind": row.get("kind"),
-                **answer.metadata(),
-            }
-        )
+    rows = [
+        {
+            "status": "unscored" if found is None else "correct" if found == 1 else "wrong",
+            "problem_id": row["id"],
+            "sample": 0,
+            "score": found,
+            "text": answer.text,
+            "kind": row.get("kind"),
+            **answer.metadata(),
+        }
+        for (row, answer), found in zip(asked, scores, strict=True)
+    ]
     scored = [row for row in rows if row["score"] is not None]
     total = estimate([[row["score"]] for row in scored])
     if total is None:
         raise DataError(f"of {len(rows)} answers none could be scored", remedy="give queries, and a judge that scores")
     kinds = sorted({row["kind"] for row in scored if row["kind"]})
-    paths = Counter(row["path"] for row in rows)
+    suite = {
+        "accuracy": total.mean,
+        "se_problems_fixed": total.se_fixed,
+        "se_problems_drawn": total.se_drawn,
+        "interval": [total.low, total.high],
+        "problems": len(scored),
+        "samples": 1,
+    }
     figures = {
-        "suites": {
-            SUITE: {
-                "accuracy": total.mean,
-                "se_problems_fixed": total.se_fixed,
-                "se_problems_drawn": total.se_drawn,
-                "interval": [total.low, total.high],
-                "problems": len(scored),
-                "samples": 1,
-            }
-        },
-        "paths": {path: count / len(rows) for path, count in sorted(paths.items())},
+        "suites": {SUITE: suite},
+        "paths": {path: count / len(rows) for path, count in sorted(Counter(row["path"] for row in rows).items())},
         "generations_a_query": mean(row["generations"] for row in rows),
         "by_kind": {kind: mean(row["score"] for row in scored if row["kind"] == kind) for kind in kinds},
         "unscored": len(rows) - len(scored),

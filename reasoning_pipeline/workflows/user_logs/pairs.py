@@ -58,27 +58,24 @@ def build(
     pairs: list[Pair] = []
     left: Counter[str] = Counter()
     for one, texts, found, before in zip(ruled, candidates, scores, logged, strict=True):
-        log = one.log
-        usable = [
-            (score, -at)
-            for at, (text, score) in enumerate(zip(texts, found, strict=True))
-            if text.strip() and text.strip() != log.answer.strip() and score is not None
-        ]
+        log, no_rewrites = one.log, ("", one.log.answer.strip())
+        scored = [(text, score) for text, score in zip(texts, found, strict=True) if score is not None]
+        usable = [(text, score) for text, score in scored if text.strip() not in no_rewrites]
+        chosen, best = max(usable, key=lambda rewrite: rewrite[1], default=("", 0.0))
         if not one.rules:
             left["no rules"] += 1
         elif not usable:
             left["no rewrite that could be scored"] += 1
-        elif require_improvement and (before is None or max(usable)[0] <= before):
+        elif require_improvement and (before is None or best <= before):
             left["no rewrite better than the logged answer"] += 1
         else:
-            score, at = max(usable)
             pairs.append(
                 Pair(
                     id=log.id,
                     prompt=log.question,
-                    chosen=texts[-at],
+                    chosen=chosen,
                     rejected=log.answer,
-                    chosen_score=score,
+                    chosen_score=best,
                     rejected_score=before,
                     scores=tuple(found),
                 )

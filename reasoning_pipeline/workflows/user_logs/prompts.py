@@ -88,9 +88,8 @@ def coverage(rule: str, prior: Sequence[str]) -> str:
 
 
 COVERAGE_SYSTEM = (
-    "Judge whether the Document meets the requirements based on the Query and the Instruct "
-    "provided. Note that the answer "
-    'can only be "yes" or "no".'
+    "Judge whether the Document meets the requirements based on the Query and the Instruct provided. "
+    'Note that the answer can only be "yes" or "no".'
 )
 
 

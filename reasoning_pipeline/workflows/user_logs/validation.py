@@ -41,7 +41,7 @@ class Expert(BaseModel):
 
     def chosen(self, rule: EpochRule = "best") -> int | None:
         """An earlier system's expert stays unless it is beaten clearly."""
-        wins = {epoch: _of(found, self.selection) for epoch, found in self.wins.items()}
+        wins = {epoch: [found[name] for name in self.selection] for epoch, found in self.wins.items()}
         incumbent = win_rate(wins.pop(INCUMBENT, [])).rate
         best = best_epoch(wins, rule)
         rate = win_rate(wins[best]).rate if best is not None else None
@@ -52,11 +52,7 @@ class Expert(BaseModel):
     def accepted(self, rule: EpochRule = "best") -> WinRate:
         """What the chosen epoch won on the acceptance split."""
         epoch = self.chosen(rule)
-        return win_rate(_of(self.wins[epoch], self.acceptance) if epoch is not None else [])
-
-
-def _of(wins: dict[str, float | None], names: Sequence[str]) -> list[float | None]:
-    return [wins[name] for name in names]
+        return win_rate([self.wins[epoch][name] for name in self.acceptance] if epoch is not None else [])
 
 
 def save_experts(folder: Path, experts: Sequence[Expert]) -> None:
@@ -111,8 +107,7 @@ def decisions(
     found = []
     for cluster in range(clusters):
         expert, gap = experts.get(cluster), gaps.get(cluster)
-        epoch = expert.chosen(rule) if expert is not None else None
-        accepted = expert.accepted(rule) if expert is not None else win_rate([])
+        epoch, accepted = (expert.chosen(rule), expert.accepted(rule)) if expert else (None, win_rate([]))
         rate = accepted.rate if verify or epoch is None else 1.0
         path = decide(gap, rate, gap_threshold=gap_threshold, accept=accept)
         found.append(Decision(cluster=cluster, path=path, gap=gap, epoch=epoch, accepted=accepted))

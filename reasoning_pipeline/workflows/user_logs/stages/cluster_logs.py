@@ -9,7 +9,7 @@ Try it: python -m reasoning_pipeline run recipes/smoke/cluster_logs.yaml
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -24,11 +24,10 @@ from reasoning_pipeline.workflows.user_logs.clusters import (
     centroids,
     dual_features,
     height_of,
-    table,
     ward_labels,
 )
 from reasoning_pipeline.workflows.user_logs.roles import embedder
-from reasoning_pipeline.workflows.user_logs.rules import load_rules
+from reasoning_pipeline.workflows.user_logs.rules import RuledLog, load_rules
 from reasoning_pipeline.workflows.user_logs.settings import Embedding
 
 GIANT = 0.9
@@ -96,7 +95,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         now = f"{len(before_CD)} clusters are {len(found_CD)} now: all anew"
         print(now if kept is None else "the earlier centroids are kept")
     Router(found_CD, unseen_distance=0.0).save(output)
-    rows = table([one.log.question for one in ruled], labels.tolist(), ["; ".join(one.rules) for one in ruled])
+    rows = _table(ruled, labels.tolist())
     write_json(
         output / CLUSTERS_FILE,
         {
@@ -114,3 +113,13 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     if config.method == "ward" and largest > GIANT and len(ruled) > 1:
         print(f"note: one cluster holds {largest:.0%} of the logs; a lower ward_increment divides more")
     return StageOutcome(output, {"logs": len(ruled), "clusters": len(rows), "height": height, "table": rows})
+
+
+def _table(ruled: list[RuledLog], labels: list[int]) -> list[dict[str, Any]]:
+    """One row a cluster, for people: size, share, an example of a query, an example of rules."""
+    rows = []
+    for cluster in range(max(labels) + 1):
+        first, *more = (one for one, label in zip(ruled, labels, strict=True) if label == cluster)
+        size = {"cluster": cluster, "logs": 1 + len(more), "share": round((1 + len(more)) / len(labels), 4)}
+        rows.append({**size, "query": first.log.question[:80], "rules": "; ".join(first.rules)[:80]})
+    return rows

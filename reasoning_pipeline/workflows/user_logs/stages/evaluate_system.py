@@ -34,6 +34,9 @@ class Config(Evaluation, Scoring):
     def generator(self) -> str | None:
         return "judge" if self.judge is not None else None
 
+    def lengths(self) -> tuple[int, int]:
+        return 0, self.judging.max_tokens if self.judge is not None else 0
+
     @model_validator(mode="after")
     def _somebody_scores(self) -> Self:
         if self.hub is not None and (self.judge is None or self.file is not None):

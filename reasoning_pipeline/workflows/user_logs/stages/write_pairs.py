@@ -92,20 +92,14 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     replies = iter(policy.ask([text for texts in asked for text in texts], decoding, n=config.samples))
     rewrites = [[text for _ in texts for text in next(replies)] for texts in asked]
     judge = judge_of(config, context, policy, context.seed)
-    flat = [
-        (one.log.question, one.rules, text, one.log.language)
-        for one, texts in zip(ruled, rewrites, strict=True)
-        for text in (*texts, one.log.answer)
-    ]
-    scores = iter(judge(flat))
-    found = [[next(scores) for _ in range(len(texts) + 1)] for texts in rewrites]
-    pairs, left = build(
-        ruled,
-        rewrites,
-        [one[:-1] for one in found],
-        [one[-1] for one in found],
-        require_improvement=config.require_improvement,
-    )
+    answers = [(one, text) for one, texts in zip(ruled, rewrites, strict=True) for text in (*texts, one.log.answer)]
+    judged = judge([(one.log.question, one.rules, text, one.log.language) for one, text in answers])
+    in_order = iter(judged)
+    scores, logged = [], []
+    for texts in rewrites:
+        scores.append([next(in_order) for _ in texts])
+        logged.append(next(in_order))
+    pairs, left = build(ruled, rewrites, scores, logged, require_improvement=config.require_improvement)
     if not pairs and not earlier:
         raise PipelineError(
             f"no pair could be made of {len(ruled)} logs: {dict(left)}",
@@ -113,7 +107,6 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         )
     output = context.fresh_output()
     (output / PAIRS_FILE).write_text(lines([*earlier, *map(asdict, pairs)]), encoding="utf-8")
-    judged = [score for one in found for score in one]
     return StageOutcome(
         output,
         {
@@ -122,7 +115,7 @@ def run(config: Config, context: StageContext) -> StageOutcome:
             "left_out": dict(sorted(left.items())),
             "chosen_score": sum(pair.chosen_score for pair in pairs) / max(len(pairs), 1),
             "rejected_score": sum(pair.rejected_score or 0 for pair in pairs) / max(len(pairs), 1),
-            "score_by_style": _by_style(config, [one[:-1] for one in found]),
+            "score_by_style": _by_style(config, scores),
             "judge": PLAYED[config.judging.by],
             "unscored": sum(score is None for score in judged) / max(len(judged), 1),
             "tokens_generated": policy.tokens,
