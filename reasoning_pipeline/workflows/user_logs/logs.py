@@ -28,9 +28,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reasoning_pipeline.base.jsonl import lines, read_rows
 from reasoning_pipeline.base.messages import ROLES, as_one_text, text_of
+from reasoning_pipeline.data.redaction import Redactor
 from reasoning_pipeline.data.rows import Row, hub_rows, jsonl_rows
 from reasoning_pipeline.errors import DataError
-from reasoning_pipeline.workflows.user_logs.redaction import Redactor
 
 MAX_LINE_BYTES = 4_000_000
 MAX_TURNS, MAX_CHARACTERS = 64, 100_000

@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from reasoning_pipeline.data.redaction import by_patterns, redactor
 from reasoning_pipeline.errors import DataError, PipelineError
 from reasoning_pipeline.workflows.user_logs.logs import (
     MAX_CHARACTERS,
@@ -20,7 +21,6 @@ from reasoning_pipeline.workflows.user_logs.logs import (
     load_logs,
     read_sessions,
 )
-from reasoning_pipeline.workflows.user_logs.redaction import by_patterns, redactor
 
 Read = Callable[..., ReadLogs]
 

@@ -15,11 +15,11 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from reasoning_pipeline.data.redaction import redactor
 from reasoning_pipeline.recipe.stage import File, Input, StageConfig
 from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.user_logs.logs import SESSIONS_FILE, HubLogs, Placed, file_sessions, read_sessions
-from reasoning_pipeline.workflows.user_logs.redaction import redactor
 
 
 class Config(StageConfig):

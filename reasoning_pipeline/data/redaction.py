@@ -1,4 +1,4 @@
-"""Personal data out of logs: what people typed is masked before anything else reads it.
+"""Personal data out of texts: what people typed is masked before anything else reads it.
 
 A redactor is a function from text to text. `patterns` (the default) finds e-mail addresses, phone numbers, secret keys,
 card numbers and IP addresses by their form alone: it knows no names. `presidio` finds names and places as well, where
