@@ -7,44 +7,16 @@ or shorter than a tenth of it. BLEU guards against collapse here, it does not me
 
 from __future__ import annotations
 
-import math
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from reasoning_pipeline.statistics.scores import estimate
+from reasoning_pipeline.statistics.texts import bleu4
 from reasoning_pipeline.workflows.user_logs.settings import GAP, WIN_RATE
 
 Path = Literal["primary", "reflective", "base"]
 BLEU, LENGTH = 0.05, 0.1
-_TOKENS = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|\w+|[^\w\s]")
-
-
-def tokens(text: str) -> list[str]:
-    """Words, marks, and each Chinese character by itself."""
-    return _TOKENS.findall(text.casefold())
-
-
-def bleu4(candidate: str, reference: str) -> float:
-    """BLEU-4 of a sentence (Papineni et al., ACL 2002), precisions above one word smoothed by one (Lin and Och, ACL
-    2004), with the brevity penalty. 0 where no word is shared."""
-    ours, theirs = tokens(candidate), tokens(reference)
-    if not ours or not theirs:
-        return 0.0
-    logs = 0.0
-    for order in range(1, 5):
-        have, want = _grams(ours, order), _grams(theirs, order)
-        shared, smooth = sum((have & want).values()), int(order > 1)
-        if shared + smooth == 0:
-            return 0.0
-        logs += math.log((shared + smooth) / (max(len(ours) - order + 1, 0) + smooth))
-    return math.exp(logs / 4 + min(0.0, 1.0 - len(theirs) / len(ours)))
-
-
-def _grams(words: list[str], order: int) -> Counter[tuple[str, ...]]:
-    return Counter(tuple(words[at : at + order]) for at in range(len(words) - order + 1))
 
 
 def collapsed(answer: str, base: str) -> bool:

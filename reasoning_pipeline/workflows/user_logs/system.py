@@ -20,11 +20,11 @@ from reasoning_pipeline.errors import DataError, RegistryError
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.run.speaking import Speaker
+from reasoning_pipeline.statistics.texts import BM25
 from reasoning_pipeline.workflows.user_logs import prompts
 from reasoning_pipeline.workflows.user_logs.choice import Path as Way
 from reasoning_pipeline.workflows.user_logs.clusters import Route, Router
 from reasoning_pipeline.workflows.user_logs.online import Role, adapter_place
-from reasoning_pipeline.workflows.user_logs.retrieval import BM25, rules_of
 from reasoning_pipeline.workflows.user_logs.roles import Embedder, embedder
 from reasoning_pipeline.workflows.user_logs.rules import MAX_RULES, load_rules
 from reasoning_pipeline.workflows.user_logs.settings import Embedding, Writing
@@ -211,6 +211,11 @@ def _in_groups(
         at = [number for number, other in enumerate(keys) if other == key]
         found.update(zip(at, ask(key, [items[number] for number in at]), strict=True))
     return [found[number] for number in range(len(items))]
+
+
+def rules_of(nearest: Sequence[int], rules: Sequence[Sequence[str]], most: int) -> tuple[str, ...]:
+    """The rules of these logs, the nearest first, each once."""
+    return tuple(dict.fromkeys(rule for at in nearest for rule in rules[at]))[:most]
 
 
 def model_beside(folder: Path, name: str) -> Path:

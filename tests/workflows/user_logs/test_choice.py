@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reasoning_pipeline.workflows.user_logs.choice import best_epoch, bleu4, collapsed, decide, win, win_rate
+from reasoning_pipeline.workflows.user_logs.choice import best_epoch, collapsed, decide, win, win_rate
 from reasoning_pipeline.workflows.user_logs.validation import Expert, decisions
 
 BASE = "The cat sat on the mat and looked at the rain."
@@ -21,16 +21,6 @@ def test_a_win_is_a_higher_score(score: float | None, before: float | None, expe
 @pytest.mark.parametrize("answer", ["", "ok", "x y z " * 30, "rain rain rain rain rain rain rain rain rain rain " * 9])
 def test_a_collapsed_answer_wins_nothing_whatever_the_judge_says(answer: str):
     assert collapsed(answer, BASE) and win(10, 1, answer, BASE) == 0.0
-
-
-def test_bleu_of_the_same_text_is_one_and_of_strangers_none():
-    assert bleu4(BASE, BASE) == pytest.approx(1.0)
-    assert bleu4("dogs bark", BASE) == 0.0
-    # "the cat sat": 3/3, (2+1)/(2+1), (1+1)/(1+1), (0+1)/(0+1), and exp(1 - 11/3) for its shortness
-    assert bleu4("the cat sat", "the cat sat on a mat , and it rained all") == pytest.approx(
-        2.71828 ** (1 - 11 / 3), rel=1e-4
-    )
-    assert bleu4("下雨了", "下雨了") == pytest.approx(1.0)
 
 
 def test_a_win_rate_counts_what_could_be_compared():

@@ -7,9 +7,9 @@ import pytest
 from reasoning_pipeline.recipe.workflows import stage_module
 from reasoning_pipeline.workflows.user_logs.logs import Log
 from reasoning_pipeline.workflows.user_logs.pairs import build, questions
-from reasoning_pipeline.workflows.user_logs.retrieval import BM25, rules_of
 from reasoning_pipeline.workflows.user_logs.rules import RuledLog
 from reasoning_pipeline.workflows.user_logs.scoring import CHECKS
+from reasoning_pipeline.workflows.user_logs.system import rules_of
 
 
 def ruled(*rules: str) -> RuledLog:
@@ -49,10 +49,7 @@ def test_each_style_has_its_context():
     assert "Be brief." in rules and '"old"' in rules
 
 
-def test_bm25_finds_the_rarer_word():
-    index = BM25(["a poem on rain", "a poem on snow", "a letter"])
-    assert index.scores("snow poem").argmax() == 1
-    assert index.scores("nothing of it").tolist()[2] == 0
+def test_rules_of_near_logs_are_taken_once():
     assert rules_of([1, 0], [["x", "y"], ["z", "x"]], 2) == ("z", "x")
 
 
