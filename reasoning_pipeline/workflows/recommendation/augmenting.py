@@ -3,7 +3,7 @@
 The published description leaves open how many representatives there are, how the filter decides and where an item is
 put; what stands here is ours: the item nearest to each k-means centroid; a quantile of the generated items'
 similarities; behind the most similar real item. Only `History.learned` is read. A proposal that happens to be one of
-the user's held-out items is left out and counted: that is to our disadvantage, and no target is ever learned from.
+the user's held-out items is left out: that is to our disadvantage, and no target is ever learned from.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import ValidationError
+from safetensors.numpy import load_file, save_file
 
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.errors import RegistryError
@@ -58,11 +59,9 @@ class Bundle:
     counts_N: np.ndarray
     centroids_KX: np.ndarray
     weights: dict[str, np.ndarray] = field(default_factory=dict)
-    """By the names of trained.py's modules."""
+    """By the names of sasrec.py's modules."""
 
     def save(self, folder: Path) -> None:
-        from safetensors.numpy import save_file
-
         parts = {"text": self.text_NX.astype(np.float16), "counts": self.counts_N, "centroids": self.centroids_KX}
         tensors = {f"items.{name}": tensor for name, tensor in parts.items()} | self.weights
         contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
@@ -73,8 +72,6 @@ class Bundle:
     @classmethod
     def load(cls, folder: Path) -> Bundle:
         """Raises RegistryError where the folder is not such a bundle."""
-        from safetensors.numpy import load_file
-
         if not is_recommender(folder):
             raise RegistryError(
                 f"{folder.name} is no recommender", remedy="name a checkpoint of pretrain_recommender or tune_domains"

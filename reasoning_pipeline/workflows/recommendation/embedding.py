@@ -12,21 +12,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import model_validator
+from safetensors.numpy import load_file, save_file
 
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.base.fingerprint import digest, file_digest, seed_from
 from reasoning_pipeline.base.jsonl import read_rows
 from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.recipe.stage import Input, StageConfig
+from reasoning_pipeline.run.context import StageContext
 from reasoning_pipeline.statistics.directions import centroids_of
 from reasoning_pipeline.workflows.recommendation.histories import Histories
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext
 
 CLUSTERS = 10
 """Of items, where no profiles say which."""
@@ -98,7 +97,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-9)).astype(np.float32)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ItemTable:
     """A vector of every item of one catalogue, and what puts other texts into the same space."""
 
@@ -116,21 +115,14 @@ class ItemTable:
         chosen = raw_NW[:: max(1, len(raw_NW) // COMPONENTS_FROM)]
         mean = chosen.mean(axis=0)
         components = np.linalg.svd(chosen - mean, full_matrices=False)[2][:width].astype(np.float32)
-        return cls(
-            vectors_NX=unit((raw_NW - mean) @ components.T),
-            mean_W=mean.astype(np.float32),
-            components_XW=components,
-            embedder=embedder,
-            items_digest=items_digest,
-        )
+        vectors = unit((raw_NW - mean) @ components.T)
+        return cls(vectors, mean.astype(np.float32), components, embedder, items_digest)
 
     def place(self, raw: np.ndarray) -> np.ndarray:
         """Vectors of the same embedder, in the table's space."""
         return unit((raw - self.mean_W) @ self.components_XW.T)
 
     def save(self, folder: Path) -> None:
-        from safetensors.numpy import save_file
-
         components = np.ascontiguousarray(self.components_XW)
         tensors = {"vectors": self.vectors_NX, "mean": self.mean_W, "components": components}
         save_file(tensors, folder / "table.safetensors")
@@ -138,17 +130,9 @@ class ItemTable:
 
     @classmethod
     def load(cls, folder: Path) -> ItemTable:
-        from safetensors.numpy import load_file
-
         tensors = load_file(folder / "table.safetensors")
         about = json.loads((folder / "table.json").read_text(encoding="utf-8"))
-        return cls(
-            vectors_NX=tensors["vectors"],
-            mean_W=tensors["mean"],
-            components_XW=tensors["components"],
-            embedder=about["embedder"],
-            items_digest=about["items"],
-        )
+        return cls(*(tensors[name] for name in ("vectors", "mean", "components")), about["embedder"], about["items"])
 
     def require_catalogue(self, histories: Histories) -> None:
         """Raises IncompatibleModels where the table is of other items."""
@@ -184,8 +168,6 @@ def items_of(context: StageContext) -> tuple[Histories, ItemTable]:
 def profiles_of(context: StageContext, histories: Histories, table: ItemTable) -> tuple[np.ndarray | None, np.ndarray]:
     """What a stage reads as `profiles`: ([users, X], centroids [K, X]); (None, the items' own) where it reads none.
     Raises IncompatibleModels where profiles are of other users or items."""
-    from safetensors.numpy import load_file
-
     if "profiles" not in context.inputs:
         return None, centroids_of(table.vectors_NX, CLUSTERS)
     folder = context.inputs["profiles"]

@@ -28,8 +28,8 @@ def pretrained(
     histories: Histories,
     text_NX: np.ndarray,
     profiles_UX: np.ndarray | None,
-) -> tuple[sasrec.Trained, dict[str, np.ndarray], dict[str, Any]]:
-    """(recommender, the parts of its item table as a bundle keeps them, figures)."""
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """(weights as a bundle keeps them, with the parts of the item table; figures)."""
     items = sasrec.Items(torch.from_numpy(text_NX), config.sees, config.width)
     backbone = sasrec.Backbone(config.size, causal=config.causal)
     modules = nn.ModuleDict({"catalogue": items, "backbone": backbone})
@@ -48,15 +48,11 @@ def pretrained(
     )  # fmt: skip
     trained.item_vectors = items.table()
     parts = {f"item_parts.{name}": part.numpy() for name, part in items.state_dict().items() if name != "ids.weight"}
-    return trained, parts, result
+    return trained.weights() | parts, result
 
 
 def tuned(
-    config: Tuning,
-    context: StageContext,
-    histories: Histories,
-    trained: sasrec.Trained,
-    profiles_UX: np.ndarray | None,
+    config: Tuning, context: StageContext, histories: Histories, trained: sasrec.Trained, profiles_UX: np.ndarray | None
 ) -> dict[str, Any]:
     """Gives `trained` its adapters; figures, with the validation of phase 1 and of the untrained sum."""
     validation, backbone, vectors = Validation(histories, config), trained.backbone, trained.item_vectors
@@ -105,12 +101,7 @@ class Learning:
     """What both phases learn by: next items against negatives of their domain, and users near their profiles."""
 
     def __init__(
-        self,
-        config: Training,
-        modules: nn.ModuleDict,
-        histories: Histories,
-        profiles_UX: np.ndarray | None,
-        size: Size,
+        self, config: Training, modules: nn.ModuleDict, histories: Histories, profiles_UX: np.ndarray | None, size: Size
     ) -> None:
         """`modules`, all that learns, gets the map from profiles to states."""
         self.config, self.domain_N, self.length = config, histories.domain_N, size.max_length

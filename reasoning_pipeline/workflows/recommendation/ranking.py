@@ -52,11 +52,8 @@ class Negatives:
         return self._drawn[key]
 
     def _draw(self, case: Case, ranking: Ranking) -> np.ndarray:
-        pool, sums = self._places[case.domain], self._sums[case.domain]
-        taken, rng = (
-            {*case.history, case.target},
-            np.random.default_rng(seed_from(f"{self.seed}/{ranking}/{case.user}")),
-        )
+        pool, sums, taken = self._places[case.domain], self._sums[case.domain], {*case.history, case.target}
+        rng = np.random.default_rng(seed_from(f"{self.seed}/{ranking}/{case.user}"))
         found: dict[int, None] = {}
         for _ in range(20 if len(pool) > 4 * self.count else 0):
             # With replacement and repeats dropped is the same as without, and far faster.

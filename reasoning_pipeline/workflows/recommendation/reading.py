@@ -35,13 +35,12 @@ class Found:
 
     def add_item(self, place: str, name: Any, domain: Any, title: Any) -> None:
         text = " ".join(str(title or "").split())[:LONGEST_TITLE]
-        for wrong, what, remedy in (
-            (not text, "has no title", "give it one, or drop the item's rows"),
-            (not domain, "has no domain", "say which of the two it belongs to"),
-            (str(name) in self.items, "stands there twice", "make the ids unique"),
-        ):
-            if wrong:
-                raise DataError(f"{place}: the item {name} {what}", remedy=remedy)
+        if not text:
+            raise DataError(f"{place}: the item {name} has no title", remedy="give it one, or drop the item's rows")
+        if not domain:
+            raise DataError(f"{place}: the item {name} has no domain", remedy="say which of the two it belongs to")
+        if str(name) in self.items:
+            raise DataError(f"{place}: the item {name} stands there twice", remedy="make the ids unique")
         self.items[str(name)] = Item(id=str(name), domain=str(domain), title=text)
 
     def add_user(self, place: str, user: str, items: list[str], split: Split) -> None:

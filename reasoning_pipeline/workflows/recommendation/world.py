@@ -35,21 +35,19 @@ class World(Strict):
     """The world's own: seeds of a recipe are runs in the same world."""
 
 
-def make(world: World) -> tuple[Found, list[int], dict[int, list[int]]]:
-    """(items and users, each item's theme, item -> what goes with it in the other domain)."""
+def make(world: World) -> tuple[Found, dict[int, list[int]]]:
+    """(items and users, item -> what goes with it in the other domain)."""
     rng = np.random.default_rng(world.seed)
     brands, colours = _words(rng, 12), _words(rng, 8)
-    found, themes = Found(), list[int]()
+    found = Found()
     for domain, count in (("A", world.items_A), ("B", world.items_B)):
         nouns = np.array(_words(rng, THEMES * NOUNS)).reshape(THEMES, NOUNS)
         for number in range(count):
-            theme = number % THEMES
-            words = [rng.choice(brands), nouns[theme, rng.integers(NOUNS)], rng.choice(colours)]
+            words = [rng.choice(brands), nouns[number % THEMES, rng.integers(NOUNS)], rng.choice(colours)]
             name = f"{domain}{number}"
             found.items[name] = Item(id=name, domain=domain, title=" ".join(map(str, words)))
-            themes.append(theme)
-    theme_N, is_B = np.array(themes), np.array([item.domain == "B" for item in found.items.values()])
     names = list(found.items)
+    theme_N, is_B = np.r_[: world.items_A, : world.items_B] % THEMES, np.arange(len(names)) >= world.items_A
     # Within a theme some items are taken more often than others: popularity is worth knowing, as in shops.
     weight_N = rng.pareto(1.5, len(names)) + 0.2
     for user in range(world.users):
@@ -70,7 +68,7 @@ def make(world: World) -> tuple[Found, list[int], dict[int, list[int]]]:
         ]
         for item in range(len(names))
     }
-    return found, themes, knowledge
+    return found, knowledge
 
 
 def _words(rng: np.random.Generator, count: int) -> list[str]:

@@ -114,7 +114,7 @@ def test_an_items_vector_comes_from_what_it_is_said_to_see(sees: Any):
 
 
 def tiny_world() -> Histories:
-    found, _, _ = make(World(users=60, items_A=48, items_B=40, share_B=0.4))
+    found, _ = make(World(users=60, items_A=48, items_B=40, share_B=0.4))
     return finished(found, user_core=0, item_core=0)
 
 
@@ -128,9 +128,9 @@ def phase_1(world: Histories, work: Path, **changes: Any) -> Bundle:
     config = Pretraining(stage="x", **SIZE.model_dump(), **{"epochs": 2, "batch": 32, **changes})
     text = directions(len(world.items))
     profiles = directions(len(world.users), seed=1) if changes.pop("profiles", True) else None
-    trained, extra, result = pretrained(config, context(work), world, text, profiles)
+    weights, result = pretrained(config, context(work), world, text, profiles)
     assert result["epochs"] == config.epochs
-    weights = {name: np.array(weight) for name, weight in (trained.weights() | extra).items()}
+    weights = {name: np.array(weight) for name, weight in weights.items()}
     return Bundle(About(kind="sasrec", sees="text+id", size=SIZE), world, text, world.counts_N, text[:4], weights)
 
 
@@ -211,8 +211,8 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(world: Histories, tmp_pa
     with pytest.raises(Stopped):
         pretrained(config, work, *arguments)
     torch.manual_seed(7)  # what it starts from must not matter any more
-    trained, _, _ = pretrained(config, context(tmp_path / "cut"), *arguments)
-    for name, weight in trained.weights().items():
+    weights, _ = pretrained(config, context(tmp_path / "cut"), *arguments)
+    for name, weight in weights.items():
         assert np.array_equal(weight, whole.weights[name]), name
 
 

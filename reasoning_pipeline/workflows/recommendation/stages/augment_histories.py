@@ -9,19 +9,17 @@ Try it: python -m reasoning_pipeline run recipes/smoke/augment_histories.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from reasoning_pipeline.base.jsonl import lines, read_rows
 from reasoning_pipeline.errors import PipelineError
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.recommendation import augmenting
 from reasoning_pipeline.workflows.recommendation.embedding import items_of
 from reasoning_pipeline.workflows.recommendation.histories import Histories
 from reasoning_pipeline.workflows.recommendation.settings import AsksWriter, OfItems
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 LEAST_MATCHED = 0.02
 """Of the generator's answers; with fewer that name an item of the catalogue it does not do what it is asked."""
@@ -51,8 +49,6 @@ class Config(OfItems, AsksWriter):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the histories with their insertions, and every proposal with what became of it."""
-    from reasoning_pipeline.run.context import StageOutcome
-
     histories, table = items_of(context)
     metrics = context.start_metrics(total_steps=None)
     asked = augmenting.directions(histories, table.vectors_NX, config.representatives, context.seed)

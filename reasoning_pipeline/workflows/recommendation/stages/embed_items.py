@@ -8,16 +8,14 @@ Try it: python -m reasoning_pipeline run recipes/smoke/embed_items.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from reasoning_pipeline.recipe.stage import Input
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.recommendation.embedding import Embeds, ItemTable
 from reasoning_pipeline.workflows.recommendation.histories import Histories
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(Embeds):
@@ -33,8 +31,6 @@ class Config(Embeds):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes `table.safetensors`. Minutes for 36,000 titles with a sentence encoder; a killed step starts over."""
-    from reasoning_pipeline.run.context import StageOutcome
-
     histories = Histories.load(context.inputs["histories"])
     metrics = context.start_metrics(total_steps=len(histories.items))
 

@@ -8,14 +8,12 @@ Try it: python -m reasoning_pipeline run recipes/smoke/pretrain_recommender.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.recommendation.bundle import Bundle
 from reasoning_pipeline.workflows.recommendation.embedding import items_of, profiles_of
 from reasoning_pipeline.workflows.recommendation.settings import About, OfItems, Pretraining
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(OfItems, Pretraining):
@@ -26,16 +24,14 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the best epoch as a bundle; a killed step continues after its last whole epoch."""
     import torch
 
-    from reasoning_pipeline.run.context import StageOutcome
     from reasoning_pipeline.workflows.recommendation.phases import pretrained
 
     histories, table = items_of(context)
     profiles, centroids = profiles_of(context, histories, table)
     torch.manual_seed(context.seed)
-    trained, parts, result = pretrained(config, context, histories, table.vectors_NX, profiles)
+    weights, result = pretrained(config, context, histories, table.vectors_NX, profiles)
     about = About(kind="sasrec", sees=config.sees, size=config.size, causal=config.causal)
     output = context.fresh_output()
-    weights = trained.weights() | parts
     Bundle(about, histories, table.vectors_NX, histories.counts_N, centroids, weights).save(output)
     context.copy_metrics(output)
     return StageOutcome(output, result)

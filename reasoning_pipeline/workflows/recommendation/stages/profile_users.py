@@ -8,18 +8,17 @@ Try it: python -m reasoning_pipeline run recipes/smoke/profile_users.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
+from safetensors.numpy import save_file
 
 from reasoning_pipeline.base.jsonl import lines
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.statistics.directions import centroids_of
 from reasoning_pipeline.workflows.recommendation import profiling
 from reasoning_pipeline.workflows.recommendation.embedding import Embeds, items_of
 from reasoning_pipeline.workflows.recommendation.settings import AsksWriter, OfItems
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(OfItems, Embeds, AsksWriter):
@@ -46,10 +45,6 @@ class Config(OfItems, Embeds, AsksWriter):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes `profiles.jsonl` (in the histories' order), their vectors, and the clusters' centroids."""
-    from safetensors.numpy import save_file
-
-    from reasoning_pipeline.run.context import StageOutcome
-
     histories, table = items_of(context)
     table.require_embedder(config.embedder(context), "these profiles")
     metrics = context.start_metrics(total_steps=None)

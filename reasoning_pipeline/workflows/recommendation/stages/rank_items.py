@@ -8,14 +8,12 @@ Try it: python -m reasoning_pipeline run recipes/smoke/rank_items.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from reasoning_pipeline.recipe.stage import STEP_PROGRAM, Evaluation
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.recommendation.bundle import Bundle
 from reasoning_pipeline.workflows.recommendation.settings import Rankings
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(Rankings, Evaluation):
@@ -34,7 +32,6 @@ class Config(Rankings, Evaluation):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes a folder a ranking: `problems.csv` with every user's figures; and the few users that the page shows."""
-    from reasoning_pipeline.run.context import StageOutcome
     from reasoning_pipeline.workflows.recommendation.ranking import evaluate
 
     metrics = context.start_metrics(total_steps=len(config.suites))

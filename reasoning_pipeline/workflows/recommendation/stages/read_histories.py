@@ -8,18 +8,16 @@ Try it: python -m reasoning_pipeline run recipes/smoke/read_histories.yaml
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.errors import DataError
 from reasoning_pipeline.recipe.stage import File, StageConfig
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.recommendation import reading
 from reasoning_pipeline.workflows.recommendation.world import World, make
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(StageConfig):
@@ -51,11 +49,9 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes `items.jsonl` and `histories.jsonl`; of the small world also what its language model would know."""
-    from reasoning_pipeline.run.context import StageOutcome
-
     knowledge: dict[int, list[int]] = {}
     if config.source == "world":
-        found, _, knowledge = make(config.world)
+        found, knowledge = make(config.world)
     elif not config.files:
         raise DataError(
             f"source {config.source!r}: no file is named",

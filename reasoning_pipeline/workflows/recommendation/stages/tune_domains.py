@@ -9,16 +9,14 @@ Try it: python -m reasoning_pipeline run recipes/smoke/tune_domains.yaml
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.recipe.stage import ModelRef
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.recommendation.bundle import Bundle
 from reasoning_pipeline.workflows.recommendation.embedding import items_of, profiles_of
 from reasoning_pipeline.workflows.recommendation.settings import OfItems, Tuning
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(OfItems, Tuning):
@@ -31,7 +29,6 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes backbone and adapters together; every tensor of the backbone is what phase 1 published."""
     import torch
 
-    from reasoning_pipeline.run.context import StageOutcome
     from reasoning_pipeline.workflows.recommendation.phases import tuned
 
     before = Bundle.load(context.inputs["policy"])

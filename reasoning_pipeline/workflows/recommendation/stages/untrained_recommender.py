@@ -7,14 +7,12 @@ Try it: python -m reasoning_pipeline run recipes/smoke/untrained_recommender.yam
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.recommendation.bundle import Bundle
 from reasoning_pipeline.workflows.recommendation.embedding import items_of, profiles_of
 from reasoning_pipeline.workflows.recommendation.settings import About, OfItems
-
-if TYPE_CHECKING:
-    from reasoning_pipeline.run.context import StageContext, StageOutcome
 
 
 class Config(OfItems):
@@ -25,8 +23,6 @@ class Config(OfItems):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes the bundle; seconds."""
-    from reasoning_pipeline.run.context import StageOutcome
-
     histories, table = items_of(context)
     _, centroids = profiles_of(context, histories, table)
     output = context.fresh_output()
