@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from reasoning_pipeline.statistics.texts import BM25, bleu4
@@ -23,3 +27,15 @@ def test_bm25_finds_the_rarer_word():
     index = BM25(["a poem on rain", "a poem on snow", "a letter"])
     assert index.scores("snow poem").argmax() == 1
     assert index.scores("nothing of it").tolist()[2] == 0
+
+
+def test_bm25_is_the_same_to_the_last_digit_in_every_process():
+    """A set's order follows PYTHONHASHSEED, and a sum of floats its order."""
+    texts = ["a poem on rain and snow", "a letter on rain", "snow and rain on the roof of a house", "a joke"]
+    script = (
+        "from reasoning_pipeline.statistics.texts import BM25\n"
+        f"print([score.hex() for score in BM25({texts!r}).scores('a poem on rain and the snow of a house').tolist()])"
+    )
+    environments = [{**os.environ, "PYTHONHASHSEED": str(seed)} for seed in range(3)]
+    found = {subprocess.check_output([sys.executable, "-c", script], env=one, text=True) for one in environments}
+    assert len(found) == 1

@@ -53,7 +53,7 @@ def opened_system(
     try:
         server.start()
         server.wait_ready()
-        yield system, _speaker(system, server.client, prompt, lambda: None)
+        yield system, _speaker(system, server.client, prompt)
     finally:
         server.stop()
 
@@ -83,7 +83,9 @@ def opened_judge(
         yield judge(Speaker(sampler, renderer, version=folder.name, max_prompt_tokens=limit), judging, seed)
 
 
-def _speaker(system: System, sampler: Sampler, prompt: PromptConfig | None, between: Callable[[], None]) -> Speaker:
+def _speaker(
+    system: System, sampler: Sampler, prompt: PromptConfig | None, between: Callable[[], None] = lambda: None
+) -> Speaker:
     return Speaker(
         sampler,
         PromptRenderer.from_folder(system.base, prompt),

@@ -3,9 +3,9 @@ every recipe is read with it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reasoning_pipeline.recipe.fields import Lora, Optimization
 from reasoning_pipeline.recipe.stage import Input, ModelRef, StageConfig
@@ -17,6 +17,27 @@ WIN_RATE, GAP = 0.53, 0.45
 Player = Literal["model", "small_world"]
 PLAYED: dict[Player, str] = {"model": "a model", "small_world": "a program, in the place of a model"}
 """As records say who played."""
+
+
+class Played(StageConfig):
+    """Of a stage in which a model plays a role, or the small world's program in its place."""
+
+    heavy: ClassVar[bool] = False
+    role: ClassVar[str]
+    """The field that names the model."""
+
+    by: Player = "model"
+    """A model, or the small world's program in its place."""
+
+    @property
+    def generator(self) -> str | None:
+        return self.role if self.by == "model" else None
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if (self.by == "model") != (getattr(self, self.role) is not None):
+            raise ValueError(f"`by: model` needs `{self.role}`, and only it does")
+        return self
 
 
 class Judging(BaseModel):

@@ -9,46 +9,40 @@ Try it: python -m reasoning_pipeline run recipes/smoke/extract_rules.yaml
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.errors import PipelineError
-from reasoning_pipeline.recipe.stage import Input, StageConfig
+from reasoning_pipeline.recipe.stage import Input
 from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.speaking import Memory, speaker
 from reasoning_pipeline.workflows.user_logs.logs import ReadLogs, load_logs
 from reasoning_pipeline.workflows.user_logs.roles import extract
 from reasoning_pipeline.workflows.user_logs.rules import RULES_FILE, RuledLog, load_rules, parse_rules
-from reasoning_pipeline.workflows.user_logs.settings import PLAYED, Player, Writing
+from reasoning_pipeline.workflows.user_logs.settings import PLAYED, Played, Writing
 
 EMPTY = "no rule in the feedback"
 """Why a log is left out whose extractor could be read."""
 
 
-class Config(Writing, StageConfig):
+class Config(Writing, Played):
     publishes: ClassVar[str] = "rules"
-    heavy: ClassVar[bool] = False
+    role: ClassVar[str] = "extractor"
 
     stage: Literal["extract_rules"] = "extract_rules"
     logs: Annotated[str, Input("logs")]
     """Checked logs."""
     before: Annotated[str | None, Input("rules")] = None
     """Logs with rules of an earlier batch, kept as they are; a log that is among them is not read again."""
-    by: Player = "model"
-    """A model, or the small world's program in its place."""
     extractor: Annotated[str | None, Input("checkpoint")] = None
     """The model that writes them, where `by: model`."""
     drop_empty: bool = True
     """Leave logs out whose feedback holds no rule; off, they are kept and make no pair."""
     max_prompt_tokens: int = Field(12_000, ge=16)
     max_completion_tokens: int = Field(1024, ge=16)
-
-    @property
-    def generator(self) -> str | None:
-        return "extractor" if self.by == "model" else None
 
     def work(self, known: Known) -> Work | None:
         logs = known.made_by("logs")
@@ -61,12 +55,6 @@ class Config(Writing, StageConfig):
             policy="extractor",
             generates=True,
         )
-
-    @model_validator(mode="after")
-    def _somebody(self) -> Self:
-        if (self.by == "model") != (self.extractor is not None):
-            raise ValueError("`by: model` needs `extractor`, and only it does")
-        return self
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:

@@ -10,51 +10,43 @@ Try it: python -m reasoning_pipeline run recipes/smoke/measure_cognitive_gap.yam
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from reasoning_pipeline.base.files import write_json
-from reasoning_pipeline.recipe.stage import Input, StageConfig
+from reasoning_pipeline.recipe.stage import Input
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.workflows.user_logs import small_world
 from reasoning_pipeline.workflows.user_logs.clusters import Grouping
 from reasoning_pipeline.workflows.user_logs.gap import CALIBRATION, GAP_FILE, calibrate, cluster_gaps, log_gaps
 from reasoning_pipeline.workflows.user_logs.roles import coverage
 from reasoning_pipeline.workflows.user_logs.rules import load_rules
-from reasoning_pipeline.workflows.user_logs.settings import GAP, PLAYED, Player
+from reasoning_pipeline.workflows.user_logs.settings import GAP, PLAYED, Played
 
 
-class Config(StageConfig):
+class Config(Played):
     publishes: ClassVar[str] = "cognitive_gap"
-    heavy: ClassVar[bool] = False
+    role: ClassVar[str] = "scorer"
 
     stage: Literal["measure_cognitive_gap"] = "measure_cognitive_gap"
     rules: Annotated[str, Input("rules")]
     """Logs with their rules."""
     clusters: Annotated[str, Input("clusters")]
     """Which log is in which cluster."""
-    by: Player = "model"
-    """A model, or the small world's program in its place."""
     scorer: Annotated[str | None, Input("checkpoint")] = None
     """A model that says yes or no, where `by: model`: a reranker."""
     enabled: bool = True
     """False measures nothing: every cluster may then have an expert, if the judge agrees."""
     max_tokens: int = Field(8192, ge=64)
-    """Of one text, or of one reply."""
+    """Of one prompt; a longer one loses its beginning."""
 
     @property
     def generator(self) -> str | None:
-        return "scorer" if self.by == "model" and self.enabled else None
+        return super().generator if self.enabled else None
 
     def lengths(self) -> tuple[int, int]:
         return self.max_tokens, 1
-
-    @model_validator(mode="after")
-    def _somebody(self) -> Self:
-        if (self.by == "model") != (self.scorer is not None):
-            raise ValueError("`by: model` needs `scorer`, and only it does")
-        return self
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:

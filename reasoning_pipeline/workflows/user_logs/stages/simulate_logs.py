@@ -42,16 +42,9 @@ class Config(StageConfig):
 
 def run(config: Config, context: StageContext) -> StageOutcome:
     """Publishes one session a line, as `read_logs` takes them."""
-    rows = list(
-        small_world.sessions(
-            config.count,
-            1_000 * config.batch + context.seed,
-            thanks=config.thanks,
-            wrong=config.wrong,
-            injected=config.injected,
-        )
-    )
-    policy = speaker(context, "policy", max_prompt_tokens=128, memory=None)
+    shares = config.model_dump(include={"thanks", "wrong", "injected"})
+    rows = list(small_world.sessions(config.count, 1_000 * config.batch + context.seed, **shares))
+    policy = speaker(context, "policy", max_prompt_tokens=128)
     decoding = Decoding(temperature=0.1, max_tokens=small_world.ANSWER_TOKENS, seed=context.seed)
     answers = policy.answer([row["query"] for row in rows], decoding)
     output = context.fresh_output()
