@@ -48,18 +48,15 @@ def train_adapter(
     rows: Sequence[dict[str, list[int]]],
     folder: Path,
     *,
-    base: str,
     rows_per_step: int,
     max_length: int,
     preference: Preference | None = None,
-    policy: str = "policy",
 ) -> dict[int, Path]:
-    """Epoch -> folder of the adapter after it. What an interrupted run finished is not trained again.
+    """Epoch -> folder of the step's `policy` adapter after it. What an interrupted run finished is not trained again.
 
     Args:
         rows: `prompt_ids`, `chosen_ids`, `rejected_ids` under a preference; else `prompt_ids`, `completion_ids`.
         folder: Of this adapter alone: its epochs, and while it is trained its resume points.
-        base: Goes into adapter_config.json in the place of a path: what the adapter belongs to.
         rows_per_step: Global batch; all rows where there are fewer.
 
     Raises:
@@ -75,8 +72,8 @@ def train_adapter(
     steps = max(ends)
     ordered = repeat_in_epochs(list(rows), steps * size, context.seed)
     points = folder / "points"
-    trainer = _trainer(config, context, ordered, points, steps, size, max_length, preference, policy)
-    keeper = _Keeper(context, folder, ends, base)
+    trainer = _trainer(config, context, ordered, points, steps, size, max_length, preference)
+    keeper = _Keeper(context, folder, ends)
     trainer.add_callback(keeper)
     resume = last_complete(points)
     result = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -96,9 +93,8 @@ def _trainer(
     size: int,
     max_length: int,
     preference: Preference | None,
-    policy: str,
 ) -> Any:
-    folder = context.inputs[policy]
+    folder = context.inputs["policy"]
     shared: dict[str, Any] = {
         **common_arguments(config, context, steps),
         **batch_arguments(size, context, what="rows_per_step"),
@@ -138,8 +134,8 @@ def _labelled(row: dict[str, list[int]], max_length: int) -> dict[str, list[int]
 class _Keeper(TrainerCallback):
     """Keeps the adapter of each epoch, completes resume points, stops on request."""
 
-    def __init__(self, context: StageContext, folder: Path, ends: dict[int, int], base: str) -> None:
-        self.context, self.folder, self.ends, self.base = context, folder, ends, base
+    def __init__(self, context: StageContext, folder: Path, ends: dict[int, int]) -> None:
+        self.context, self.folder, self.ends = context, folder, ends
         self.stopped = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -161,6 +157,7 @@ class _Keeper(TrainerCallback):
         for name in ADAPTER_FILES:
             shutil.copyfile(point / name, made / name)
         values = json.loads((made / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
-        write_json(made / ADAPTER_FILES[0], {**values, "base_model_name_or_path": self.base})
+        base = self.context.inputs["policy"].name  # in the place of a path: what the adapter belongs to
+        write_json(made / ADAPTER_FILES[0], {**values, "base_model_name_or_path": base})
         shutil.rmtree(epoch, ignore_errors=True)
         made.rename(epoch)

@@ -54,7 +54,6 @@ def train(
         context,
         [row(name) for name in learned],
         folder,
-        base=context.inputs["policy"].name,
         rows_per_step=config.rows_per_step,
         max_length=config.max_length,
         preference=preference,

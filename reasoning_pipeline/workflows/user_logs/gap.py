@@ -18,6 +18,8 @@ from typing import Any
 from reasoning_pipeline.errors import PipelineError
 
 GAP_FILE = "gap.json"
+LEAST_AUC, LEAST_MARGIN = 0.8, 0.2
+"""That a coverage scorer must reach on pairs whose answer is known."""
 Coverage = Callable[[Sequence[tuple[str, Sequence[str]]]], list[float]]
 """(rule, rules it may be covered by) -> probabilities of yes."""
 
@@ -50,23 +52,17 @@ class Calibration:
     pairs: int
 
 
-def calibrate(
-    coverage: Coverage,
-    pairs: Sequence[tuple[str, Sequence[str], bool]] = CALIBRATION,
-    *,
-    least_auc: float = 0.8,
-    least_margin: float = 0.2,
-) -> Calibration:
+def calibrate(coverage: Coverage, pairs: Sequence[tuple[str, Sequence[str], bool]] = CALIBRATION) -> Calibration:
     """Raises PipelineError for a scorer that cannot tell covered from uncovered: its gaps would mean nothing."""
     scores = coverage([(rule, prior) for rule, prior, _ in pairs])
     yes = [score for score, (_, _, truth) in zip(scores, pairs, strict=True) if truth]
     no = [score for score, (_, _, truth) in zip(scores, pairs, strict=True) if not truth]
     auc = mean((a > b) + 0.5 * (a == b) for a in yes for b in no)
     found = Calibration(auc=auc, covered=mean(yes), uncovered=mean(no), pairs=len(scores))
-    if auc < least_auc or found.covered - found.uncovered < least_margin:
+    if auc < LEAST_AUC or found.covered - found.uncovered < LEAST_MARGIN:
         raise PipelineError(
-            f"the coverage scorer cannot tell covered rules from uncovered ones: AUC {auc:.2f} (at least {least_auc}), "
-            f"mean yes {found.covered:.2f} against {found.uncovered:.2f} (at least {least_margin} apart) on "
+            f"the coverage scorer cannot tell covered rules from uncovered ones: AUC {auc:.2f} (at least {LEAST_AUC}), "
+            f"mean yes {found.covered:.2f} against {found.uncovered:.2f} (at least {LEAST_MARGIN} apart) on "
             f"{len(scores)} pairs",
             remedy="choose another scorer (`coverage`), or `enabled: false` to train without the gap",
         )

@@ -64,10 +64,6 @@ class Log:
         """The query as one text."""
         return as_one_text(self.query)
 
-    @classmethod
-    def from_row(cls, row: dict[str, Any]) -> Log:
-        return cls(**{**row, "query": tuple(row["query"]), "feedback": tuple(row["feedback"])})
-
 
 Placed = tuple[int | str, dict[str, Any]]
 """Where a row stands, and the row."""
@@ -102,7 +98,8 @@ class ReadLogs:
 
 def load_logs(folder: Path) -> list[Log]:
     """Of a published set."""
-    return [Log.from_row(row) for row in read_rows(folder / LOGS_FILE)]
+    rows = read_rows(folder / LOGS_FILE)
+    return [Log(**{**row, "query": tuple(row["query"]), "feedback": tuple(row["feedback"])}) for row in rows]
 
 
 class HubLogs(BaseModel):
