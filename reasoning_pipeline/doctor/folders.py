@@ -32,7 +32,7 @@ def models(subject: Subject) -> Iterator[Finding]:
             continue
         try:
             require_whole(model.commit)
-            check_outside(subject.plan, model.folder, whole=subject.with_models)
+            check_outside(subject.plan, model.folder, whole=subject.with_models, loads=True)
         except PipelineError as error:
             message = f"{model.reference} {used}: {error.message}"
             yield Finding(level="error", check="models", message=message, remedy=error.remedy)

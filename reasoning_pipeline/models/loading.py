@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel
 
 
-def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
+def load_model(folder: Path, *, dtype: str = "float32", device: str | None = None) -> PreTrainedModel:
     """A causal language model from a local folder, to train or to ask.
+
+    Args:
+        device: `meta` looks for every weight and reads none.
 
     Raises:
         IncompatibleModels: A weight is missing, which transformers would make up at random, or has another shape.
@@ -25,26 +28,29 @@ def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
     _without_dropout(config)
     for name in config._get_generation_parameters():  # of old models, a repetition penalty say; neither read nor saved
         setattr(config, name, None)
-    model: PreTrainedModel = _loaded(AutoModelForCausalLM, folder, dtype, config=config)
+    model: PreTrainedModel = _loaded(AutoModelForCausalLM, folder, dtype, device, config=config)
     model.generation_config = _plain_generation(declared_ends(folder))
     return model
 
 
-def load_encoder(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
+def load_encoder(folder: Path, *, dtype: str = "float32", device: str | None = None) -> PreTrainedModel:
     """A model for its last hidden states alone, in evaluation. Raises IncompatibleModels, as `load_model`."""
     from transformers import AutoModel
 
-    model: PreTrainedModel = _loaded(AutoModel, folder, dtype, unused=("pooler.",))
+    model: PreTrainedModel = _loaded(AutoModel, folder, dtype, device, unused=("pooler.",))
     return model.eval()
 
 
-def _loaded(kind: Any, folder: Path, dtype: str, *, unused: tuple[str, ...] = (), **options: Any) -> Any:
+def _loaded(
+    kind: Any, folder: Path, dtype: str, device: str | None, *, unused: tuple[str, ...] = (), **options: Any
+) -> Any:
     """`unused` begin names of weights that may be made up, since nobody asks for what they compute."""
     import torch
 
     model, report = kind.from_pretrained(
         folder,
         dtype=getattr(torch, dtype),
+        device_map=device,
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=True,

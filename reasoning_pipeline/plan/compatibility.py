@@ -18,6 +18,7 @@ from reasoning_pipeline.models.architecture import positions, why_no_longer
 from reasoning_pipeline.models.compatible import check_compatible
 from reasoning_pipeline.models.outside import check_finite, hub_snapshot, outside_folder
 from reasoning_pipeline.models.refusals import check_model, check_speaks
+from reasoning_pipeline.models.trial import check_loads
 from reasoning_pipeline.models.weights import weight_files
 from reasoning_pipeline.plan.graph import Plan, PlannedInput, PlannedStep
 from reasoning_pipeline.recipe.stage import Evaluation
@@ -30,23 +31,26 @@ def check_models(plan: Plan, *, whole: bool = False) -> None:
     """Everything below, cheapest first. Raises RegistryError, IncompatibleModels or DataError.
 
     Args:
-        whole: Read every weight of large models, too.
+        whole: As before a run: read every weight of large models, too, and ask transformers about families that are not
+            known by heart.
     """
     for folder in outside_folders(plan):
-        check_outside(plan, folder, whole=whole)
+        check_outside(plan, folder, whole=whole, loads=whole)
     for row in longest_rows(plan):
         if row.beyond:
             raise IncompatibleModels(row.said, remedy=row.remedy)
     check_distillations(plan)
 
 
-def check_outside(plan: Plan, folder: Path, *, whole: bool) -> None:
+def check_outside(plan: Plan, folder: Path, *, whole: bool, loads: bool) -> None:
     """One model from outside: can it be loaded, is every weight a number, can it be spoken to where it has to be? An
     embedder need not speak."""
     writes = folder in outside_folders(plan, fields=WRITERS)
     check_model(folder, writes=writes)
     if writes:
         check_speaks(folder, plan.recipe.prompt)
+    if loads:
+        check_loads(folder, writes=writes)
     check_finite(folder, plan.registry.root, whole=whole)
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from reasoning_pipeline.doctor import folders as doctor_folders
 from reasoning_pipeline.errors import IncompatibleModels
 from reasoning_pipeline.models.loading import load_encoder, load_model, load_tokenizer, pad_id
+from reasoning_pipeline.plan.compatibility import check_models
+from tests.bench import Bench
+from tests.doctor.test_doctor import found, short, subject
 from tests.models.folders import copied, edit, says
 
 pytestmark = pytest.mark.slow
@@ -69,6 +74,30 @@ def test_an_encoder_needs_all_of_its_layers_and_no_pooler(tmp_path: Path):
     save_file(tensors, path, metadata={"format": "pt"})
     with pytest.raises(IncompatibleModels, match=r"1 weights are in no file, the first encoder\.layer\.0\.output"):
         load_encoder(tmp_path)
+
+
+def test_of_a_family_that_no_plan_knows_a_run_asks_the_library(folder: Path, bench: Bench):
+    from safetensors.torch import load_file, save_file
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = GPTNeoXConfig(**sizes, vocab_size=112, max_position_embeddings=128, tie_word_embeddings=False)
+    GPTNeoXForCausalLM(config).save_pretrained(folder)
+    (folder / "generation_config.json").unlink()
+
+    def change(recipe: dict[str, Any]) -> None:
+        short(recipe)
+        recipe["steps"]["teacher_rl"].update(policy=str(folder))
+
+    check_models(bench.plan(change), whole=True)
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop("embed_out.weight")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    check_models(bench.plan(change))  # which does without torch
+    with pytest.raises(IncompatibleModels, match=r"1 weights are in no file, the first lm_head\.weight"):
+        check_models(bench.plan(change), whole=True)
+    (finding,) = found(doctor_folders.models, subject(bench, change))
+    assert finding[0] == "error" and "1 weights are in no file" in finding[1]
 
 
 def test_code_that_a_folder_brings_is_never_run(folder: Path, tmp_path: Path):
