@@ -11,7 +11,7 @@ import pytest
 from reasoning_pipeline.errors import PipelineError
 from reasoning_pipeline.records import Problem
 from reasoning_pipeline.workflows.reasoning.stages import cut_layers, supervised_start
-from reasoning_pipeline.workflows.reasoning.stages.cut_layers import spread
+from reasoning_pipeline.workflows.reasoning.stages.cut_layers import around, spread
 from tests.conftest import make_tiny_model
 from tests.training.test_trl_bridge import context_for
 
@@ -32,21 +32,33 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("whole"), seed=1, layers=4)
 
 
-def cut(whole: Path, work: Path, layers: int) -> Path:
-    config = cut_layers.Config(policy="p", layers=layers, seed=1)
+def cut(whole: Path, work: Path, layers: int, **fields: Any) -> Path:
+    config = cut_layers.Config(policy="p", layers=layers, seed=1, **fields)
     return cut_layers.run(config, context_for(config, work, {"policy": whole}, problems=0)).folder
 
 
-def test_what_stays_is_byte_for_byte_what_it_was(whole: Path, tmp_path: Path):
+def test_layers_that_follow_one_another_are_left_out():
+    assert around(30, 20, 9) == [*range(9), *range(19, 30)]
+    assert around(4, 2, 0) == [2, 3] and around(4, 2, 2) == [0, 1]
+
+
+@pytest.mark.parametrize("cut_from", [3, 9])
+def test_more_layers_than_follow_cannot_be_left_out(cut_from: int, whole: Path, tmp_path: Path):
+    with pytest.raises(PipelineError, match=f"(?s)has 4 layers, 2 are to go from layer {cut_from} on.*`cut_from` to 2"):
+        cut(whole, tmp_path, layers=2, cut_from=cut_from)
+
+
+@pytest.mark.parametrize(("cut_from", "stayed"), [(None, 3), (1, 3), (2, 1)])
+def test_what_stays_is_byte_for_byte_what_it_was(cut_from: int | None, stayed: int, whole: Path, tmp_path: Path):
     import torch
 
     from reasoning_pipeline.models.loading import load_model
 
-    folder = cut(whole, tmp_path, layers=2)
+    folder = cut(whole, tmp_path, layers=2, cut_from=cut_from)
     before, after = load_model(whole).state_dict(), load_model(folder).state_dict()
     assert json.loads((folder / "config.json").read_text())["num_hidden_layers"] == 2
     for name, tensor in after.items():
-        old = name.replace("layers.1.", "layers.3.")
+        old = name.replace("layers.1.", f"layers.{stayed}.")
         assert torch.equal(tensor, before[old]), name
     assert (folder / "tokenizer.json").read_bytes() == (whole / "tokenizer.json").read_bytes()
     assert (folder / "probe.json").is_file()

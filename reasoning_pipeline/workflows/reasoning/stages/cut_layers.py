@@ -1,8 +1,9 @@
 """Makes a smaller student of a model: some of its layers are left out, all other weights stay as they are.
 
-The layers that stay are spread evenly over the depth, the first and the last among them; embeddings, head and tokenizer
+Left out are layers that follow one another, from `cut_from` on (arXiv 2403.17887), or, without it, every second or third:
+those that stay are then spread evenly over the depth, the first and the last among them. Embeddings, head and tokenizer
 are shared with the model that it was cut from, so the two can meet in a distillation. What comes out has to be healed
-by training (`supervised_start`): the layers that are left have never fed one another. No label is spent.
+by training (`supervised_start`): layers that are left have never fed one another. No label is spent.
 Try it: python -m reasoning_pipeline run recipes/smoke/cut_layers.yaml
 """
 
@@ -28,6 +29,8 @@ class Config(StageConfig):
     """What is cut."""
     layers: int = Field(ge=1)
     """How many stay."""
+    cut_from: int | None = Field(None, ge=0)
+    """The first layer of those left out, from 0. null: those that stay are spread evenly."""
 
 
 def run(config: Config, context: StageContext) -> StageOutcome:
@@ -48,7 +51,12 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         raise PipelineError(
             f"{source.name} has {before} layers, {config.layers} are to stay", remedy="set `layers` to fewer"
         )
-    kept = spread(before, config.layers)
+    kept = spread(before, config.layers) if config.cut_from is None else around(before, config.layers, config.cut_from)
+    if len(kept) != config.layers:
+        raise PipelineError(
+            f"{source.name} has {before} layers, {before - config.layers} are to go from layer {config.cut_from} on",
+            remedy=f"set `cut_from` to {config.layers} or less",
+        )
     decoder.layers = ModuleList(decoder.layers[number] for number in kept)
     for number, layer in enumerate(decoder.layers):
         layer.self_attn.layer_idx = number  # its place in the cache of keys and values
@@ -64,6 +72,11 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     described |= {name: value for name, value in changed.items() if name in described}
     (folder / CONFIG).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     return StageOutcome(folder, {"kept_layers": kept, "parameters": model.num_parameters()})
+
+
+def around(layers: int, keep: int, first: int) -> list[int]:
+    """Which stay when those from `first` on go. Example: around(30, 20, 9) == [0, …, 8, 19, …, 29]."""
+    return [*range(min(first, layers)), *range(first + layers - keep, layers)]
 
 
 def spread(layers: int, keep: int) -> list[int]:
