@@ -42,6 +42,8 @@ class DataConfig(BaseModel):
     """`hub`: configuration of the data set."""
     count: int | None = Field(None, ge=1)
     """A world made here: how many problems. Elsewhere: keep only this many (by stable hash)."""
+    seed: int | None = None
+    """A world made here: the same problems under every seed of the recipe. null: each seed has problems of its own."""
     world: ArithmeticWorld = DEFAULT
     """`arithmetic`: what its problems are made of, where it is not the demo's world."""
     unusable_answers: Literal["refuse", "set_aside"] = "refuse"
@@ -67,7 +69,7 @@ class DataConfig(BaseModel):
     def varies_with_seed(self) -> bool:
         """Whether a recipe's seed decides which problems these are: only for the world that is made, not read."""
         world = WORLDS.get(self.source)
-        return world is not None and self.split not in world.fixed
+        return world is not None and self.seed is None and self.split not in world.fixed
 
     @field_validator("keep", mode="before")
     @classmethod
@@ -109,6 +111,8 @@ class DataConfig(BaseModel):
             raise ValueError(f"source {self.source!r} needs `{needed}`")
         if self.source != "arithmetic" and self.world != DEFAULT:
             raise ValueError("`world` is the arithmetic world's; these problems are read, not made")
+        if self.source not in WORLDS and self.seed is not None:
+            raise ValueError("`seed` is for worlds made here; these problems are read")
         if (made := WORLDS.get(self.source)) is not None:
             name = self.source
             if self.map or self.keep or self.columns:

@@ -69,7 +69,8 @@ def load_data(config: DataConfig, *, folder: Path, seed: int) -> LoadedData:
     if (world := WORLDS.get(config.source)) is not None:
         assert config.count is not None
         split = world.train if config.split == "train" else config.split
-        return LoadedData(problems=world.problems(split, config.count, seed, config.world))
+        drawn_by = seed if config.seed is None else config.seed
+        return LoadedData(problems=world.problems(split, config.count, drawn_by, config.world))
     rows = _rows(config, folder)
     unlabelled = config.columns.get("answer", "") is None
     columns = Columns(**config.columns, meta={name: name for name in KEPT} | config.keep)

@@ -229,3 +229,15 @@ def test_rows_are_written_back_as_they_were_read(rows: Rows):
     (problem,) = load(rows([{"question": "¿√2?", "answer": "\\frac{3}{4}", "level": 2}]))
     again = Problem(**json.loads(json.dumps(vars(problem), ensure_ascii=False)))
     assert again == problem
+
+
+def test_a_made_world_with_a_seed_of_its_own_has_the_same_problems_under_every_seed() -> None:
+    made = DataConfig(source="word_problems", count=5, seed=3)
+    theirs = DataConfig(source="word_problems", count=5)
+    assert not made.varies_with_seed and theirs.varies_with_seed
+    asked = [
+        [p.question for p in load_problems(config, folder=Path(), seed=s)] for config in (made, theirs) for s in (3, 4)
+    ]
+    assert asked[0] == asked[1] == asked[2] != asked[3]
+    with pytest.raises(ValueError, match="`seed` is for worlds made here"):
+        DataConfig(source="jsonl", path="x.jsonl", seed=3)
