@@ -81,7 +81,7 @@ def make_trainer(
                 vllm_importance_sampling_mode="token_truncate", vllm_importance_sampling_clip_max=2.0,
             ),
             train_dataset=Dataset.from_list([{"prompt": str(row)} for row in range(0, count, GROUP)]),
-            reward_funcs=first_token_is_even,
+            reward_funcs=every_other,
         )  # fmt: skip
     elif method == "on_policy_distillation":
         trainer = (OnPolicyTrainer if ours else trl.DistillationTrainer)(
@@ -132,8 +132,9 @@ def make_trainer(
     return trainer
 
 
-def first_token_is_even(completion_ids: list[list[int]], **_: Any) -> list[float]:
-    return [float(ids[0] % 2 == 0) for ids in completion_ids]
+def every_other(completion_ids: list[list[int]], **_: Any) -> list[float]:
+    """Half of each group: every row has a gradient, and both sides compute all of them."""
+    return [float(number % 2) for number in range(len(completion_ids))]
 
 
 class Written:
