@@ -1,6 +1,6 @@
 """Makes a smaller student of a model: some of its layers are left out, all other weights stay as they are.
 
-Left out are layers that follow one another, from `cut_from` on (arXiv 2403.17887), or, without it, every second or third:
+Left out are layers that follow one another, from `cut_from` on (arXiv 2403.17887), or without it every second or third:
 those that stay are then spread evenly over the depth, the first and the last among them. Embeddings, head and tokenizer
 are shared with the model that it was cut from, so the two can meet in a distillation. What comes out has to be healed
 by training (`supervised_start`): layers that are left have never fed one another. No label is spent.
