@@ -130,9 +130,9 @@ class ItemTable:
 
     @classmethod
     def load(cls, folder: Path) -> ItemTable:
-        tensors = load_file(folder / "table.safetensors")
+        held = load_file(folder / "table.safetensors")
         about = json.loads((folder / "table.json").read_text(encoding="utf-8"))
-        return cls(*(tensors[name] for name in ("vectors", "mean", "components")), about["embedder"], about["items"])
+        return cls(held["vectors"], held["mean"], held["components"], about["embedder"], about["items"])
 
     def require_catalogue(self, histories: Histories) -> None:
         """Raises IncompatibleModels where the table is of other items."""
