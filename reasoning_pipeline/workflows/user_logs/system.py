@@ -22,7 +22,7 @@ from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.statistics.texts import BM25
 from reasoning_pipeline.workflows.user_logs import prompts
-from reasoning_pipeline.workflows.user_logs.choice import Path as Way
+from reasoning_pipeline.workflows.user_logs.choice import Way
 from reasoning_pipeline.workflows.user_logs.clusters import Route, Router
 from reasoning_pipeline.workflows.user_logs.online import Role, adapter_place
 from reasoning_pipeline.workflows.user_logs.roles import Embedder, embedder

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from reasoning_pipeline.workflows.user_logs.choice import best_epoch, collapsed, decide, win, win_rate
-from reasoning_pipeline.workflows.user_logs.validation import Expert, decisions
+from reasoning_pipeline.workflows.user_logs.choice import (
+    Expert,
+    best_epoch,
+    collapsed,
+    decide,
+    decisions,
+    win,
+    win_rate,
+)
 
 BASE = "The cat sat on the mat and looked at the rain."
 

@@ -10,10 +10,10 @@ import pytest
 
 from reasoning_pipeline.base.jsonl import read_rows
 from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.workflows.user_logs.choice import Expert
 from reasoning_pipeline.workflows.user_logs.clusters import Grouping, Router, as_before
 from reasoning_pipeline.workflows.user_logs.logs import ReadLogs
 from reasoning_pipeline.workflows.user_logs.online import Before, clearly_better, parted, save_learned
-from reasoning_pipeline.workflows.user_logs.validation import Expert
 from tests.workflows.user_logs.running import log, run
 
 

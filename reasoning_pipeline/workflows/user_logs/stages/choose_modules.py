@@ -20,6 +20,7 @@ from pydantic import Field
 from reasoning_pipeline.base.files import write_json
 from reasoning_pipeline.recipe.stage import Input
 from reasoning_pipeline.run.context import StageContext, StageOutcome
+from reasoning_pipeline.workflows.user_logs.choice import EpochRule, decisions, load_critics, load_experts
 from reasoning_pipeline.workflows.user_logs.clusters import CENTROIDS_FILE, CLUSTERS_FILE, Grouping
 from reasoning_pipeline.workflows.user_logs.gap import load_gaps
 from reasoning_pipeline.workflows.user_logs.logs import LOGS_FILE, load_logs
@@ -27,7 +28,6 @@ from reasoning_pipeline.workflows.user_logs.online import Before, adapter_place,
 from reasoning_pipeline.workflows.user_logs.rules import RULES_FILE
 from reasoning_pipeline.workflows.user_logs.settings import WIN_RATE, OfClusters
 from reasoning_pipeline.workflows.user_logs.system import MEMORY_FOLDER, SYSTEM_FILE, Thresholds
-from reasoning_pipeline.workflows.user_logs.validation import EpochRule, decisions, load_critics, load_experts
 
 
 class Config(OfClusters):

@@ -20,12 +20,12 @@ from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.speaking import speaker
 from reasoning_pipeline.workflows.user_logs import prompts
 from reasoning_pipeline.workflows.user_logs.adapters import train
+from reasoning_pipeline.workflows.user_logs.choice import CRITICS_FILE, decisions, load_experts
 from reasoning_pipeline.workflows.user_logs.clusters import Grouping
 from reasoning_pipeline.workflows.user_logs.gap import load_gaps
 from reasoning_pipeline.workflows.user_logs.online import INCUMBENT, Before, clearly_better
 from reasoning_pipeline.workflows.user_logs.rules import load_rules
 from reasoning_pipeline.workflows.user_logs.settings import WIN_RATE, AdapterTraining
-from reasoning_pipeline.workflows.user_logs.validation import CRITICS_FILE, decisions, load_experts
 
 
 class Config(AdapterTraining):

@@ -21,7 +21,7 @@ from reasoning_pipeline.recipe.work import Known, Work
 from reasoning_pipeline.run.context import StageContext, StageOutcome
 from reasoning_pipeline.run.speaking import Memory, Speaker, speaker
 from reasoning_pipeline.workflows.user_logs.adapters import train
-from reasoning_pipeline.workflows.user_logs.choice import win
+from reasoning_pipeline.workflows.user_logs.choice import Expert, save_experts, win
 from reasoning_pipeline.workflows.user_logs.clusters import Grouping, split
 from reasoning_pipeline.workflows.user_logs.gap import load_gaps
 from reasoning_pipeline.workflows.user_logs.online import INCUMBENT, Before
@@ -29,7 +29,6 @@ from reasoning_pipeline.workflows.user_logs.pairs import PAIRS_FILE
 from reasoning_pipeline.workflows.user_logs.roles import Judge, judge_of
 from reasoning_pipeline.workflows.user_logs.rules import RuledLog, load_rules
 from reasoning_pipeline.workflows.user_logs.settings import PLAYED, AdapterTraining, Judged, Writing
-from reasoning_pipeline.workflows.user_logs.validation import Expert, save_experts
 
 
 class Config(AdapterTraining, Judged, Writing):
