@@ -104,10 +104,7 @@ class Router:
         distances_NC = np.linalg.norm(normalised(queries_ND)[:, None, :] - self.centroids[None], axis=-1)
         nearest = distances_NC.argmin(axis=1)
         return [
-            Route(
-                cluster=int(cluster) if row[cluster] <= self.unseen_distance else None,
-                distance=float(row[cluster]),
-            )
+            Route(cluster=int(cluster) if row[cluster] <= self.unseen_distance else None, distance=float(row[cluster]))
             for row, cluster in zip(distances_NC, nearest, strict=True)
         ]
 

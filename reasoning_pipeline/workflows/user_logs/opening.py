@@ -44,9 +44,7 @@ def opened_system(
         readable=(folder.resolve(),),
         max_model_len=bounded_length(system.base, longest, trains=False),
         service=Service(
-            name=folder.name,
-            development=False,
-            adapters=(rank, min(len(adapters), AT_ONCE)) if adapters else None,
+            name=folder.name, development=False, adapters=(rank, min(len(adapters), AT_ONCE)) if adapters else None
         ),
         devices=profile.server.devices_of(0),
     )

@@ -70,10 +70,7 @@ def answering(system: System, speaker: Speaker, *, one_at_a_time: bool = True) -
     def answer(asked: Asked) -> Reply:
         # Of its own: what each request costs is counted apart.
         own = Speaker(
-            speaker.sampler,
-            speaker.renderer,
-            version=speaker.version,
-            max_prompt_tokens=speaker.max_prompt_tokens,
+            speaker.sampler, speaker.renderer, version=speaker.version, max_prompt_tokens=speaker.max_prompt_tokens
         )
         decoding = system.thresholds.decoding(asked.seed or 0)
         most = min(limit for limit in (decoding.max_tokens, asked.max_tokens, asked.max_completion_tokens) if limit)

@@ -51,26 +51,18 @@ def run(config: Config, context: StageContext) -> StageOutcome:
     import torch
 
     from reasoning_pipeline.data.prompts import PromptRenderer
-    from reasoning_pipeline.training.pretraining import (
-        LINEAR_WARMUP_STEPS,
-        batches,
-        finished,
-        restore,
-        save_point,
-        small_model,
-        update,
-    )
+    from reasoning_pipeline.training import pretraining
 
     folder = context.fresh_output()
     size = save_word_tokenizer(folder, small_world.VOCABULARY)
     renderer = PromptRenderer.from_folder(folder, context.prompt)
     pad = renderer.tokenizer.token_to_id(PAD)
     torch.manual_seed(context.seed)
-    model = small_model(config.architecture, renderer, vocabulary=size, inner=2)
+    model = pretraining.small_model(config.architecture, renderer, vocabulary=size, inner=2)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
-    done: int = restore(context, model, optimizer).get("steps", 0)
+    done: int = pretraining.restore(context, model, optimizer).get("steps", 0)
     metrics = context.start_metrics(total_steps=config.steps, resumed_at=done)
 
     def lessons() -> Iterator[tuple[list[int], list[int]]]:
@@ -78,17 +70,17 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         for prompt, answer in (small_world.lesson(rng) for _ in itertools.count()):
             yield renderer.prompt_ids(prompt), completion_ids(renderer, answer)
 
-    source = batches(lessons(), config.batch, pad=pad, skip=done)
+    source = pretraining.batches(lessons(), config.batch, pad=pad, skip=done)
     while done < config.steps:
         rate = config.learning_rate * min(
-            1.0, (done + 1) / LINEAR_WARMUP_STEPS, max(0.05, 1.5 * (1 - done / config.steps))
+            1.0, (done + 1) / pretraining.LINEAR_WARMUP_STEPS, max(0.05, 1.5 * (1 - done / config.steps))
         )
-        loss = update(model, optimizer, next(source), rate)
+        loss = pretraining.update(model, optimizer, next(source), rate)
         done += 1
         metrics.write(done, loss=loss, learning_rate=rate)
         if done % config.save_every == 0 or context.should_stop():
             metrics.sync()
-            save_point(context, done, model, optimizer, {"steps": done})
+            pretraining.save_point(context, done, model, optimizer, {"steps": done})
         context.stop_if_asked()
     metrics.close()
     result = {
@@ -96,4 +88,4 @@ def run(config: Config, context: StageContext) -> StageOutcome:
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(metrics.seconds, 2),
     }
-    return finished(context, folder, model, result)
+    return pretraining.finished(context, folder, model, result)
