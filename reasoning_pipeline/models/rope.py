@@ -76,7 +76,9 @@ def _problem(where: str, one: Any, config: dict[str, Any]) -> Problem:
     if not isinstance(one, dict):
         return f"{where} is {one!r}, no mapping", mend
     kind = _kind(one)
-    if "type" in one and one["type"] not in (kind, {"longrope": "su", "default": "mrope"}.get(kind)):
+    if kind is not None and not isinstance(kind, str):
+        return f"{where}: rope_type is {kind!r}", mend
+    if "type" in one and one["type"] not in (kind, {"longrope": "su", "default": "mrope"}.get(kind or "")):
         return f"{where} names two kinds, rope_type {kind!r} and type {one['type']!r}", "remove `type` in config.json"
     if kind is None and "factor" in one:
         return f"{where} has a factor and no rope_type: it would not be heeded", mend

@@ -55,6 +55,7 @@ UNLIKE: dict[str, tuple[dict[str, Any], str]] = {
     "mscale": ({**LONGROPE, "short_mscale": 1.5}, "the server by 1.5 (short_mscale, max_position_embeddings)"),
     "of no known kind": ({"rope_type": "ntk", "factor": 4.0}, "rope_type 'ntk' is none that trainer"),
     "the older word": ({**LONGROPE, "rope_type": "su"}, "rope_type 'su' is none"),
+    "no word": ({"rope_type": ["yarn"], "factor": 4.0}, "rope_type is ['yarn']"),
     "two kinds": ({"rope_type": "linear", "type": "yarn", "factor": 4.0}, "names two kinds, rope_type 'linear' and"),
     "no kind": ({"factor": 4.0}, "has a factor and no rope_type"),
 }  # fmt: skip
