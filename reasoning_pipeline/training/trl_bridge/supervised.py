@@ -28,8 +28,10 @@ class SFTTrainer(Trained, TRLSFTTrainer):
         for row in inputs:
             prompt = sum(label == IGNORED for label in row["labels"])
             rows.append(Row(row["input_ids"][:prompt], row["input_ids"][prompt:]))
-        tokens = torch.tensor(sum(len(row.completion_ids) for row in rows), device=self.accelerator.device)
-        return rows, {"num_items_in_batch": self.accelerator.reduce(tokens, reduction="sum")}
+        counted = [[len(row.completion_ids), row.length] for row in rows]
+        learned, seen = self.accelerator.reduce(torch.tensor(counted, device=self.accelerator.device).sum(0), "sum")
+        self.state.num_input_tokens_seen += int(seen)  # as TRL's trainers that generate do
+        return rows, {"num_items_in_batch": learned}
 
     def _loss_inputs(self, part: Pass, like: Row) -> dict[str, Any]:
         labels = part.packed.shift_labels if part.rows else torch.full_like(part.packed.input_ids, IGNORED)

@@ -120,6 +120,8 @@ def test_the_loss_falls(whole: Path, tmp_path: Path):
     config = supervised_start.Config(policy="p", spends="solved", **SHORT | {"steps": 20})
     context = context_for(config, tmp_path, {"policy": whole}, problems=0)
     context.problems = solved("1;\\boxed{1}", "2;\\boxed{2}")
-    supervised_start.run(config, context)
+    outcome = supervised_start.run(config, context)
+    lengths = [len(row["input_ids"]) for row in started(whole, tmp_path / "again", context.problems).train_dataset]
+    assert outcome.result["tokens_seen"] == 20 * sum(lengths) / 2  # two steps' rows there
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
