@@ -287,7 +287,7 @@ MAY_BE_HEAVY = (
     "models",
     "workflows.reasoning.grpo",
     "workflows.reasoning.until",
-    "workflows.recommendation.phases",
+    "workflows.recommendation.learning",
     "workflows.recommendation.sasrec",
     "workflows.user_logs.opening",
     "workflows.user_logs.serving",

@@ -139,7 +139,7 @@ class Catalogue:
         self._lengths_N = np.sqrt([sum(self._squares[word] for word in words) for words in titles])
 
     def matches(self, texts: Sequence[str], domain: int) -> list[int | None]:
-        """The nearest item of the domain for each text; None where none is near enough."""
+        """For each text the nearest item of the domain, the first of several; None where none is near enough."""
         return [self._match([word for word in _words(text) if word in self._items], domain) for text in texts]
 
     def _match(self, words: list[str], domain: int) -> int | None:

@@ -113,36 +113,6 @@ class Size(Strict):
     """The last so many items of a history are read."""
 
 
-class Pretraining(Size, Training):
-    """Of phase 1."""
-
-    sees: Sees = "text+id"
-    """What an item's vector comes from; the released code has `text`."""
-    causal: bool = True
-    """False is the released behaviour: each position sees the item that it is asked for."""
-
-    @property
-    def size(self) -> Size:
-        return Size(**self.model_dump(include=set(Size.model_fields)))
-
-
-class Tuning(Training):
-    """Of phase 2."""
-
-    learning_rate: float = Field(1e-3, gt=0)
-    """AdamW's. The released 1e-4 is made for up to 300 epochs."""
-    weight_decay: float = Field(0.01, ge=0)
-    """AdamW's."""
-    clip: float = Field(0.1, gt=0)
-    """Longest gradient, L2 over all weights."""
-    adapter: int = Field(64, ge=1)
-    """Inner width of each domain's MLP."""
-    dropout: float = Field(0.3, ge=0, lt=1)
-    """Of what is trained, while it is trained."""
-    train_positions: bool = True
-    """False is the released behaviour, except that the tables then keep the global ones instead of chance."""
-
-
 class Rankings(Strict):
     """How recommenders are ranked."""
 

@@ -16,25 +16,11 @@ from reasoning_pipeline.rollouts.clients.scripted import ScriptedSampler
 from reasoning_pipeline.statistics.directions import centroids_of, cluster_of, representatives
 from reasoning_pipeline.workflows.recommendation import augmenting, profiling
 from reasoning_pipeline.workflows.recommendation.embedding import Embeds, ItemTable
-from reasoning_pipeline.workflows.recommendation.histories import Histories
+from reasoning_pipeline.workflows.recommendation.histories import Histories, Item
 from reasoning_pipeline.workflows.recommendation.stages import augment_histories, profile_users
-from tests.workflows.recommendation.small import catalogue, context, directions, histories
+from tests.workflows.recommendation.small import WORDS, catalogue, context, directions, histories, inputs_of, table_of
 
 ROWS = [(n, 20 + n, (n + 3) % 20, 20 + (n + 5) % 20, (n + 9) % 20) for n in range(12)]
-
-
-WORDS = {"by": "words", "per_domain": False, "model": ""}
-
-
-def table_of(found: Histories, vectors: np.ndarray) -> ItemTable:
-    raw = np.eye(vectors.shape[1], dtype=np.float32)
-    return ItemTable(
-        vectors_NX=vectors,
-        mean_W=np.zeros(len(raw), np.float32),
-        components_XW=raw,
-        embedder=WORDS,
-        items_digest=found.items_digest,
-    )
 
 
 def augmented(found: Histories, quantile: float) -> Histories:
@@ -106,6 +92,8 @@ def test_a_title_is_matched_within_its_domain_and_by_rare_words():
     matched = augmenting.Catalogue(found, least=0.5).matches(["Pan number 7!", "number", "a soup number 7"], 1)
     assert matched[0] == 27 and matched[1] is None
     assert matched[2] is None or found.items[matched[2]].domain == "B"
+    twins = Histories((Item(id="A", domain="A", title="soup"), *found.items[20:30], *found.items[25:30]), ())
+    assert augmenting.Catalogue(twins, least=0.5).matches(["pan number 8"], 1) == [9]  # and 14 has the same title
 
 
 # The stage, with a model that says what a test wants
@@ -118,21 +106,10 @@ def writer(tmp_path: Path, answers: Any) -> tuple[PromptRenderer, ScriptedSample
 
 
 def augment(tmp_path: Path, answers: Any) -> tuple[Any, ScriptedSampler]:
-    found = histories(*ROWS)
-    (tmp_path / "h").mkdir()
-    (tmp_path / "t").mkdir()
-    found.save(tmp_path / "h")
-    table_of(found, directions(40)).save(tmp_path / "t")
+    inputs = inputs_of(tmp_path / "in", histories(*ROWS), directions(40)) | {"writer": tmp_path / "writer"}
     renderer, sampler = writer(tmp_path, answers)
-    out = tmp_path / "out"
-    out.mkdir()
-    work = context(
-        tmp_path / "work",
-        inputs={"histories": tmp_path / "h", "items": tmp_path / "t", "writer": tmp_path / "writer"},
-        renderer=lambda field: renderer,
-        sampler=lambda field: sampler,
-        fresh_output=lambda: out,
-    )
+    asked = {"renderer": lambda field: renderer, "sampler": lambda field: sampler}
+    work = context(tmp_path / "work", inputs=inputs, **asked)
     config = augment_histories.Config(
         histories="step:h", items="step:t", writer="step:w", quantile=0.0, max_completion_tokens=100_000
     )
@@ -198,11 +175,7 @@ def test_item_tables_of_another_catalogue_or_embedder_are_refused(tmp_path: Path
         IncompatibleModels, match=r"another embedder \(model 0123456789ab\) than the item table \(words\)"
     ):
         table.require_embedder(WORDS | {"by": "model", "model": "0123456789abcdef"}, "these profiles")
-    for folder in ("h", "t"):
-        (tmp_path / folder).mkdir()
-    found.save(tmp_path / "h")
-    table.save(tmp_path / "t")
-    work = context(tmp_path / "work", inputs={"histories": tmp_path / "h", "items": tmp_path / "t"})
+    work = context(tmp_path / "work", inputs=inputs_of(tmp_path / "in", found, directions(40)))
     config = profile_users.Config(histories="h", items="t", by="words", per_domain=True, summariser="words")
     with pytest.raises(IncompatibleModels, match="a space for each domain"):
         profile_users.run(config, work)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from starlette.testclient import TestClient
 
+from reasoning_pipeline.base.jsonl import lines
 from reasoning_pipeline.errors import Stopped
 from reasoning_pipeline.hardware.profile import load_profile
 from reasoning_pipeline.registry.resolve import ResolvedModel
 from reasoning_pipeline.workflows.recommendation.bundle import Bundle, is_recommender
 from reasoning_pipeline.workflows.recommendation.histories import Histories, of_domain
 from reasoning_pipeline.workflows.recommendation.in_use import Recommending
-from reasoning_pipeline.workflows.recommendation.phases import Validation, negatives_of, pretrained, tuned
+from reasoning_pipeline.workflows.recommendation.learning import Validation, negatives_of
 from reasoning_pipeline.workflows.recommendation.reading import finished
 from reasoning_pipeline.workflows.recommendation.sasrec import (
     Backbone,
@@ -30,10 +31,10 @@ from reasoning_pipeline.workflows.recommendation.sasrec import (
     padded,
 )
 from reasoning_pipeline.workflows.recommendation.serving import Recommender, application
-from reasoning_pipeline.workflows.recommendation.settings import About, Pretraining, Rankings, Size, Tuning
-from reasoning_pipeline.workflows.recommendation.stages import tune_domains
+from reasoning_pipeline.workflows.recommendation.settings import About, Rankings, Size
+from reasoning_pipeline.workflows.recommendation.stages import pretrain_recommender, tune_domains
 from reasoning_pipeline.workflows.recommendation.world import World, make
-from tests.workflows.recommendation.small import context, directions
+from tests.workflows.recommendation.small import context, directions, inputs_of
 
 SIZE = Size(width=8, heads=2, blocks=2, dropout=0.0, max_length=12)
 
@@ -123,23 +124,29 @@ def world() -> Histories:
     return tiny_world()
 
 
-def phase_1(world: Histories, work: Path, **changes: Any) -> Bundle:
-    torch.manual_seed(0)
-    config = Pretraining(stage="x", **SIZE.model_dump(), **{"epochs": 2, "batch": 32, **changes})
-    text = directions(len(world.items))
-    profiles = directions(len(world.users), seed=1) if changes.pop("profiles", True) else None
-    weights, result = pretrained(config, context(work), world, text, profiles)
-    assert result["epochs"] == config.epochs
-    weights = {name: np.array(weight) for name, weight in weights.items()}
-    return Bundle(About(kind="sasrec", sees="text+id", size=SIZE), world, text, world.counts_N, text[:4], weights)
+def given(world: Histories, folder: Path) -> dict[str, Path]:
+    """What phase 1 reads; profiles of chance."""
+    inputs = inputs_of(folder, world, directions(len(world.items)))
+    profiles = {"profiles": directions(len(world.users), seed=1), "centroids": directions(4)}
+    save_file(profiles, folder / "profiles.safetensors")
+    (folder / "profiles.jsonl").write_text(lines({"user": user.user} for user in world.users))
+    return inputs | {"profiles": folder}
+
+
+def phase_1(world: Histories, work: Path, epochs: int = 2, **own: Any) -> Bundle:
+    config = pretrain_recommender.Config(histories="h", items="i", **SIZE.model_dump(), epochs=epochs, batch=32)
+    outcome = pretrain_recommender.run(config, context(work, inputs=given(world, work / "in"), **own))
+    assert outcome.result["epochs"] == epochs
+    return Bundle.load(outcome.folder)
 
 
 def phase_2(bundle: Bundle, world: Histories, work: Path, epochs: int) -> Bundle:
-    trained = bundle.trained()
-    config = Tuning(stage="x", epochs=epochs, batch=32, adapter=4, learning_rate=0.05)
-    tuned(config, context(work), world, trained, None)
-    weights = bundle.weights | {name: np.array(weight) for name, weight in trained.weights().items()}
-    return replace(bundle, about=bundle.about.model_copy(update={"adapter": 4}), histories=world, weights=weights)
+    inputs = inputs_of(work / "in", world, directions(len(world.items))) | {"policy": work / "policy"}
+    inputs["policy"].mkdir()
+    bundle.save(inputs["policy"])
+    settings = {"epochs": epochs, "batch": 32, "adapter": 4, "learning_rate": 0.05}
+    config = tune_domains.Config(policy="p", histories="h", items="i", **settings)
+    return Bundle.load(tune_domains.run(config, context(work, inputs=inputs)).folder)
 
 
 @pytest.fixture(scope="module")
@@ -196,24 +203,19 @@ def test_a_missing_phase_1_is_an_error(world: Histories, tmp_path: Path):
 
 def test_a_killed_training_ends_as_an_uninterrupted_one(world: Histories, tmp_path: Path):
     whole = phase_1(world, tmp_path / "whole", epochs=3)
-    work = context(tmp_path / "cut")
-    batches = []
+    batches: list[int] = []
 
     def stop() -> None:
         batches.append(1)
         if len(batches) == 4:  # in the second epoch
             raise Stopped("enough")
 
-    work.stop_if_asked = stop
-    torch.manual_seed(0)
-    config = Pretraining(stage="x", **SIZE.model_dump(), epochs=3, batch=32)
-    arguments = (world, directions(len(world.items)), directions(len(world.users), seed=1))
     with pytest.raises(Stopped):
-        pretrained(config, work, *arguments)
-    torch.manual_seed(7)  # what it starts from must not matter any more
-    weights, _ = pretrained(config, context(tmp_path / "cut"), *arguments)
-    for name, weight in weights.items():
-        assert np.array_equal(weight, whole.weights[name]), name
+        phase_1(world, tmp_path / "cut", epochs=3, stop_if_asked=stop)
+    again = phase_1(world, tmp_path / "cut", epochs=3, stop_if_asked=stop)
+    assert len(batches) == 4 + 2 * 2  # 60 users make two batches; the first epoch is not done again
+    for name, weight in whole.weights.items():
+        assert np.array_equal(weight, again.weights[name]), name
 
 
 def test_a_bundle_survives_the_disk(first: Bundle, tmp_path: Path):

@@ -1,96 +1,28 @@
-"""The two trainings: what an epoch's losses are, what is validated, what comes out."""
+"""What both phases learn by: their losses, their negatives, and what is validated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reasoning_pipeline.run.context import StageContext
-from reasoning_pipeline.training.epochs import train_epochs
 from reasoning_pipeline.workflows.recommendation import sasrec
 from reasoning_pipeline.workflows.recommendation.bundle import Scorer
-from reasoning_pipeline.workflows.recommendation.histories import Histories, of_domain, places_of
+from reasoning_pipeline.workflows.recommendation.histories import Histories, places_of
 from reasoning_pipeline.workflows.recommendation.ranking import Negatives, figures, ranks
-from reasoning_pipeline.workflows.recommendation.settings import Pretraining, Size, Training, Tuning
+from reasoning_pipeline.workflows.recommendation.settings import Size, Training
 
 VALIDATION_NEGATIVES = 100
-MEASURE = "validation_ndcg"
-
-
-def pretrained(
-    config: Pretraining,
-    context: StageContext,
-    histories: Histories,
-    text_NX: np.ndarray,
-    profiles_UX: np.ndarray | None,
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(weights as a bundle keeps them, with the parts of the item table; figures)."""
-    items = sasrec.Items(torch.from_numpy(text_NX), config.sees, config.width)
-    backbone = sasrec.Backbone(config.size, causal=config.causal)
-    modules = nn.ModuleDict({"catalogue": items, "backbone": backbone})
-    learning = Learning(config, modules, histories, profiles_UX, config.size)
-    trained, validation = sasrec.Trained(backbone, items.table(), histories.domain_N), Validation(histories, config)
-    path = Path(list(enumerate(user.training for user in histories.users)), items, lambda x: backbone(items(x), x))
-
-    def validate() -> float:
-        trained.item_vectors = items.table()
-        return validation.of(trained)
-
-    result = train_epochs(
-        context, modules, torch.optim.Adam(modules.parameters(), lr=config.learning_rate),
-        epochs=config.epochs, patience=config.patience, clip=config.clip,
-        losses=partial(learning.losses, [path]), validate=validate, measure=MEASURE,
-    )  # fmt: skip
-    trained.item_vectors = items.table()
-    parts = {f"item_parts.{name}": part.numpy() for name, part in items.state_dict().items() if name != "ids.weight"}
-    return trained.weights() | parts, result
-
-
-def tuned(
-    config: Tuning, context: StageContext, histories: Histories, trained: sasrec.Trained, profiles_UX: np.ndarray | None
-) -> dict[str, Any]:
-    """Gives `trained` its adapters; figures, with the validation of phase 1 and of the untrained sum."""
-    validation, backbone, vectors = Validation(histories, config), trained.backbone, trained.item_vectors
-    result = {"validation_phase_1": validation.of(trained)}
-    backbone.requires_grad_(False).eval()  # frozen: its dropout too
-    adapters = [sasrec.Adapter(backbone.size, config.adapter, config.dropout) for _ in histories.domains]
-    for adapter in adapters:
-        adapter.positions.load_state_dict(backbone.positions.state_dict())
-        adapter.positions.requires_grad_(config.train_positions)
-    trained.adapters = nn.ModuleList(adapters)
-    result["validation_untrained_sum"] = validation.of(trained.eval())
-    modules = nn.ModuleDict({"adapters": trained.adapters})
-    learning = Learning(config, modules, histories, profiles_UX, backbone.size)
-
-    def states(adapter: sasrec.Adapter, ids: Tensor) -> Tensor:
-        return adapter(backbone(vectors[ids], ids, adapter.positions))
-
-    paths = [
-        Path(
-            [(n, of_domain(user.training, histories.domain_N, domain)) for n, user in enumerate(histories.users)],
-            vectors.__getitem__,
-            partial(states, adapter),
-        )
-        for domain, adapter in enumerate(adapters)
-    ]
-    learned = [p for p in modules.parameters() if p.requires_grad]
-    return result | train_epochs(
-        context, modules, torch.optim.AdamW(learned, lr=config.learning_rate, weight_decay=config.weight_decay),
-        epochs=config.epochs, patience=config.patience, clip=config.clip, losses=partial(learning.losses, paths),
-        validate=lambda: validation.of(trained), measure=MEASURE, from_start=True,
-    )  # fmt: skip
 
 
 class Path(NamedTuple):
-    """One way through the model: all items in phase 1, those of one domain in phase 2."""
+    """A way through the model: all items in phase 1, those of one domain in phase 2."""
 
-    rows: Sequence[tuple[int, Sequence[int]]]
-    """(the user's number, items learned from)."""
+    rows: Sequence[Sequence[int]]
+    """Of each user, the items learned from."""
     vectors_of: Callable[[Tensor], Tensor]
     """Ids [B, T] -> the items' vectors [B, T, D]."""
     states_of: Callable[[Tensor], Tensor]
@@ -98,7 +30,7 @@ class Path(NamedTuple):
 
 
 class Learning:
-    """What both phases learn by: next items against negatives of their domain, and users near their profiles."""
+    """The losses: next items against negatives of their domain, and users near their profiles."""
 
     def __init__(
         self, config: Training, modules: nn.ModuleDict, histories: Histories, profiles_UX: np.ndarray | None, size: Size
@@ -114,7 +46,7 @@ class Learning:
         are summed, and none waits."""
         turns = []
         for path in paths:
-            rows = [row for row in path.rows if len(row[1]) > 1]
+            rows = [(user, items) for user, items in enumerate(path.rows) if len(items) > 1]
             order, size = rng.permutation(len(rows)), self.config.batch
             turns.append([[rows[n] for n in order[start : start + size]] for start in range(0, len(rows), size)])
         for turn in range(max(map(len, turns))):
