@@ -114,6 +114,10 @@ def restore(context: StageContext, model: nn.Module, optimizer: torch.optim.Opti
     if point is None:
         return {}
     state = torch.load(point / "state.pt", weights_only=True)
+    if (
+        "model" not in state
+    ):  # a recommender's of an earlier version, which had another form: its minutes are done again
+        return {}
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     progress: dict[str, Any] = state["progress"]

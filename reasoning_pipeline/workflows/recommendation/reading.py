@@ -6,6 +6,7 @@ are refused with their place; what cannot be used but does no harm (a user with 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ class Found:
     set_aside: Counter[str] = field(default_factory=Counter)
 
     def add_item(self, place: str, name: Any, domain: Any, title: Any) -> None:
+        if name is None or name == "":
+            raise DataError(f"{place}: an item without an id", remedy="histories name items by their ids")
         text = " ".join(str(title or "").split())[:LONGEST_TITLE]
         if not text:
             raise DataError(f"{place}: the item {name} has no title", remedy="give it one, or drop the item's rows")
@@ -92,6 +95,11 @@ def read_timed(files: dict[str, str], *, split: str) -> Found:
         events = row.get("events")
         if not isinstance(events, list) or not all(isinstance(e, list) and len(e) == 3 for e in events):
             raise DataError(f"{place}: expected events [[item, domain, seconds], …]")
+        if row.get("user") in (None, ""):
+            raise DataError(f"{place}: events of nobody", remedy="say whose they are: `user`")
+        for item, _, when in events:
+            if isinstance(when, bool) or not isinstance(when, int | float) or not math.isfinite(when):
+                raise DataError(f"{place}: the time of {item!r} is {when!r}", remedy="histories need an order: seconds")
         items = [str(item) for item, _, _ in sorted(events, key=lambda event: float(event[2]))]
         known = [item for item in items if item in found.items]
         found.set_aside["events of items without a title"] += len(items) - len(known)
@@ -109,12 +117,15 @@ def read_recbole(files: dict[str, str]) -> Found:
     events: dict[str, list[tuple[float, str]]] = {}
     for domain in sorted(name.removeprefix("item_") for name in files if name.startswith("item_")):
         for place, row in _atomic(Path(files[f"item_{domain}"])):
-            found.add_item(place, f"{domain}/{row.get('item_id')}", domain, row.get("title", row.get("item_name")))
+            name = row.get("item_id")
+            found.add_item(place, name and f"{domain}/{name}", domain, row.get("title", row.get("item_name")))
         for place, row in _atomic(Path(files[f"inter_{domain}"])):
             try:
                 when = float(row.get("timestamp", ""))
             except ValueError:
-                raise DataError(f"{place}: no timestamp", remedy="histories need an order") from None
+                when = math.nan
+            if not math.isfinite(when):
+                raise DataError(f"{place}: no timestamp", remedy="histories need an order")
             events.setdefault(str(row.get("user_id")), []).append((when, f"{domain}/{row.get('item_id')}"))
     for user, taken in events.items():
         found.add_user("interactions", user, [item for _, item in sorted(taken)], "leave_one_out")

@@ -118,12 +118,37 @@ def test_core_filters_drop_until_nothing_is_left_to_drop(tmp_path: Path):
         reading.finished(found, user_core=2, item_core=2)
 
 
+def timed(folder: Path, rows: list[dict]) -> dict[str, str]:
+    write_files(folder, {"histories.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    return titled(folder, "") | {"histories": str(folder / "histories.jsonl")}
+
+
 def test_times_order_events(tmp_path: Path):
     rows = [{"user": 7, "split": "test", "events": [["B1", "B", 30], ["A0", "A", 10], ["gone", "A", 20]]}]
-    write_files(tmp_path, {"h.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
-    files = titled(tmp_path, "") | {"histories": str(tmp_path / "h.jsonl")}
-    found = reading.read_timed(files, split="held_out")
+    found = reading.read_timed(timed(tmp_path, rows), split="held_out")
     assert found.users == [("7", ["A0", "B1"], "test")] and found.set_aside["events of items without a title"] == 1
+
+
+@pytest.mark.parametrize(
+    ("user", "events", "said"),
+    [
+        ("u", [["x", "A", "soon"]], r"histories\.jsonl:1: the time of 'x' is 'soon'"),
+        ("u", [["x", "A", None]], "the time of 'x' is None"),
+        ("u", [["x", "A", float("nan")]], "the time of 'x' is nan"),
+        (None, [["x", "A", 1]], r"histories\.jsonl:1: events of nobody"),
+        ("", [["x", "A", 1]], "events of nobody"),
+    ],
+)
+def test_events_without_a_time_or_a_user_are_named(user: object, events: list, said: str, tmp_path: Path):
+    files = timed(tmp_path, [{"user": user, "events": events, "split": "train"}])
+    with pytest.raises(DataError, match=said):
+        reading.read_timed(files, split="held_out")
+
+
+@pytest.mark.parametrize("item", [{}, {"id": None}, {"id": ""}])
+def test_an_item_without_an_id_is_named(item: dict, tmp_path: Path):
+    with pytest.raises(DataError, match=r"items\.jsonl:1: an item without an id"):
+        read(titled(tmp_path, "u\t0,1,2\n", [{**item, "domain": "A", "title": "tea"}]))
 
 
 def test_recboles_atomic_files_of_two_domains(tmp_path: Path):
