@@ -29,7 +29,9 @@ def opened_system(
 ) -> Iterator[tuple[System, Speaker]]:
     """The system and what it speaks with; a server that was started for it is stopped afterwards."""
     if profile.engine == "transformers":
-        yield open_system(folder, profile, prompt)
+        system, speaker = open_system(folder, profile, prompt)
+        system.check()
+        yield system, speaker
         return
     from reasoning_pipeline.rollouts.servers.process import RolloutServer, Service
 
@@ -51,6 +53,7 @@ def opened_system(
     try:
         server.start()
         server.wait_ready()
+        system.check()
         yield system, _speaker(system, server.client, prompt)
     finally:
         server.stop()

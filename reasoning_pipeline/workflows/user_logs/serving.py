@@ -17,7 +17,6 @@ from starlette.applications import Starlette
 
 from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.hardware.profile import HardwareProfile
-from reasoning_pipeline.models.adapters import check_adapter
 from reasoning_pipeline.run.chat import ChatRequest, Reply, chat_routes
 from reasoning_pipeline.run.endpoint import Refused, application, listen
 from reasoning_pipeline.run.speaking import Speaker
@@ -45,7 +44,6 @@ def serve(
 ) -> None:
     """Answer until KeyboardInterrupt."""
     with opened_system(folder, profile, prompt) as (system, speaker):
-        check(system)
 
         def ready(url: str) -> None:
             paths = ", ".join(f"{cluster}: {system.paths[cluster]}" for cluster in sorted(system.paths))
@@ -54,13 +52,6 @@ def serve(
         one_at_a_time = profile.engine == "transformers"
         app = router(answering(system, speaker, one_at_a_time=one_at_a_time), folder.name, key)
         listen(app, host=host, port=port, ready=ready)
-
-
-def check(system: System) -> None:
-    """Every adapter belongs to this base, and the embedder to these centroids, before anybody asks."""
-    for adapter in sorted(system.folder.glob("adapters/*")):
-        check_adapter(adapter, system.base)
-    system.route(["hello"])
 
 
 def answering(system: System, speaker: Speaker, *, one_at_a_time: bool = True) -> Answering:

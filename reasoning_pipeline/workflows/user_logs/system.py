@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ConfigDict, Field
 
 from reasoning_pipeline.errors import DataError, RegistryError
+from reasoning_pipeline.models.adapters import check_adapter
 from reasoning_pipeline.records import Decoding
 from reasoning_pipeline.registry.resolve import resolve_model
 from reasoning_pipeline.run.speaking import Speaker
@@ -110,6 +111,12 @@ class System:
         """None where the cluster has none."""
         path = adapter_place(self.folder, role, cluster)
         return path if path.is_dir() else None
+
+    def check(self) -> None:
+        """Every adapter belongs to this base, and the embedder to these centroids, before anybody asks."""
+        for adapter in sorted(self.folder.glob("adapters/*")):
+            check_adapter(adapter, self.base)
+        self.route(["hello"])
 
     def route(self, queries: Sequence[str]) -> list[Route]:
         """By the query alone."""

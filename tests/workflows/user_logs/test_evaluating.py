@@ -12,7 +12,7 @@ import pytest
 from evals.cli import main
 from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.data.prompts import PromptRenderer
-from reasoning_pipeline.errors import DataError
+from reasoning_pipeline.errors import DataError, IncompatibleModels
 from reasoning_pipeline.recipe.workflows import stage_module
 from reasoning_pipeline.registry.resolve import ResolvedModel
 from reasoning_pipeline.rollouts.clients.scripted import ScriptedSampler
@@ -178,3 +178,10 @@ def test_evals_says_what_it_does_not_take(recorded: Path, tmp_path: Path):
     (recorded / "system.json").write_text(json.dumps({**values, "language": "zh"}))
     with pytest.raises(DataError, match="learned from logs in 'zh'"):
         evals(recorded, tmp_path)
+
+
+def test_evals_asks_nothing_of_an_adapter_of_another_base(recorded: Path, tmp_path: Path):
+    config = recorded / "adapters/critic-1/adapter_config.json"
+    config.write_text(config.read_text().replace('"tiny"', '"another"'))
+    with pytest.raises(IncompatibleModels, match="was made for another, not for tiny"):
+        evals(recorded, tmp_path / "out", "--data", tasks(tmp_path, BRIEF))

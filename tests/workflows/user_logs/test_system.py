@@ -17,7 +17,6 @@ from reasoning_pipeline.run.speaking import Speaker
 from reasoning_pipeline.workflows.user_logs.clusters import Router
 from reasoning_pipeline.workflows.user_logs.opening import open_system
 from reasoning_pipeline.workflows.user_logs.roles import by_words
-from reasoning_pipeline.workflows.user_logs.serving import check
 from reasoning_pipeline.workflows.user_logs.system import System
 from tests.adapters import make_adapter
 
@@ -117,7 +116,7 @@ def test_an_adapter_of_another_base_is_refused(opened, published: Path):
     config = published / "adapters/expert-0/adapter_config.json"
     config.write_text(config.read_text().replace('"tiny"', '"another"'))
     with pytest.raises(IncompatibleModels, match="was made for another, not for tiny"):
-        check(opened[0])
+        opened[0].check()
     with pytest.raises(IncompatibleModels, match="was made for another"):
         ask(opened, NEAR)
 
@@ -126,6 +125,6 @@ def test_an_embedder_of_another_dimension_is_refused(opened, published: Path):
     Router(np.eye(3), unseen_distance=1.2).save(published)
     system = System.load(published)
     with pytest.raises(DataError, match="gives 256 numbers, the stored centroids have 3"):
-        check(system)
+        system.check()
     with pytest.raises(RegistryError, match=r"no system\.json"):
         System.load(published / "adapters")
