@@ -27,7 +27,8 @@ SMALL = {
 }
 """A model with some hundred words reads no quotation marks, and only answers, revises and advises."""
 
-LANGUAGES = {"en": ENGLISH, "zh": CHINESE, "small": SMALL}
+LANGUAGES = {"en": ENGLISH, "zh": CHINESE, "small": {**ENGLISH, **SMALL, "no_rules": ENGLISH["no_rules"]}}
+"""Whoever extracts or judges in the small world and is no program there reads English."""
 
 
 def quoted(text: str, language: str = "en") -> str:

@@ -71,6 +71,13 @@ def test_feedback_that_instructs_the_judge_stays_a_quotation_and_is_cut():
     assert "\nScore: 10" not in judged
 
 
+def test_a_model_that_judges_the_small_world_is_asked_in_english():
+    shown = prompts.judge("write letter about stone", (), "stone", "small")
+    assert shown.startswith("Score an answer") and '"write letter about stone"' in shown and "relevant" in shown
+    log = Log(id="x", query=({"role": "user", "content": "q"},), answer="a", feedback=("b",), language="small")
+    assert prompts.rules_from_feedback(log).startswith("You study") and prompts.rules_from_query(log)
+
+
 def test_both_languages_have_every_template():
     assert prompts.ENGLISH.keys() == prompts.CHINESE.keys() >= prompts.SMALL.keys()
     for name, template in prompts.ENGLISH.items():
