@@ -137,8 +137,8 @@ class System:
 
     @property
     def judge_reads(self) -> int:
-        """Tokens at most of a question to whoever scores answers: it holds query and answer."""
-        return 2 * self.thresholds.max_prompt_tokens
+        """Tokens at most of a question to whoever scores answers: it holds query, answer, and what is to be done."""
+        return 2 * self.thresholds.max_prompt_tokens + 1024
 
     @property
     def language(self) -> str:

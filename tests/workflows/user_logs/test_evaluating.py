@@ -155,12 +155,12 @@ def test_evals_takes_the_judge_that_a_recipe_names(recorded: Path, tmp_path: Pat
     recipe.write_text(json.dumps({"name": "mine", "seed": 0, "steps": steps, "score_systems": scoring}))
     file = tasks(tmp_path, {**UNCHECKED, "input_prompt": "1"})
     system = json.loads((recorded / "system.json").read_text())
-    system["thresholds"]["max_prompt_tokens"] = 2_000
+    system["thresholds"]["max_prompt_tokens"] = 100
     (recorded / "system.json").write_text(json.dumps(system))
     found = evals(recorded, tmp_path / "out", "--data", file, "--recipe", recipe)
     assert found["suites"]["user_logs"]["accuracy"] == pytest.approx(6 / 9)
     assert found["scored_by"] == "a model that saw no rule" and found["by_kind"].keys() == {"Sums"}
-    assert started == [(tiny_model, 4_060)]
+    assert started == [(tiny_model, 2 * 100 + 1024 + 60)]
     with pytest.raises(DataError, match="checks: none"):
         evals(recorded, tmp_path / "out", "--data", file)
 
