@@ -22,6 +22,7 @@ from safetensors.numpy import save
 from launch.__main__ import main as launch_main
 from reasoning_pipeline.__main__ import main as pipeline_main
 from reasoning_pipeline.data.tokenizer_making import save_character_tokenizer
+from reasoning_pipeline.models.families import HEAD, parameters
 from reasoning_pipeline.plan.planner import make_plan
 from reasoning_pipeline.recipe.reading import load_recipe
 from reasoning_pipeline.run.process import input_folder
@@ -30,16 +31,27 @@ from tests.hub.standin import Hub, serving
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def weights(*numbers: float) -> bytes:
-    """A file of weights that has one tensor."""
-    return bytes(save({"weights": np.array(numbers, dtype=np.float32)}))
+ARCHITECTURE = {
+    "model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"], "tie_word_embeddings": True, "vocab_size": 112,
+    **dict.fromkeys(["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "head_dim"], 2),
+    "num_key_value_heads": 2,
+}  # fmt: skip
+CONFIG = json.dumps(ARCHITECTURE)
 
 
-CONFIG = json.dumps(
-    {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}
-    | dict.fromkeys(["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"], 2)
-    | {"vocab_size": 112}
-)
+def weights(number: float, part: slice = slice(None)) -> bytes:
+    """A file of every weight of that architecture, or of some, all of them this number."""
+    shapes = {name: shape for name, shape in (parameters(ARCHITECTURE) or {}).items() if name != HEAD}
+    return bytes(save({name: np.full(shapes[name], number, np.float32) for name in sorted(shapes)[part]}))  # type: ignore[arg-type]
+
+
+def in_two_files(number: float) -> dict[str, str | bytes]:
+    """The same weights divided, with their index."""
+    files = {"model-1.safetensors": slice(0, 5), "model-2.safetensors": slice(5, None)}
+    names = sorted(name for name in parameters(ARCHITECTURE) or {} if name != HEAD)
+    index = {"weight_map": {name: file for file, part in files.items() for name in names[part]}}
+    divided = {file: weights(number, part) for file, part in files.items()}
+    return {**divided, "model.safetensors.index.json": json.dumps(index)}
 
 
 def tokenizer() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hub.conftest import CONFIG, MODEL, World, weights
+from tests.hub.conftest import CONFIG, MODEL, World, in_two_files, weights
 from tests.hub.standin import TOKEN, Hub
 
 PREFETCH = "`python -m launch prefetch"
@@ -38,7 +38,7 @@ def test_too_many_requests(world: World, hub: Hub):
 
 
 def test_a_download_that_breaks_off_once_goes_on_from_there(world: World, hub: Hub):
-    many = weights(*range(1000))
+    many = weights(7.0)
     hub.commit("models", "me/tiny", MODEL | {"model.safetensors": many})
     world.patch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100)
     hub.breaks = 1
@@ -63,7 +63,7 @@ def test_a_download_that_keeps_breaking_off_is_half_a_model_until_it_is_fetched(
 
 
 def test_half_a_model_is_told_before_anything_runs(world: World, hub: Hub):
-    hub.commit("models", "me/tiny", MODEL | {"model-2.safetensors": weights(2.0)})
+    hub.commit("models", "me/tiny", {k: v for k, v in MODEL.items() if k != "model.safetensors"} | in_two_files(1.0))
     world.prefetch()
     (world.facts()["folder"] / "model-2.safetensors").unlink()
     said = world.pipeline("doctor")
