@@ -43,16 +43,14 @@ class Job:
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
     from reasoning_pipeline.run.uses import uses
 
     own = {use.suite: use for use in uses() if use.suite}
     if asked := [name for name in arguments.suite if name in own]:
         if len(set(arguments.suite)) > 1:
-            raise DataError(
-                f"--suite {asked[0]}: asked by itself, it scores no language model", remedy="run the other suites apart"
-            )
+            alone = f"--suite {asked[0]}: asked by itself, it scores no language model"
+            raise DataError(alone, remedy="run the other suites apart")
         return _own_suite(own[asked[0]], arguments)
     if arguments.recipe is not None:
         raise DataError(f"--recipe {arguments.recipe}: no benchmark takes it", remedy="leave it out")
@@ -77,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
             print(f"{model.name} → {out}", file=sys.stderr)
             for job in groups:
                 print(table(_evaluate(model, out, job, arguments, sessions)))
-            print(f"{out / 'report.html'}")
+            print(out / "report.html")
     return 0
 
 
@@ -94,8 +92,7 @@ def _own_suite(use: Use, arguments: argparse.Namespace) -> int:
             raise DataError(f"{model.name} is nothing that --suite {use.suite} can score", remedy="name another suite")
     for model, out in zip(models, _folders(arguments.out, [model.name for model in models]), strict=True):
         print(f"{model.name} → {out}", file=sys.stderr)
-        evaluate: Any = use.evaluate  # which takes the options that it names
-        print(evaluate(model, out, profile=profile, seed=arguments.seed, **options))
+        print(use.evaluate(model, out, profile=profile, seed=arguments.seed, **options))
     return 0
 
 
