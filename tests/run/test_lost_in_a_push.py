@@ -1,4 +1,4 @@
-"""A run whose servers die or freeze in the middle of a push over NCCL: it goes on, and the second time ends in words.
+"""A run whose servers die or freeze in the middle of a push over NCCL goes on from its last resume point.
 
 A real vLLM server, and a socket in NCCL's place (tests/nccl).
 """
@@ -25,7 +25,7 @@ PROFILE = {
 SETTINGS = ("steps.teacher_rl.steps=9", "steps.teacher_rl.save_every=1", "steps.teacher_rl.seed=5")
 
 
-def test_a_killed_server_is_replaced_and_a_frozen_one_ends_the_run(smoke_root: Path, tmp_path: Path) -> None:
+def test_a_killed_server_and_a_frozen_one_are_replaced(smoke_root: Path, tmp_path: Path) -> None:
     before = {process.pid for process in psutil.process_iter()}
     profile, strikes = tmp_path / "sockets.yaml", tmp_path / "strikes"
     profile.write_text(json.dumps(PROFILE))
@@ -37,13 +37,11 @@ def test_a_killed_server_is_replaced_and_a_frozen_one_ends_the_run(smoke_root: P
         *(word for setting in SETTINGS for word in ("--set", setting)), environment=nccl.environment(strikes),
     ).finish()  # fmt: skip
     assert not list(strikes.iterdir()), output
-    assert "teacher_rl: the rollout server was lost; restarting it, the step resumes" in output
+    assert output.count("teacher_rl: the rollout server was lost; restarting it, the step resumes") == 2
     logs = smoke_root / "smoke" / "logs"
-    first, second = ((logs / name).read_text() for name in ("teacher_rl.1.log", "teacher_rl.log"))
+    first, second, third = ((logs / f"teacher_rl{name}.log").read_text() for name in (".2", ".1", ""))
     assert "is gone" in first
-    assert "resuming after optimizer step 1 of 9" in second
-    assert status == 1, output
-    assert "error: step teacher_rl failed" in output and "stood still in a push" in output
-    (point,) = (smoke_root / "work").glob("sparse_grpo-*/checkpoints/checkpoint-*/complete")
-    assert point.parent.name == "checkpoint-3", "the next run goes on from here"
+    assert "resuming after optimizer step 1 of 9" in second and "stood still in a push" in second
+    assert "resuming after optimizer step 3 of 9" in third
+    assert status == 0, output
     assert left_over(before) == [], "the frozen server, too"
