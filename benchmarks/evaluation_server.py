@@ -2,10 +2,10 @@
 
     python -m benchmarks.evaluation_server runs/models/SmolLM2-135M-Instruct --samples 64
 
-Both are up at once and asked in turn with the same client code and prompts, so that both see the same machine; each
-answer has exactly as many tokens. `ours` is the server that an evaluation starts (alone on the machine, our endpoint);
-`shared` is one with its share beside a trainer. Printed: tokens per second and processor seconds
-per 1,000 tokens, the median of the rounds.
+Both are up at once and asked in turn for greedy answers to the same prompts, so that both see the same machine and
+write the same, as long as the model goes on. `ours` is the server that an evaluation starts (alone on the machine, our
+endpoint); `shared` is one with its share beside a trainer. Printed: tokens per second and processor seconds per 1,000
+tokens, the median of the rounds.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def ask_plainly(url: str, prompts: list[list[int]], tokens: int) -> int:
         async with httpx.AsyncClient(base_url=url, limits=httpx.Limits(max_connections=CONCURRENT)) as http:
 
             async def ask(ids: list[int]) -> int:
-                body: dict[str, Any] = {"model": "policy", "prompt": ids, "max_tokens": tokens, "ignore_eos": True}
+                body: dict[str, Any] = {"model": "policy", "prompt": ids, "max_tokens": tokens, "temperature": 0}
                 found = (await http.post("/v1/completions", json=body, timeout=3000)).json()
                 return int(found["usage"]["completion_tokens"])
 
@@ -92,7 +92,7 @@ def main() -> int:
             server.wait_ready()
 
             def generate(server: RolloutServer = server, tokens: int = arguments.tokens) -> int:
-                groups = server.client.generate(asked, Decoding(max_tokens=tokens), stop_ids=[])
+                groups = server.client.generate(asked, Decoding(temperature=0, max_tokens=tokens), stop_ids=[])
                 return sum(len(one.token_ids) for group in groups for one in group)
 
             assert server.pid is not None
@@ -107,12 +107,10 @@ def main() -> int:
             for name, (pid, generate) in ways.items():
                 paid, began = processor_seconds(pid), time.monotonic()
                 written = generate()
-                wanted = arguments.samples * arguments.tokens
-                if written != wanted:
-                    raise SystemExit(f"{name} wrote {written} tokens, {wanted} were asked for")
                 rate = written / (time.monotonic() - began)
                 cost = (processor_seconds(pid) - paid) / written * 1000
-                print(f"round {number}  {name:<10}  {rate:7.1f} tokens/s  {cost:6.2f} CPU-s a 1,000 tokens", flush=True)
+                measured = f"{rate:7.1f} tokens/s  {cost:6.2f} CPU-s a 1,000 tokens"
+                print(f"round {number}  {name:<10}  {written:,} tokens  {measured}", flush=True)
                 if number:
                     found[name].append((rate, cost))
     for name, rounds in found.items():
