@@ -54,9 +54,7 @@ class ChatRequest(BaseModel):
         try:
             asked = cls.model_validate(value)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "request"
-            raise Refused(400, f"{place}: {first['msg'][:200]}", param=place) from None
+            raise Refused.unfit(error) from None
         for name in NOT_SERVED:
             if (asked.model_extra or {}).get(name):
                 raise Refused(400, f"{name} is not served", param=name, code="unsupported_parameter")

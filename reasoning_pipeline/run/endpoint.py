@@ -33,6 +33,13 @@ class Refused(Exception):
         super().__init__(message)
         self.status, self.message, self.param, self.code = status, message, param, code
 
+    @classmethod
+    def unfit(cls, error: ValidationError) -> Refused:
+        """Of a request that does not fit: the first place, and what is wrong there."""
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "request"
+        return cls(400, f"{place}: {first['msg'][:200]}", param=place)
+
     def response(self) -> JSONResponse:
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
         error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
@@ -65,9 +72,7 @@ def application(
             except PipelineError as error:
                 return said(Refused(400 if error.exit_status == 2 else 503, error.message[:500]))
             except ValidationError as error:
-                first = error.errors()[0]
-                place = ".".join(map(str, first["loc"])) or "request"
-                return said(Refused(400, f"{place}: {first['msg'][:200]}", param=place))
+                return said(Refused.unfit(error))
             except ValueError as error:
                 return said(Refused(400, str(error)[:500]))
             except Exception as error:  # told by its kind alone: its text may hold what was asked

@@ -114,9 +114,8 @@ def restore(context: StageContext, model: nn.Module, optimizer: torch.optim.Opti
     if point is None:
         return {}
     state = torch.load(point / "state.pt", weights_only=True)
-    if (
-        "model" not in state
-    ):  # a recommender's of an earlier version, which had another form: its minutes are done again
+    # A recommender's point of an earlier version has another form: its minutes are done again.
+    if "model" not in state:
         return {}
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
