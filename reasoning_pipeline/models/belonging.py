@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from reasoning_pipeline.models.description import CONFIG, read_json, text_part
+from reasoning_pipeline.models.description import CONFIG, Refusal, read_json, text_part
 from reasoning_pipeline.models.families import BACKBONE, EMBEDDING, FAMILIES, HEAD, Shape, parameters, tied
 from reasoning_pipeline.models.weights import INDEX, WHOLE, Header, indexed_files, raw, weight_files
 
@@ -18,9 +18,6 @@ BESIDE = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
 """Files of AutoGPTQ, AWQ and ModelOpt that say the same as `quantization_config`; servers read the last."""
 TOGETHER = f"{CONFIG} and weights do not belong together; copy the folder again"
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
-
-Refusal = tuple[str, str] | None
-"""What was found, and what to do."""
 
 
 def quantization(folder: Path, config: dict[str, Any], found: Header) -> Refusal:

@@ -27,6 +27,9 @@ _NO_DEFAULTS = ("eos_token_id", "bos_token_id", "pad_token_id", "transformers_ve
 """Of generation_config.json, what is no setting that could bend a distribution: ids, and `do_sample`."""
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
+Refusal = tuple[str, str] | None
+"""Of a model folder that cannot be used: what was found, and what to do."""
+
 
 def carry_over(start: Path, result: Path) -> None:
     """Make the description of a trained model its start's. `result` holds what a trainer saved: of that only weights

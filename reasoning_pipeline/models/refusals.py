@@ -9,8 +9,7 @@ from typing import Any
 from reasoning_pipeline.data.config import PromptConfig
 from reasoning_pipeline.errors import IncompatibleModels, PipelineError
 from reasoning_pipeline.models import belonging
-from reasoning_pipeline.models.belonging import Refusal
-from reasoning_pipeline.models.description import CONFIG, GENERATION, read_json, text_part
+from reasoning_pipeline.models.description import CONFIG, GENERATION, Refusal, read_json, text_part
 from reasoning_pipeline.models.outside import require_weights
 from reasoning_pipeline.models.rope import rope_problem
 from reasoning_pipeline.models.weights import ADAPTER, Header, tensors

@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from reasoning_pipeline.models.description import Refusal
+
 ORIGINAL = "original_max_position_embeddings"
 REQUIRED = {
     "default": (),
@@ -30,10 +32,9 @@ NEVER_NULL = ("beta_fast", "beta_slow")
 """Where the trainer takes null for its default, and the server multiplies with it."""
 ONE_SIDED = {"dynamic": ("alpha", "max_trained_positions")}
 """Keys that the server heeds and the trainer does not."""
-Problem = tuple[str, str] | None
 
 
-def rope_problem(config: dict[str, Any]) -> Problem:
+def rope_problem(config: dict[str, Any]) -> Refusal:
     """(what was found, what to do) where trainer and server would turn with different frequencies, or one of them would
     not start. `config` is the text model's."""
     if config.get("dual_chunk_attention_config"):
@@ -71,7 +72,7 @@ def _settings(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield name, found
 
 
-def _problem(where: str, one: Any, config: dict[str, Any]) -> Problem:
+def _problem(where: str, one: Any, config: dict[str, Any]) -> Refusal:
     mend = f"write it into {where} of config.json as the model's authors publish it"
     if not isinstance(one, dict):
         return f"{where} is {one!r}, no mapping", mend
@@ -105,7 +106,7 @@ def _problem(where: str, one: Any, config: dict[str, Any]) -> Problem:
     return _long(where, given, config) if kind == "longrope" else None
 
 
-def _long(where: str, one: dict[str, Any], config: dict[str, Any]) -> Problem:
+def _long(where: str, one: dict[str, Any], config: dict[str, Any]) -> Refusal:
     factors = [one["short_factor"], one["long_factor"]]
     if not all(isinstance(part, list) and part and all(map(_is_number, part)) for part in factors):
         return f"{where}: short_factor and long_factor are no lists of numbers", "copy config.json again"
